@@ -1,0 +1,25 @@
+"""Vision transformers for Keras 3: every family from its paper, with the published weights."""
+
+from keras_vit import guard
+
+guard.refuse_clash()
+
+from keras_vit import analysis, layers, models  # noqa: E402
+from keras_vit.analysis import feature_pyramid  # noqa: E402
+from keras_vit.labels import decode_predictions  # noqa: E402
+from keras_vit.preprocessing import preprocess_input  # noqa: E402
+from keras_vit.zoo import create_model, info, list_models  # noqa: E402
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "analysis",
+    "create_model",
+    "decode_predictions",
+    "feature_pyramid",
+    "info",
+    "layers",
+    "list_models",
+    "models",
+    "preprocess_input",
+]

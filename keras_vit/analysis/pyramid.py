@@ -1,0 +1,92 @@
+"""Feature pyramids: what detectors and segmenters take from a backbone.
+
+Levels carry KerasHub's names, "P2" to "P5": the map "P<n>" has a stride of 2**n pixels.
+"""
+
+import math
+import re
+
+import keras
+from keras import layers
+
+from keras_vit.layers import GridOfTokens
+
+WIDTH = 256  # channels of each level of a simple feature pyramid, arXiv:2203.16527, Sec. 3
+EPSILON = 1e-6
+
+
+def feature_pyramid(model):
+    """A functional model with the maps of four scales, {"P2": (B, H/4, W/4, C), ..., "P5": (B, H/32, W/32, C')}.
+
+    Hierarchical models give the output of each stage as it is. Models of one resolution (ViT, isotropic ConvNeXt)
+    get the simple feature pyramid of ViTDet (arXiv:2203.16527, Sec. 3): strided and transposed convolutions of the
+    last block's map, new and to be trained, 256 channels a level.
+
+    Args:
+        model: a model of this library, with or without its classifier, fresh or loaded from a .keras file.
+    Returns:
+        keras.Model that shares the layers of `model`; its attribute `pyramid_outputs`, the same dict of symbolic
+        outputs, is what KerasHub's detectors read.
+    Raises:   ValueError for models without such maps and for patch sizes that are no power of two.
+    """
+    maps = _stage_outputs(model)
+    if not maps:
+        raise ValueError(
+            f"feature_pyramid: expected a model of keras_vit.models. Received: {model.name!r}, "
+            "which has no layers named block<i> or stage<s>_block<i>"
+        )
+    if len(maps) > 1:
+        outputs = {f"P{_level(model, x)}": x for x in maps}
+    else:
+        outputs = _simple_pyramid(maps[0], _level(model, maps[0]))
+    pyramid = keras.Model(model.inputs, outputs, name=f"{model.name}_pyramid")
+    pyramid.pyramid_outputs = outputs
+    return pyramid
+
+
+def _stage_outputs(model):
+    """The map after the last block of each stage, finest first."""
+    last = {}
+    for layer in model.layers:
+        found = re.fullmatch(r"(?:stage(\d+)_)?block(\d+)", layer.name)
+        if found:
+            last[int(found[1] or 0)] = layer
+    return [_as_map(model, last[stage].output) for stage in sorted(last)]
+
+
+def _as_map(model, x):
+    """(B, n + H W, C) -> (B, H, W, C), by the grid that the patches had; a map stays as it is."""
+    if len(x.shape) == 4:
+        return x
+    return GridOfTokens(*model.get_layer("patch_embed").output.shape[1:3], name="pyramid_grid")(x)
+
+
+def _level(model, x):
+    """log2 of the stride of a map."""
+    stride = model.inputs[0].shape[1] / x.shape[1]
+    level = round(math.log2(stride))
+    if abs(stride / 2**level - 1) > 0.1:
+        raise ValueError(
+            f"feature_pyramid: expected a patch size that is a power of two. Received: {model.name!r} with a "
+            f"stride of {stride:g} pixels"
+        )
+    return level
+
+
+def _simple_pyramid(x, level):
+    """Fig. 2c: every level from the same map, each by its own up- or downsampling."""
+    return {f"P{p}": _resized_level(x, p, level - p) for p in range(2, 6)}
+
+
+def _resized_level(x, p, doublings):
+    for i in range(doublings):
+        if i > 0:  # "LayerNorm and GELU between the two" (App. A.2)
+            x = layers.LayerNormalization(epsilon=EPSILON, name=f"P{p}_up_norm{i}")(x)
+            x = layers.Activation("gelu", name=f"P{p}_up_gelu{i}")(x)
+        x = layers.Conv2DTranspose(max(WIDTH, x.shape[-1] // 2), 2, strides=2, name=f"P{p}_up{i}")(x)
+    for i in range(-doublings):
+        x = layers.MaxPooling2D(2, name=f"P{p}_down{i}")(x)
+    for i, kernel in enumerate((1, 3)):
+        x = layers.Conv2D(WIDTH, kernel, padding="same", use_bias=False, name=f"P{p}_conv{i}")(x)
+        x = layers.LayerNormalization(epsilon=EPSILON, name=f"P{p}_norm{i}")(x)
+    return x

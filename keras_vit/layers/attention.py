@@ -1,0 +1,74 @@
+"""Multi-head self-attention -- Vaswani et al., arXiv:1706.03762, as ViT uses it (arXiv:2010.11929, App. A).
+
+Letters: B batch, N tokens, C channels, h heads, d = C / h.
+"""
+
+import keras
+from keras import layers, ops
+
+from keras_vit.layers.initial import truncated_normal
+
+
+def split_heads(x, num_heads):
+    """(B, N, C) -> (B, h, N, d); channels are ordered head by head, as in every published checkpoint."""
+    N, C = x.shape[1:]
+    x = ops.reshape(x, (-1, N, num_heads, C // num_heads))  # B N h d
+    return ops.transpose(x, (0, 2, 1, 3))  # B h N d
+
+
+def merge_heads(x):
+    """(B, h, N, d) -> (B, N, C), the inverse of `split_heads`."""
+    h, N, d = x.shape[1:]
+    return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, N, h * d))  # B N C
+
+
+def attend(q, k, v, scale, add=None):
+    """softmax(scale q k^T) v, over the last two axes of (B, h, N, d) tensors (Eq. 1).
+
+    The softmax runs in float32 whatever the compute dtype: its exponentials overflow in float16.
+
+    Args:
+        scale: factor on the queries, d ** -0.5 in every paper of this library but for T2T's own module.
+        add: optional function from the scores (B, h, N, N) to scores, for position biases and window masks.
+    """
+    scores = ops.matmul(q * scale, ops.transpose(k, (0, 1, 3, 2)))  # B h N N
+    if add is not None:
+        scores = add(scores)
+    weights = ops.softmax(ops.cast(scores, "float32"), axis=-1)
+    return ops.matmul(ops.cast(weights, v.dtype), v)  # B h N d
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class SelfAttention(layers.Layer):
+    """Multi-head self-attention with one fused projection to queries, keys and values (ViT, Eq. 5-8).
+
+    Args:
+        num_heads: heads h; must divide C.
+        qkv_bias: whether the projection to q, k and v has a bias.
+    Input:   (B, N, C).      Output: (B, N, C).
+    Raises:  ValueError if C is not a multiple of num_heads.
+    """
+
+    def __init__(self, num_heads, qkv_bias=True, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads, self.qkv_bias = num_heads, qkv_bias
+
+    def build(self, shape):
+        C = shape[-1]
+        if C % self.num_heads:
+            raise ValueError(
+                f"{self.name}: num_heads must divide the {C} channels. "
+                f"Received: num_heads={self.num_heads}"
+            )
+        dense = {"kernel_initializer": truncated_normal(), "dtype": self.dtype_policy}
+        self.qkv = layers.Dense(3 * C, use_bias=self.qkv_bias, name="qkv", **dense)
+        self.proj = layers.Dense(C, name="proj", **dense)
+        self.qkv.build(shape)
+        self.proj.build(shape)
+
+    def call(self, x):
+        q, k, v = (split_heads(t, self.num_heads) for t in ops.split(self.qkv(x), 3, axis=-1))
+        return self.proj(merge_heads(attend(q, k, v, scale=q.shape[-1] ** -0.5)))
+
+    def compute_output_shape(self, shape):
+        return shape

@@ -1,0 +1,34 @@
+"""The two-layer perceptron of a transformer block."""
+
+import keras
+from keras import layers, ops
+
+from keras_vit.layers.initial import truncated_normal
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class MLP(layers.Layer):
+    """fc2(GELU(fc1(x))) on the last axis (ViT, Sec. 3.1).  Shapes: (..., C) -> same.
+
+    Args:
+        hidden_dim: width between the two, mlp_ratio * C in the papers' terms.
+    Note:    GELU is the exact one, x * Phi(x): every published PyTorch checkpoint was trained with it, and timm
+             measures the JAX ones with it too.
+    """
+
+    def __init__(self, hidden_dim, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden_dim = hidden_dim
+
+    def build(self, shape):
+        dense = {"kernel_initializer": truncated_normal(), "dtype": self.dtype_policy}
+        self.fc1 = layers.Dense(self.hidden_dim, name="fc1", **dense)
+        self.fc2 = layers.Dense(shape[-1], name="fc2", **dense)
+        self.fc1.build(shape)
+        self.fc2.build((*shape[:-1], self.hidden_dim))
+
+    def call(self, x):
+        return self.fc2(ops.gelu(self.fc1(x), approximate=False))
+
+    def compute_output_shape(self, shape):
+        return shape

@@ -1,0 +1,74 @@
+"""Tokens beside the patches, and where the patches were.
+
+Letters: B batch, H W grid, N = H * W tokens, C channels.
+"""
+
+import keras
+from keras import layers, ops
+
+from keras_vit.layers.initial import truncated_normal
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class PrependToken(layers.Layer):
+    """A learned token put before the others, the [class] token of ViT, Eq. 1.  (B, N, C) -> (B, 1 + N, C)."""
+
+    def build(self, shape):
+        self.token = self.add_weight((1, 1, shape[-1]), truncated_normal(), name="token")
+
+    def call(self, x):
+        token = ops.cast(self.token, x.dtype)
+        token = ops.broadcast_to(token, (ops.shape(x)[0], 1, x.shape[-1]))  # B 1 C
+        return ops.concatenate([token, x], axis=1)
+
+    def compute_output_shape(self, shape):
+        return (shape[0], shape[1] + 1, shape[2])
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class PositionEmbedding(layers.Layer):
+    """Adds a learned vector per position, E_pos of ViT, Eq. 1.  Shapes: (B, N, C) -> same."""
+
+    def build(self, shape):
+        self.table = self.add_weight((1, *shape[1:]), truncated_normal(), name="table")
+
+    def call(self, x):
+        return x + self.table
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class TakeToken(layers.Layer):
+    """One token of the sequence, the first unless told otherwise.  (B, N, C) -> (B, C)."""
+
+    def __init__(self, index=0, **kwargs):
+        super().__init__(**kwargs)
+        self.index = index
+
+    def call(self, x):
+        return x[:, self.index]
+
+    def compute_output_shape(self, shape):
+        return (shape[0], shape[2])
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class GridOfTokens(layers.Layer):
+    """The patch tokens back on their grid, the leading tokens left out.  (B, n + H W, C) -> (B, H, W, C).
+
+    Args:
+        height, width: the grid, in patches.
+    """
+
+    def __init__(self, height, width, **kwargs):
+        super().__init__(**kwargs)
+        self.height, self.width = height, width
+
+    def call(self, x):
+        patches = x[:, x.shape[1] - self.height * self.width :]  # B H*W C
+        return ops.reshape(patches, (-1, self.height, self.width, x.shape[-1]))
+
+    def compute_output_shape(self, shape):
+        return (shape[0], self.height, self.width, shape[2])

@@ -1,0 +1,285 @@
+"""What a public name such as `SwinT` is, and what every family has in common when it becomes a Keras model.
+
+A family is one file of this folder: its paper's layers, `build`, and the rules of its checkpoints. A variant is a row
+of that paper's table. Calling a variant builds it, with the signature of keras.applications.
+"""
+
+import contextlib
+import functools
+import inspect
+import re
+from dataclasses import dataclass, field
+from typing import Any, Callable, Mapping
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_vit.layers import GridOfTokens, TakeToken
+from keras_vit.layers.initial import truncated_normal
+from keras_vit.preprocessing import Spec, normalize
+from keras_vit.weights import catalogue, loading
+from keras_vit.weights.rules import Layout
+
+IMAGENET = Spec(
+    size=(224, 224), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), crop_pct=0.875, interpolation="bicubic"
+)
+INCEPTION = Spec(size=(224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), crop_pct=0.9, interpolation="bicubic")
+POOLINGS = {None, "avg", "max", "token"}
+
+
+@dataclass(frozen=True)
+class Family:
+    """A paper.
+
+    Attributes:
+        name: title of the family, e.g. "Swin".
+        paper: arXiv identifier.
+        build: (config, image, top, drop_path_rate) -> output tensor of the functional model.
+        check_size: (config, height, width); raises ValueError for a size in pixels that the family cannot run.
+        layouts: the published file formats, see `keras_vit.weights.rules`.
+        preprocessing: of variants without published weights.
+        resamplers: variable path pattern -> function that moves a stored array to another grid.
+        head: names of the layers that belong to the classifier.
+        configure: (config, entries of a file, classes or None) -> config; for files that carry an optional part.
+    """
+
+    name: str
+    paper: str
+    build: Callable
+    check_size: Callable
+    layouts: tuple[Layout, ...]
+    preprocessing: Spec
+    resamplers: Mapping[str, Callable] = field(default_factory=dict)
+    head: tuple[str, ...] = ("head",)
+    configure: Callable = lambda config, entries, classes: config
+
+
+@dataclass(frozen=True)
+class Top:
+    """How a model ends: a classifier, or features as keras.applications gives them without one."""
+
+    include_top: bool
+    pooling: str | None
+    classes: int
+    activation: Any
+    drop_rate: float
+
+    def classify(self, x, name="head"):
+        """Dropout and the classifier, in float32.  (B, C) -> (B, K)."""
+        x = layers.Dropout(self.drop_rate, name=f"{name}_drop")(x) if self.drop_rate else x
+        dense = {"kernel_initializer": truncated_normal(), "dtype": "float32", "name": name}
+        return layers.Dense(self.classes, activation=self.activation, **dense)(x)
+
+    def pool_map(self, x):
+        """(B, H, W, C) -> (B, C), or the map itself where no pooling is asked for."""
+        if self.pooling == "token":
+            raise ValueError("pooling='token' needs a class token, and this family has none. Expected 'avg' or 'max'")
+        if self.include_top or self.pooling == "avg":
+            return layers.GlobalAveragePooling2D(name="pool")(x)
+        return layers.GlobalMaxPooling2D(name="pool")(x) if self.pooling == "max" else x
+
+    def pool_tokens(self, x, grid):
+        """Features of a sequence that begins with its class token: that token, or the patches as a map, pooled or not.
+
+        (B, n + H W, C) -> (B, C) or (B, H, W, C).
+        """
+        if self.include_top or self.pooling == "token":
+            return TakeToken(name="take_token")(x)
+        return self.pool_map(GridOfTokens(*grid, name="grid")(x))
+
+
+class Variant:
+    """A named architecture: a row of a paper's table. Calling it builds the Keras model.
+
+    Attributes:
+        name: public name, e.g. "SwinT".
+        family: its `Family`.
+        config: the architecture.
+        alias: the same model's name in timm, or in the official repository where timm has none.
+        parameters: exact number at the native size with 1000 classes.
+    """
+
+    def __init__(self, name, family, config, parameters, alias=None):
+        self.name, self.family, self.config = name, family, config
+        self.parameters, self.alias = parameters, alias
+        self.__doc__ = f"{name}: {family.name}, arXiv:{family.paper}, {parameters:,} parameters.\n\n{_CALL_DOC}"
+
+    def __repr__(self):
+        return f"<keras_vit.models.{self.name}: {self.family.name}, arXiv:{self.family.paper}>"
+
+    @property
+    def __signature__(self):
+        """The signature of a call, with this variant's default name in it."""
+        call = inspect.signature(Variant.__call__)
+        own = [p for p in call.parameters.values() if p.name != "self"]
+        return call.replace(parameters=[p.replace(default=self.snake_name) if p.name == "name" else p for p in own])
+
+    @property
+    def snake_name(self):
+        """Default name of the Keras model: SwinT -> swin_t, ViTB16 -> vit_b16, ConvNeXtAtto -> convnext_atto."""
+        brands = {"ViT": "Vit", "ConvNeXt": "Convnext", "DeiT": "Deit", "CoaT": "Coat", "TNT": "Tnt", "PVT": "Pvt"}
+        name = functools.reduce(lambda n, brand: n.replace(*brand), {"T2TViT": "T2tVit", **brands}.items(), self.name)
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+    @property
+    def tags(self):
+        """The tags of its published weights."""
+        return tuple(row.tag for row in catalogue.rows(self.name))
+
+    @property
+    def image_size(self):
+        """(H, W) in pixels of the default weights; 224 where there are none."""
+        default = next((row for row in catalogue.rows(self.name) if row.default), None)
+        return default.size if default else (224, 224)
+
+    @property
+    def spec(self):
+        """Preprocessing of the default weights; the family's where there are none."""
+        default = next((row for row in catalogue.rows(self.name) if row.default), None)
+        return default.spec if default else self.family.preprocessing
+
+    def __call__(
+        self,
+        include_top=True,
+        weights="imagenet",
+        input_tensor=None,
+        input_shape=None,
+        pooling=None,
+        classes=1000,
+        classifier_activation="softmax",
+        name=None,
+        *,
+        include_preprocessing=False,
+        drop_rate=0.0,
+        drop_path_rate=0.0,
+        dtype=None,
+    ):
+        _check_arguments(pooling, classes, include_top, drop_rate, drop_path_rate)
+        top = Top(include_top, pooling, classes, classifier_activation, drop_rate)
+        path, row = loading.find_source(self.name, weights, classes, include_top)
+        shape = _resolve_shape(input_shape, input_tensor, row.size if row else self.image_size)
+        self.family.check_size(self.config, *shape[:2])
+        source = loading.open_source(path, row, classes, include_top) if path or row else None
+        config = self.config
+        if source and source.entries is not None:
+            config = self.family.configure(config, source.entries, classes if include_top else None)
+        with dtype_scope(dtype):
+            image = keras.Input(shape, name="image") if input_tensor is None else input_tensor
+            x = image
+            if include_preprocessing:
+                x = _normalization(self.spec if row is None else row.spec, shape[2])(x)
+            outputs = self.family.build(config, x, top, drop_path_rate)
+        inputs = image if input_tensor is None else keras.utils.get_source_inputs(input_tensor)
+        model = keras.Model(inputs, outputs, name=name or self.snake_name)
+        if source:
+            loading.load(model, source, self.family, include_top, classes)
+        return model
+
+
+_CALL_DOC = """Builds the functional Keras model.
+
+Args:
+    include_top: whether to end in the classifier; without it the model gives features.
+    weights: None, "imagenet" (the default tag), a tag of the catalogue (`.tags` lists them), or the path of a file:
+        .safetensors, .npz, .pth, .pth.tar, .bin, .weights.h5 or .keras, in timm's layout or the official one.
+    input_tensor: Keras tensor to build on, instead of a new input.
+    input_shape: (H, W, C); the size of the weights if not given, (224, 224, 3) without any. Position tables and bias
+        tables of the weights are resampled, the stem is adapted to other channel counts.
+    pooling: without the classifier: None for the map (B, H, W, C), "avg" or "max" for (B, C), "token" for the class
+        token of families that have one.
+    classes: number of classes K; other than the file's gives a new head. Ignored without include_top.
+    classifier_activation: of the head; None gives logits.
+    name: of the model.
+    include_preprocessing: whether the model takes pixels in [0, 255] and normalises them itself.
+    drop_rate: of the dropout before the classifier, in [0, 1).
+    drop_path_rate: stochastic depth of the last block, in [0, 1).
+    dtype: policy such as "mixed_bfloat16"; the global policy if None.
+
+Input:   (B, H, W, C), float, normalised as `keras_vit.preprocess_input` does unless include_preprocessing.
+Output:  (B, K) probabilities, or features.
+Raises:  ValueError for sizes, tags, files and arguments that do not fit, with the remedy.
+"""
+Variant.__call__.__doc__ = _CALL_DOC
+
+
+def family_preprocess_input(variant):
+    """The `preprocess_input` of a family's module, as each module of keras.applications has one."""
+
+    def preprocess_input(x, data_format=None):
+        """Pixels in [0, 255], (..., H, W, 3), normalised as this family's default weights expect; nothing is resized.
+
+        Weights trained otherwise are served by `keras_vit.preprocess_input(x, "<model>.<tag>")`.
+        """
+        if (data_format or "channels_last") != "channels_last":
+            raise ValueError(f"data_format: expected 'channels_last' or None. Received: {data_format!r}")
+        return normalize(x, variant.spec)
+
+    return preprocess_input
+
+
+@contextlib.contextmanager
+def dtype_scope(dtype):
+    """Layers made inside take `dtype` as their policy; None changes nothing."""
+    if dtype is None:
+        yield
+        return
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _check_arguments(pooling, classes, include_top, drop_rate, drop_path_rate):
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            "keras_vit models take channels_last images (B, H, W, C). Received: image_data_format="
+            f"{keras.config.image_data_format()!r}; call keras.config.set_image_data_format('channels_last')"
+        )
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling: expected None, 'avg', 'max' or 'token'. Received: pooling={pooling!r}")
+    if include_top and (not isinstance(classes, int) or classes < 1):
+        raise ValueError(f"classes: expected a positive whole number. Received: classes={classes!r}")
+    for argument, rate in (("drop_rate", drop_rate), ("drop_path_rate", drop_path_rate)):
+        if not 0 <= rate < 1:
+            raise ValueError(f"{argument}: expected a rate in [0, 1). Received: {argument}={rate!r}")
+
+
+def _resolve_shape(input_shape, input_tensor, size):
+    """The input's (H, W, C), all known."""
+    if input_tensor is not None and not keras.backend.is_keras_tensor(input_tensor):
+        raise ValueError(f"input_tensor: expected a Keras tensor, as keras.Input gives. Received: {input_tensor!r}")
+    tensor_shape = tuple(input_tensor.shape[1:]) if input_tensor is not None else None
+    shape = tuple(input_shape or tensor_shape or (*size, 3))
+    if tensor_shape and shape != tensor_shape:
+        raise ValueError(f"input_shape {shape} differs from the shape {tensor_shape} of input_tensor. Pass only one")
+    if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise ValueError(
+            "input_shape: expected (height, width, channels), three positive whole numbers: sizes must be known when "
+            f"the model is built. Received: input_shape={input_shape or tensor_shape}"
+        )
+    if shape[0] in (1, 3) and shape[2] > 4:
+        raise ValueError(
+            f"input_shape: looks like (channels, height, width). Expected channels last. Received: {shape}"
+        )
+    return shape
+
+
+def _normalization(spec, channels):
+    """(x / 255 - mean) / std per channel, as a layer; for other than three channels the mean of the three."""
+    mean, std = np.array(spec.mean), np.array(spec.std)
+    if channels != 3:
+        mean, std = mean.mean(keepdims=True).repeat(channels), std.mean(keepdims=True).repeat(channels)
+    scale, offset = (1 / (255 * std)).tolist(), (-mean / std).tolist()
+    return layers.Rescaling(scale, offset, name="normalization")
+
+
+def require_multiple(config_name, height, width, multiple, why):
+    """Raises unless both sides are positive multiples of `multiple`."""
+    if height % multiple or width % multiple:
+        raise ValueError(
+            f"input_shape: {config_name} needs a height and width that are multiples of {multiple} ({why}). "
+            f"Received: {height} x {width}"
+        )

@@ -1,0 +1,309 @@
+"""Swin Transformer -- Liu et al., ICCV 2021, arXiv:2103.14030.
+
+Attention runs inside M x M windows (W-MSA); every second block shifts them by M // 2 (SW-MSA, Fig. 2), so that
+neighbouring windows meet. Between stages, patch merging halves H and W and doubles C (Sec. 3.1, Fig. 3).
+
+Letters: B batch, H W grid, C channels, (M, L) window height and width, N = M L, n windows, h heads, d = C / h,
+K classes.
+
+Differences between the checkpoints and this file:
+- The official files count a merging layer to the stage before it, timm's to the stage after it.
+- Patch merging concatenates the 2 x 2 neighbours column by column: the channel order of the published kernels.
+- Relative position tables are stored as [(2M-1)^2, h]; here their grid is kept, (2M-1, 2L-1, h).
+- Where a map is smaller than the window, the window shrinks with it, and where it is not a multiple of the window, it
+  is padded on the right and below, after normalisation. The official code refuses such sizes, timm does this.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
+from keras_vit.layers import MLP, attend, drop_path, drop_path_rates, merge_heads, split_heads
+from keras_vit.layers.initial import truncated_normal
+from keras_vit.layers.windows import window_merge, window_partition
+from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
+from keras_vit.weights.resample import input_channels, relative_position_bias
+from keras_vit.weights.rules import Layout, conv, dense, ignore, norm, param
+
+EPSILON = 1e-5  # of every LayerNorm in the published code; the paper does not say
+
+
+@dataclass(frozen=True)
+class Config:
+    """A row of Sec. 3.3."""
+
+    embed_dim: int  # C of the first stage
+    depths: tuple[int, ...]  # blocks per stage
+    num_heads: tuple[int, ...]  # h per stage; d = 32 throughout in the published models
+    window_size: int = 7  # M, patches
+    patch_size: int = 4  # pixels
+    mlp_ratio: float = 4.0  # hidden width of the MLP, in units of C
+
+
+@functools.cache
+def relative_position_index(window):
+    """Row of the flattened bias table for every pair of pixels of a window (Sec. 3.2, "Relative position bias").
+
+    The table has one row per offset, of (2M-1)(2L-1); entry (i, j) belongs to the offset of pixel i from pixel j.
+    Returns:  (N, N) int32.
+    """
+    M, L = window
+    rows, columns = (grid.ravel() for grid in np.indices((M, L)))
+    down = rows[:, None] - rows[None] + M - 1
+    right = columns[:, None] - columns[None] + L - 1
+    return (down * (2 * L - 1) + right).astype("int32")
+
+
+@functools.cache
+def shift_mask(height, width, window, shift):
+    """What is added to the scores so that pixels attend only within their part of a shifted image (Fig. 4).
+
+    After the cyclic shift, a window at the lower or right border holds pixels that are no neighbours. Pixels are
+    labelled by their part of the image along either axis; pairs with different labels get -100.
+
+    Args:
+        height, width: of the map, whole multiples of the window.
+        window, shift: (rows, columns); an axis that is not shifted separates nothing.
+    Returns:  (n, N, N) float32 of 0 and -100 (the published value; not -inf).
+    """
+
+    def labels(length, window, shift):
+        position = np.arange(length)
+        return (position >= length - window).astype(int) + (position >= length - shift) if shift else position * 0
+
+    parts = labels(height, window[0], shift[0])[:, None] * 3 + labels(width, window[1], shift[1])
+    parts = parts.reshape(height // window[0], window[0], width // window[1], window[1])
+    parts = parts.transpose(0, 2, 1, 3).reshape(-1, window[0] * window[1])  # n N
+    return np.where(parts[:, :, None] == parts[:, None, :], 0.0, -100.0).astype("float32")
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class WindowAttention(layers.Layer):
+    """softmax(q k^T / sqrt(d) + bias) v within each window, Eq. 4.
+
+    Args:
+        num_heads: heads h; must divide C.
+        window_size: (M, L), pixels of the map.
+    Input:   windows (B n, N, C) and, for shifted windows, `window_mask` (n, N, N).      Output: (B n, N, C).
+    """
+
+    def __init__(self, num_heads, window_size, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads, self.window_size = num_heads, tuple(window_size)
+
+    def build(self, shape):
+        C, (M, L) = shape[-1], self.window_size
+        if C % self.num_heads:
+            raise ValueError(
+                f"{self.name}: num_heads must divide the {C} channels. Received: num_heads={self.num_heads}"
+            )
+        dense = {"kernel_initializer": truncated_normal(), "dtype": self.dtype_policy}
+        self.qkv = layers.Dense(3 * C, name="qkv", **dense)
+        self.proj = layers.Dense(C, name="proj", **dense)
+        self.qkv.build(shape)
+        self.proj.build(shape)
+        table = (2 * M - 1, 2 * L - 1, self.num_heads)
+        self.bias_table = self.add_weight(table, truncated_normal(), name="bias_table")
+
+    def call(self, x, window_mask=None):
+        q, k, v = (split_heads(t, self.num_heads) for t in ops.split(self.qkv(x), 3, axis=-1))  # B*n h N d
+        bias = self.position_bias()  # 1 h N N
+        if window_mask is not None:
+            bias = bias + ops.cast(ops.expand_dims(window_mask, 1), bias.dtype)  # n h N N
+
+        def add(scores):  # every image of the batch gets the biases of its n windows; rank 4, as mobile runtimes like it
+            N = scores.shape[-1]
+            merged = ops.reshape(scores, (-1, bias.shape[0] * self.num_heads, N, N))  # B n*h N N
+            return ops.reshape(merged + ops.reshape(bias, (1, -1, N, N)), (-1, self.num_heads, N, N))
+
+        return self.proj(merge_heads(attend(q, k, v, q.shape[-1] ** -0.5, add)))
+
+    def position_bias(self):
+        """(1, h, N, N), gathered from the table."""
+        index = relative_position_index(self.window_size)
+        table = ops.reshape(ops.cast(self.bias_table, self.compute_dtype), (-1, self.num_heads))
+        bias = ops.take(table, index.ravel(), axis=0)  # N*N h
+        return ops.reshape(ops.transpose(bias), (1, self.num_heads, *index.shape))
+
+    def compute_output_shape(self, shape, window_mask_shape=None):
+        return shape
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class SwinBlock(layers.Layer):
+    """One half of Fig. 3b: (shifted) window attention, then MLP, each pre-norm and residual, Eq. 3.
+
+    Args:
+        num_heads: heads h; must divide C.
+        window_size: (M, L), at most the map.
+        shift: (rows, columns) of the cyclic shift; (0, 0) for W-MSA.
+        mlp_ratio: hidden width of the MLP in units of C.
+        drop_path_rate: probability, in [0, 1), of skipping a branch for a whole sample.
+    Input:   (B, H, W, C).      Output: (B, H, W, C).
+    """
+
+    def __init__(self, num_heads, window_size, shift=(0, 0), mlp_ratio=4.0, drop_path_rate=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads, self.window_size, self.shift = num_heads, tuple(window_size), tuple(shift)
+        self.mlp_ratio, self.drop_path_rate = mlp_ratio, drop_path_rate
+
+    def build(self, shape):
+        dtype, C = self.dtype_policy, shape[-1]
+        self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
+        self.attn = WindowAttention(self.num_heads, self.window_size, dtype=dtype, name="attn")
+        self.norm2 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm2")
+        self.mlp = MLP(int(self.mlp_ratio * C), dtype=dtype, name="mlp")
+        self.drop_path = drop_path(self.drop_path_rate, rank=4, dtype=dtype)
+        self.attn.build((None, math.prod(self.window_size), C))
+        for part in (self.norm1, self.norm2, self.mlp, self.drop_path):
+            part.build(shape)
+
+    def call(self, x):
+        x = x + self.drop_path(self.windowed_attention(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+    def windowed_attention(self, x):
+        """Shift, cut into windows, attend, put together, shift back (Fig. 4).  (B, H, W, C) -> same."""
+        (H, W), (M, L), (down, right) = x.shape[1:3], self.window_size, self.shift
+        padded = (H + -H % M, W + -W % L)
+        shifted = down or right
+        x = ops.roll(x, (-down, -right), axis=(1, 2)) if shifted else x
+        if padded != (H, W):
+            x = ops.pad(x, ((0, 0), (0, padded[0] - H), (0, padded[1] - W), (0, 0)))
+        allowed = shift_mask(*padded, self.window_size, self.shift) if shifted else None
+        x = self.attn(window_partition(x, self.window_size), allowed)  # B*n N C
+        x = window_merge(x, self.window_size, *padded)
+        if padded != (H, W):
+            x = x[:, :H, :W]
+        return ops.roll(x, (down, right), axis=(1, 2)) if shifted else x
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class PatchMerging(layers.Layer):
+    """2 x 2 neighbours side by side, normalised and projected to twice the width (Sec. 3.1).
+
+    Input:   (B, H, W, C); an odd side is padded with zeros.      Output: (B, ceil(H/2), ceil(W/2), 2 C).
+    """
+
+    def build(self, shape):
+        C, dtype = shape[-1], self.dtype_policy
+        self.norm = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm")
+        init = truncated_normal()
+        self.reduction = layers.Dense(2 * C, use_bias=False, kernel_initializer=init, dtype=dtype, name="reduction")
+        self.norm.build((*shape[:-1], 4 * C))
+        self.reduction.build((*shape[:-1], 4 * C))
+
+    def call(self, x):
+        H, W, C = x.shape[1:]
+        if H % 2 or W % 2:
+            x = ops.pad(x, ((0, 0), (0, H % 2), (0, W % 2), (0, 0)))
+        h, w = -(-H // 2), -(-W // 2)
+        x = ops.reshape(x, (-1, 2, w, 2 * C))  # B*h row w column*C
+        upper, lower = x[:, 0], x[:, 1]  # B*h w column*C
+        x = ops.concatenate([upper[..., :C], lower[..., :C], upper[..., C:], lower[..., C:]], axis=-1)
+        return self.reduction(self.norm(ops.reshape(x, (-1, h, w, 4 * C))))
+
+    def compute_output_shape(self, shape):
+        return (shape[0], -(-shape[1] // 2), -(-shape[2] // 2), 2 * shape[3])
+
+
+def windows_and_shift(grid, window_size, shifted):
+    """Window and shift of a block on a map: a window never exceeds the map, and one that covers an axis never shifts."""
+    window = tuple(min(window_size, side) for side in grid)
+    shift = tuple(m // 2 if shifted and side > m else 0 for side, m in zip(grid, window))
+    return window, shift
+
+
+def build(config, image, top, drop_path_rate=0.0):
+    """Fig. 3a, left to right: patches, four stages with merging between them, classifier.  (B, H, W, 3) -> (B, K)."""
+    C, P = config.embed_dim, config.patch_size
+    x = layers.Conv2D(C, P, strides=P, kernel_initializer=truncated_normal(), name="patch_embed")(image)
+    x = layers.LayerNormalization(epsilon=EPSILON, name="patch_norm")(x)  # B H W C
+    rates = iter(drop_path_rates(drop_path_rate, sum(config.depths)))
+    for s, (depth, num_heads) in enumerate(zip(config.depths, config.num_heads)):
+        if s > 0:
+            x = PatchMerging(name=f"merge{s}")(x)  # B H/2 W/2 2C
+        for b in range(depth):
+            window, shift = windows_and_shift(x.shape[1:3], config.window_size, shifted=b % 2 == 1)
+            block = SwinBlock(num_heads, window, shift, config.mlp_ratio, next(rates), name=f"stage{s}_block{b}")
+            x = block(x)
+    x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
+    x = top.pool_map(x)  # B C
+    return top.classify(x) if top.include_top else x
+
+
+def check_size(config, height, width):
+    """Both sides must be whole numbers of patches; windows and merging pad by themselves."""
+    require_multiple("Swin", height, width, config.patch_size, "the patch size")
+
+
+# Checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def _bias_table(table):
+    """[(2M-1)^2, h] -> (2M-1, 2M-1, h)."""
+    side = math.isqrt(len(table))
+    return table.reshape(side, side, -1) if side * side == len(table) else table
+
+
+def _layout(name, merge, head):
+    """timm's and the official files differ in where merging is counted and in the classifier's name."""
+    source, target = "layers.{s}.blocks.{b}", "stage{s}_block{b}"
+    rules = (
+        *conv("patch_embed.proj", "patch_embed"),
+        *norm("patch_embed.norm", "patch_norm"),
+        *norm(f"{source}.norm1", f"{target}/norm1"),
+        *dense(f"{source}.attn.qkv", f"{target}/attn/qkv"),
+        *dense(f"{source}.attn.proj", f"{target}/attn/proj"),
+        *param(f"{source}.attn.relative_position_bias_table", f"{target}/attn/bias_table", _bias_table),
+        *norm(f"{source}.norm2", f"{target}/norm2"),
+        *dense(f"{source}.mlp.fc1", f"{target}/mlp/fc1"),
+        *dense(f"{source}.mlp.fc2", f"{target}/mlp/fc2"),
+        *norm("layers.{s}.downsample.norm", f"{merge}/norm"),
+        *dense("layers.{s}.downsample.reduction", f"{merge}/reduction"),
+        *norm("norm", "norm"),
+        *dense(head, "head"),
+        *ignore("*.relative_position_index", "*.attn_mask"),  # recomputed from M
+    )
+    return Layout(name, rules)
+
+
+SWIN = Family(
+    name="Swin",
+    paper="2103.14030",
+    build=build,
+    check_size=check_size,
+    layouts=(_layout("timm", "merge{s}", "head.fc"), _layout("official", "merge{s+1}", "head")),
+    resamplers={"*/attn/bias_table": relative_position_bias, "patch_embed/kernel": input_channels},
+    preprocessing=IMAGENET,
+)
+
+# Sec. 3.3; B and L also with windows of 12 for 384 pixels (Table 1). Parameters at the native size, 1000 classes.
+SwinT = Variant(
+    "SwinT", SWIN, Config(96, (2, 2, 6, 2), (3, 6, 12, 24)), 28_288_354, "swin_tiny_patch4_window7_224"
+)
+SwinS = Variant(
+    "SwinS", SWIN, Config(96, (2, 2, 18, 2), (3, 6, 12, 24)), 49_606_258, "swin_small_patch4_window7_224"
+)
+SwinB = Variant(
+    "SwinB", SWIN, Config(128, (2, 2, 18, 2), (4, 8, 16, 32)), 87_768_224, "swin_base_patch4_window7_224"
+)
+SwinL = Variant(
+    "SwinL", SWIN, Config(192, (2, 2, 18, 2), (6, 12, 24, 48)), 196_532_476, "swin_large_patch4_window7_224"
+)
+SwinB384 = Variant(
+    "SwinB384", SWIN, Config(128, (2, 2, 18, 2), (4, 8, 16, 32), 12), 87_903_584, "swin_base_patch4_window12_384"
+)
+SwinL384 = Variant(
+    "SwinL384", SWIN, Config(192, (2, 2, 18, 2), (6, 12, 24, 48), 12), 196_735_516, "swin_large_patch4_window12_384"
+)
+
+preprocess_input = family_preprocess_input(SwinT)

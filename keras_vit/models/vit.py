@@ -1,0 +1,190 @@
+"""Vision Transformer (ViT) -- Dosovitskiy et al., ICLR 2021, arXiv:2010.11929.
+
+An image is cut into P x P patches, each projected to a token; a [class] token is put before them, positions are
+added, and a plain pre-norm transformer encoder follows (Fig. 1, Eq. 1-4). The classifier reads the class token.
+The weights are the original ones, AugReg (arXiv:2106.10270), SAM, DINO and MAE; widths and depths beyond the paper's
+Table 1 (Ti, S) come from AugReg's Table 2.
+
+Letters: B batch, P patch side, N = H W / P^2 patches, D width (embed_dim), h heads, K classes.
+
+Differences between the checkpoints and this file:
+- timm's `qkv.weight` is q, k, v stacked; the JAX files keep them apart, with the heads as an axis of their own.
+- The original JAX models use the tanh form of GELU. timm runs, and has measured, their weights with the exact form,
+  and so does this file.
+- The original 21k models put a Dense and a tanh between the class token and the classifier (`pre_logits`). It is
+  built when a file that holds it is loaded with its 21,843 classes, and left out with every other head.
+"""
+
+from dataclasses import dataclass, replace
+
+import keras
+from keras import layers
+
+from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
+from keras_vit.layers import MLP, PositionEmbedding, PrependToken, SelfAttention, drop_path, drop_path_rates
+from keras_vit.layers.initial import truncated_normal
+from keras_vit.models.family import INCEPTION, Family, Variant, family_preprocess_input, require_multiple
+from keras_vit.weights.resample import input_channels, positions
+from keras_vit.weights.rules import Layout, conv, dense, fuse, merge_qkv_biases, merge_qkv_kernels, norm, param
+
+EPSILON = 1e-6  # of every LayerNorm in the published code; the paper does not say
+
+
+@dataclass(frozen=True)
+class Config:
+    """A row of Table 1."""
+
+    embed_dim: int  # D
+    depth: int  # L, encoder blocks
+    num_heads: int  # h
+    patch_size: int  # P, pixels
+    mlp_ratio: float = 4.0  # hidden width of the MLP, in units of D
+    pre_logits: bool = False  # the Dense + tanh of the original 21k classifiers (Sec. 3.1)
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class EncoderBlock(layers.Layer):
+    """Pre-norm encoder block, Eq. 2 and 3.
+
+        z' = MSA(LN(z)) + z,    z'' = MLP(LN(z')) + z'
+
+    Args:
+        num_heads: heads h; must divide D.
+        mlp_ratio: hidden width of the MLP in units of D.
+        drop_path_rate: probability, in [0, 1), of skipping a branch for a whole sample.
+    Input:   (B, N, D).      Output: (B, N, D).
+    """
+
+    def __init__(self, num_heads, mlp_ratio=4.0, drop_path_rate=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads, self.mlp_ratio, self.drop_path_rate = num_heads, mlp_ratio, drop_path_rate
+
+    def build(self, shape):
+        dtype = self.dtype_policy
+        self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
+        self.attn = SelfAttention(self.num_heads, dtype=dtype, name="attn")
+        self.norm2 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm2")
+        self.mlp = MLP(int(self.mlp_ratio * shape[-1]), dtype=dtype, name="mlp")
+        self.drop_path = drop_path(self.drop_path_rate, rank=3, dtype=dtype)
+        for part in (self.norm1, self.attn, self.norm2, self.mlp, self.drop_path):
+            part.build(shape)
+
+    def call(self, x):
+        x = x + self.drop_path(self.attn(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def build(config, image, top, drop_path_rate=0.0):
+    """Fig. 1, left to right: patches, class token, positions, encoder, classifier.  (B, H, W, 3) -> (B, K)."""
+    D, P = config.embed_dim, config.patch_size
+    x = layers.Conv2D(D, P, strides=P, kernel_initializer=truncated_normal(), name="patch_embed")(image)
+    grid = x.shape[1:3]
+    x = layers.Reshape((grid[0] * grid[1], D), name="flatten_patches")(x)  # B N D
+    x = PrependToken(name="class_token")(x)  # B 1+N D
+    x = PositionEmbedding(name="positions")(x)
+    for i, rate in enumerate(drop_path_rates(drop_path_rate, config.depth)):
+        x = EncoderBlock(config.num_heads, config.mlp_ratio, rate, name=f"block{i}")(x)
+    x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
+    x = top.pool_tokens(x, grid)  # B D
+    if not top.include_top:
+        return x
+    if config.pre_logits:
+        x = layers.Dense(D, activation="tanh", name="pre_logits")(x)
+    return top.classify(x)
+
+
+def check_size(config, height, width):
+    """Both sides must be whole numbers of patches."""
+    require_multiple("ViT", height, width, config.patch_size, "the patch size")
+
+
+def configure(config, entries, classes):
+    """Adds `pre_logits` where a file has one and its classifier is kept."""
+    kernel = next((name for name in entries if name.endswith(("pre_logits/kernel", "pre_logits.fc.weight"))), None)
+    head = next((name for name in entries if name.endswith(("head/bias", "head.bias"))), None)
+    keeps_head = head is not None and len(entries[head]) == classes
+    return replace(config, pre_logits=True) if kernel and keeps_head else config
+
+
+# Checkpoints -----------------------------------------------------------------------------------------------------
+
+TIMM = Layout(  # timm, DINO, MAE and DeiT alike
+    "timm",
+    (
+        *conv("patch_embed.proj", "patch_embed"),
+        *param("cls_token", "class_token/token"),
+        *param("pos_embed", "positions/table"),
+        *norm("blocks.{i}.norm1", "block{i}/norm1"),
+        *dense("blocks.{i}.attn.qkv", "block{i}/attn/qkv"),
+        *dense("blocks.{i}.attn.proj", "block{i}/attn/proj"),
+        *norm("blocks.{i}.norm2", "block{i}/norm2"),
+        *dense("blocks.{i}.mlp.fc1", "block{i}/mlp/fc1"),
+        *dense("blocks.{i}.mlp.fc2", "block{i}/mlp/fc2"),
+        *norm("norm", "norm"),
+        *dense("pre_logits.fc", "pre_logits"),
+        *dense("head", "head"),
+    ),
+)
+
+
+def _flax_norm(source, target):
+    return param(f"{source}/scale", f"{target}/gamma") + param(f"{source}/bias", f"{target}/beta")
+
+
+def _flax(source, target):
+    """Flax keeps kernels as Keras does."""
+    return param(f"{source}/kernel", f"{target}/kernel") + param(f"{source}/bias", f"{target}/bias")
+
+
+def _flax_layout(name, root):
+    """The JAX repository's npz files, whose names may begin with the path of a training state."""
+    block, attention = f"{root}Transformer/encoderblock_{{i}}", "MultiHeadDotProductAttention_1"
+    query, key, value = (f"{block}/{attention}/{part}" for part in ("query", "key", "value"))
+    rules = (
+        *_flax(f"{root}embedding", "patch_embed"),
+        *param(f"{root}cls", "class_token/token"),
+        *param(f"{root}Transformer/posembed_input/pos_embedding", "positions/table"),
+        *_flax_norm(f"{block}/LayerNorm_0", "block{i}/norm1"),
+        *fuse((f"{query}/kernel", f"{key}/kernel", f"{value}/kernel"), "block{i}/attn/qkv/kernel", merge_qkv_kernels),
+        *fuse((f"{query}/bias", f"{key}/bias", f"{value}/bias"), "block{i}/attn/qkv/bias", merge_qkv_biases),
+        *param(f"{block}/{attention}/out/kernel", "block{i}/attn/proj/kernel", lambda w: w.reshape(-1, w.shape[-1])),
+        *param(f"{block}/{attention}/out/bias", "block{i}/attn/proj/bias"),
+        *_flax_norm(f"{block}/LayerNorm_2", "block{i}/norm2"),
+        *_flax(f"{block}/MlpBlock_3/Dense_0", "block{i}/mlp/fc1"),
+        *_flax(f"{block}/MlpBlock_3/Dense_1", "block{i}/mlp/fc2"),
+        *_flax_norm(f"{root}Transformer/encoder_norm", "norm"),
+        *_flax(f"{root}pre_logits", "pre_logits"),
+        *_flax(f"{root}head", "head"),
+    )
+    # timm resizes the positions of these files linearly and without antialiasing, those of its own otherwise.
+    return Layout(name, rules, {"positions/table": positions(1, "bilinear", antialias=False)})
+
+
+VIT = Family(
+    name="ViT",
+    paper="2010.11929",
+    build=build,
+    check_size=check_size,
+    layouts=(TIMM, _flax_layout("npz", ""), _flax_layout("npz (opt/target)", "opt/target/")),
+    resamplers={"positions/table": positions(1), "patch_embed/kernel": input_channels},
+    preprocessing=INCEPTION,
+    head=("head", "pre_logits"),
+    configure=configure,
+)
+
+# Table 1 and, for Ti and S, arXiv:2106.10270, Table 2. Parameters at the native size with 1000 classes.
+ViTTi16 = Variant("ViTTi16", VIT, Config(192, 12, 3, 16), 5_717_416, "vit_tiny_patch16_224")
+ViTS32 = Variant("ViTS32", VIT, Config(384, 12, 6, 32), 22_878_952, "vit_small_patch32_224")
+ViTS16 = Variant("ViTS16", VIT, Config(384, 12, 6, 16), 22_050_664, "vit_small_patch16_224")
+ViTS8 = Variant("ViTS8", VIT, Config(384, 12, 6, 8), 22_055_272, "vit_small_patch8_224")
+ViTB32 = Variant("ViTB32", VIT, Config(768, 12, 12, 32), 88_224_232, "vit_base_patch32_224")
+ViTB16 = Variant("ViTB16", VIT, Config(768, 12, 12, 16), 86_567_656, "vit_base_patch16_224")
+ViTB8 = Variant("ViTB8", VIT, Config(768, 12, 12, 8), 86_576_872, "vit_base_patch8_224")
+ViTL32 = Variant("ViTL32", VIT, Config(1024, 24, 16, 32), 306_632_680, "vit_large_patch32_384")
+ViTL16 = Variant("ViTL16", VIT, Config(1024, 24, 16, 16), 304_326_632, "vit_large_patch16_224")
+ViTH14 = Variant("ViTH14", VIT, Config(1280, 32, 16, 14), 632_045_800, "vit_huge_patch14_224")
+
+preprocess_input = family_preprocess_input(ViTB16)

@@ -1,0 +1,189 @@
+"""From `weights=` to a model that carries them: finding the file, checking it against the model, assigning.
+
+Everything that a user should know about how a file was fitted to a model (a new head, resampled positions, an
+adapted stem) goes to the logger `keras_vit`; everything that does not fit is one ValueError that lists it all.
+"""
+
+import fnmatch
+import logging
+import pathlib
+from dataclasses import dataclass
+from typing import Mapping
+
+import keras
+import numpy as np
+
+from keras_vit.weights import catalogue, download, readers, rules
+
+log = logging.getLogger("keras_vit")
+
+SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".tar", ".bin", ".h5", ".keras")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A weight file, opened: where it came from, its entries, and its catalogue row where it has one."""
+
+    path: str
+    entries: Mapping[str, np.ndarray] | None  # None: Keras' own .weights.h5, which Keras itself loads
+    row: catalogue.Row | None = None
+
+
+def find_source(constructor, weights, classes, include_top):
+    """Resolves the argument `weights` of a constructor.
+
+    Args:
+        constructor: public name, e.g. "SwinT".
+        weights: None, "imagenet", a tag of the catalogue, or a path.
+        classes, include_top: as the constructor got them; a 21k tag with the default 1000 classes is an error here,
+            before anything is downloaded.
+    Returns:  (path, row): what to open and the catalogue's row; (None, None) for no weights.
+    """
+    if weights is None:
+        return None, None
+    text = str(weights)
+    if isinstance(weights, pathlib.Path) or "/" in text or text.lower().endswith(SUFFIXES):
+        if not pathlib.Path(text).is_file():
+            raise ValueError(f"weights: no such file. Received: weights={text!r}")
+        return text, None
+    row = catalogue.default(constructor) if text == "imagenet" else catalogue.find(constructor, text)
+    _check_classes(row, classes, include_top)
+    return None, row
+
+
+def open_source(path, row, classes, include_top):
+    """Fetches (for a row of the catalogue) and opens a weight file."""
+    if row is not None:
+        # The hub's copies of the original 21k models lost their heads; the official npz files have them.
+        path = str(download.fetch(row, official=include_top and row.classes == 0 and classes == 21843))
+    if path.endswith(".weights.h5"):
+        return Source(path, None, row)
+    if path.endswith(".keras"):
+        model = keras.saving.load_model(path, compile=False)
+        return Source(path, {v.path: keras.ops.convert_to_numpy(v) for v in model.weights}, row)
+    return Source(path, readers.read(path), row)
+
+
+def _check_classes(row, classes, include_top):
+    name = f"{row.constructor}, weights={row.tag!r}"
+    if include_top and row.classes == 0 and not (classes == 21843 and row.url.endswith(".npz")):
+        if classes == 1000:
+            raise ValueError(
+                f"{name}: these weights have no classifier. Pass include_top=False, or the number of "
+                "classes of your own for a new head."
+            )
+    elif include_top and classes == 1000 and row.classes != 1000:
+        raise ValueError(
+            f"{name}: the classifier of these weights has {row.classes} classes. Pass classes={row.classes} to keep "
+            "it, include_top=False to leave it out, or the number of classes of your own for a new head. "
+            "Received: classes=1000"
+        )
+
+
+def load(model, source, family, include_top, classes):
+    """Assigns the entries of `source` to `model`, every one of both exactly once.
+
+    Args:
+        model: a freshly built model; worthless if this raises.
+        family: the family's `layouts`, `resamplers` and `head` (names of the classifier's layers).
+        include_top, classes: as the constructor got them.
+    Raises:  ValueError listing missing variables, unexpected entries and shapes that do not fit.
+    """
+    if source.entries is None:
+        _load_keras_h5(model, source.path)
+        return
+    variables = {variable.path: variable for variable in model.weights}
+    layouts = (*family.layouts, rules.own_layout(variables))
+    found = rules.best_match(layouts, source.entries.keys(), variables)
+
+    def in_head(target):
+        return target.split("/")[0] in family.head
+
+    assignments, wanted = found.assignments, set(variables)
+    if not _keep_head(source, found, in_head, include_top, classes):
+        assignments = {target: a for target, a in assignments.items() if not in_head(target)}
+        wanted = {path for path in wanted if not in_head(path)}
+    _require_names(source, found, assignments, wanted)
+    _assign(model, source, found.layout, assignments, variables, family)
+
+
+def _keep_head(source, found, in_head, include_top, classes):
+    """Whether the model takes the file's classifier; says so where it does not though it has one of its own."""
+    if not include_top:
+        return False
+    biases = [a.names[0] for target, a in found.assignments.items() if in_head(target) and target.endswith("/bias")]
+    if not biases:
+        if classes == 1000:
+            raise ValueError(
+                f"{source.path}: this file has no classifier. Pass include_top=False, or the number of classes of "
+                "your own for a new head."
+            )
+        log.warning("%s has no classifier: the head with %d classes is new", source.path, classes)
+        return False
+    stored = len(source.entries[biases[-1]])
+    if stored != classes and classes == 1000:
+        raise ValueError(
+            f"{source.path}: the classifier of this file has {stored} classes. Pass classes={stored} to keep it, "
+            "include_top=False to leave it out, or the number of classes of your own for a new head. "
+            "Received: classes=1000"
+        )
+    if stored != classes:
+        log.warning("%s: its head for %d classes is left out, the one with %d is new", source.path, stored, classes)
+    return stored == classes
+
+
+def _require_names(source, found, assignments, wanted):
+    """Raises unless the assignments are exactly the variables wanted and no entry is left over."""
+    missing = sorted(wanted - set(assignments))
+    strange = sorted(set(assignments) - wanted)
+    unexpected = [*found.unexpected, *(name for target in strange for name in assignments[target].names)]
+    if not missing and not unexpected:
+        return
+    lines = [f"- missing: {path}" for path in missing] + [f"+ unexpected: {name}" for name in unexpected]
+    more = [f"... and {len(lines) - 20} more"] if len(lines) > 20 else []
+    raise ValueError(
+        f"{source.path}: not the weights of this model (read as the {found.layout.name} layout): "
+        f"{len(missing)} variables without an entry, {len(unexpected)} entries without a variable. "
+        "Expected a file of the same variant.\n" + "\n".join(lines[:20] + more)
+    )
+
+
+def _assign(model, source, layout, assignments, variables, family):
+    size, wrong, resampled = model.inputs[0].shape[1:3], [], []
+    for target, assignment in assignments.items():
+        variable = variables[target]
+        arrays = [source.entries[name] for name in assignment.names]
+        for name in assignment.duplicates:
+            if not np.array_equal(source.entries[name], arrays[0]):
+                wrong.append(f"~ {name}: one tensor with {assignment.names[0]} in the model, but values differ")
+        array = assignment.rule.transform(*arrays)
+        shape = tuple(variable.shape)
+        if array.shape != shape:
+            array, stored = _resample(array, target, shape, size, layout, family), array.shape
+            resampled.append(f"{target} {stored} -> {shape}")
+        if array.shape != shape:
+            wrong.append(f"~ {', '.join(assignment.names)}: {array.shape} for {target} {shape}")
+            continue
+        variable.assign(np.ascontiguousarray(array, dtype="float32"))
+    if wrong:
+        raise ValueError(f"{source.path}: these entries do not fit the model:\n" + "\n".join(wrong[:20]))
+    if resampled:
+        log.warning("%s: resampled for this input: %s", source.path, "; ".join(resampled))
+
+
+def _resample(array, target, shape, size, layout, family):
+    for pattern, function in (*layout.resamplers.items(), *family.resamplers.items()):
+        if fnmatch.fnmatchcase(target, pattern) and array.ndim == len(shape):
+            return function(array, shape, size)
+    return array
+
+
+def _load_keras_h5(model, path):
+    """Keras' own weight format goes by the order of layers: same variant, same size, same head, or an error."""
+    try:
+        model.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(
+            f"{path}: not the weights of this model. A .weights.h5 file fits only the same variant, input size and "
+            f"number of classes; to change those, start from a .keras or .safetensors file. Keras says: {error}"
+        ) from error

@@ -1,0 +1,110 @@
+"""Moving weights that belong to a grid to a grid of another size, as the reference loaders do.
+
+Plain numpy, once per loading. Each function takes the stored array, the shape wanted, and the size (H, W) of the
+model's input in pixels; an array already of that shape never gets here.
+"""
+
+import math
+
+import numpy as np
+
+
+def cubic(x, a):
+    """Keys' cubic kernel (doi:10.1109/TASSP.1981.1163711, Eq. 15), radius 2."""
+    x = np.abs(x)
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+
+
+def triangle(x):
+    """The linear kernel, radius 1."""
+    return np.maximum(0.0, 1 - np.abs(x))
+
+
+def interpolation_matrix(old, new, kernel="bicubic", antialias=True):
+    """The (new, old) matrix that resamples a line of `old` samples to `new`, pixel centres at half-integers.
+
+    With `antialias`, the kernel is widened by old / new when shrinking, its weights renormalised at the borders, and
+    the cubic has a = -0.5, as in PIL and PyTorch's antialiased resize. Without, border samples are repeated and the
+    cubic has a = -0.75, as in PyTorch's plain resize.
+    """
+    function = triangle if kernel == "bilinear" else lambda x: cubic(x, -0.5 if antialias else -0.75)
+    scale = old / new
+    centres = (np.arange(new) + 0.5) * scale - 0.5
+    if antialias:
+        weights = function((np.arange(old) - centres[:, None]) / max(scale, 1.0))
+        return weights / weights.sum(axis=1, keepdims=True)
+    matrix = np.zeros((new, old))
+    for tap in range(-1, 3):
+        index = np.floor(centres).astype(int) + tap
+        np.add.at(matrix, (np.arange(new), index.clip(0, old - 1)), function(centres - index))
+    return matrix
+
+
+def resample_grid(grid, new, kernel="bicubic", antialias=True):
+    """(H, W, C) -> (*new, C), separable."""
+    rows = interpolation_matrix(grid.shape[0], new[0], kernel, antialias)
+    columns = interpolation_matrix(grid.shape[1], new[1], kernel, antialias)
+    return np.einsum("ih,hwc,jw->ijc", rows, grid.astype("float64"), columns, optimize=True)
+
+
+def positions(prefix, kernel="bicubic", antialias=True):
+    """A resampler for position tables [1, prefix + H W, C]: the leading `prefix` tokens stay, the grid is resized.
+
+    The stored grid is taken to be square, the new one has the proportions of the model's input.
+    """
+
+    def resample(table, shape, size):
+        tokens = shape[1] - prefix
+        patch = math.sqrt(size[0] * size[1] / tokens)
+        new = (round(size[0] / patch), round(size[1] / patch))
+        old = math.isqrt(table.shape[1] - prefix)
+        if old * old != table.shape[1] - prefix or new[0] * new[1] != tokens:
+            return table  # not a grid with that prefix: left as it is for the loader to refuse
+        grid = table[0, prefix:].reshape(old, old, -1)
+        grid = resample_grid(grid, new, kernel, antialias).reshape(1, tokens, -1)
+        return np.concatenate([table[:, :prefix], grid], axis=1)
+
+    return resample
+
+
+def relative_position_bias(table, shape, size):
+    """Swin's bias tables between window sizes: rows spread geometrically from the centre, linear in between.
+
+    Offsets seen often (near the centre) keep their resolution, far ones are stretched, as BEiT's fine-tuning code
+    introduced it and timm's loader does it.
+
+    Args:
+        table: (S, S, h) with S = 2 M - 1 offsets per axis.
+        shape: (2 M' - 1, 2 L' - 1, h) wanted.
+    """
+    rows, columns = (_geometric_matrix(old, new) for old, new in zip(table.shape, shape[:2]))
+    return np.einsum("ia,abh,jb->ijh", rows, table.astype("float64"), columns, optimize=True)
+
+
+def _geometric_matrix(old, new):
+    """(new, old) linear interpolation from offsets 0, 1, 1+q, 1+q+q^2 ... on both sides, q fitted to reach new // 2."""
+    low, high = 1.01, 1.5
+    while high - low > 1e-6:
+        q = (low + high) / 2
+        if (1 - q ** (old // 2)) / (1 - q) > new // 2:
+            high = q
+        else:
+            low = q
+    steps = np.cumsum([q**i for i in range(old // 2)])
+    offsets = np.concatenate([-steps[::-1], [0.0], steps])
+    targets = np.arange(new) - new // 2
+    return np.stack([np.interp(targets, offsets, row) for row in np.eye(old)], axis=1)
+
+
+def input_channels(kernel, shape, size):
+    """A first convolution (P, P, I, C) for another number of input channels, as timm adapts it.
+
+    One channel: the sum over the stored ones (a grey picture, repeated, would give the same). More: the stored ones
+    in turn, scaled by I / new so that the expected output keeps its size.
+    """
+    old, new = kernel.shape[2], shape[2]
+    if new == 1:
+        return kernel.sum(axis=2, keepdims=True)
+    return kernel[:, :, np.arange(new) % old] * (old / new)
