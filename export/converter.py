@@ -1,0 +1,81 @@
+"""TensorFlow's converter, in a process of its own: it keeps memory that only the process's end gives back.
+
+    python converter.py '{"saved_model": ..., "files": {"none": ..., "dynamic_int8": ...}}'
+
+The SavedModel's serving_default has static shapes. Its variables are frozen into constants first, so that tables
+computed from weights fold, and the frozen function is saved once more, since only from a SavedModel does the
+converter keep the names of inputs and outputs.
+"""
+
+import json
+import re
+import sys
+import tempfile
+
+QUANTISATIONS = ("none", "dynamic_int8")
+NEEDED = re.compile(r"^(?:Flex|Custom|TF Select) ops: (.+)$", re.MULTILINE)
+NODE = r'fused\["{operator}:", "([^"@]+)'
+
+
+def main(request):
+    """Convert as the JSON request says; prints a JSON object, {"error": ...} if an operator cannot be had."""
+    import tensorflow as tf
+    from tensorflow.lite.python.convert_phase import ConverterError
+
+    request = json.loads(request)
+    with tempfile.TemporaryDirectory() as folder:
+        freeze(request["saved_model"], folder)
+        for quantisation, path in request["files"].items():
+            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+            if quantisation == "dynamic_int8":
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            try:
+                content = converter.convert()
+            except ConverterError as error:
+                problem = unsupported(str(error))
+                if not problem:
+                    raise
+                print(json.dumps({"error": problem}))
+                return
+            with open(path, "wb") as file:
+                file.write(content)
+    print(json.dumps({}))
+
+
+def freeze(saved_model, folder):
+    """Save serving_default of a SavedModel again, its variables made constants, its names kept."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    loaded = tf.saved_model.load(saved_model)  # owns the variables until they are frozen
+    signature = loaded.signatures["serving_default"]
+    frozen = convert_variables_to_constants_v2(signature)
+    [(name, image)] = signature.structured_input_signature[1].items()
+    [output] = signature.structured_outputs
+    module = tf.Module()
+    module.serve = tf.function(lambda **inputs: {output: frozen(inputs[name])[0]})
+    concrete = module.serve.get_concrete_function(
+        **{name: tf.TensorSpec(image.shape, image.dtype, name=name)}
+    )
+    tf.saved_model.save(module, folder, signatures={"serving_default": concrete})
+
+
+def unsupported(message):
+    """Which operators TFLite lacks, and in which layers, told by the converter's message; "" if it is about more."""
+    operators = sorted(
+        {name.strip() for names in NEEDED.findall(message) for name in names.split(",")}
+    )
+    parts = []
+    for operator in operators:
+        nodes = sorted(set(re.findall(NODE.format(operator=re.escape(operator)), message)))
+        layers = [
+            node.removeprefix("StatefulPartitionedCall/").rpartition("/")[0] or node
+            for node in nodes
+        ]
+        parts.append(f"{operator} (in {', '.join(layers)})" if layers else operator)
+    return "; ".join(parts)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

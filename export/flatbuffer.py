@@ -1,0 +1,94 @@
+"""What is inside a .tflite file: operators and shapes, read from its flatbuffer (schema.fbs of TensorFlow Lite)."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A .tflite file's graph in figures."""
+
+    operators: dict[str, int]  # name -> how often
+    foreign: tuple[str, ...]  # "operator (output tensor)" of every operator that is not built in
+    dynamic: tuple[str, ...]  # tensors with a dimension that is not fixed
+    max_rank: int
+    inputs: dict[str, tuple]  # tensor -> shape
+    outputs: dict[str, tuple]
+
+
+def inspect_file(path):
+    """Read the operators and tensors of a .tflite file; ValueError if it is none."""
+    schema = _schema()
+    data = Path(path).read_bytes()
+    if data[4:8] != b"TFL3":
+        raise ValueError(f"{path} is not a .tflite file.")
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    names = {
+        value: name
+        for name, value in vars(schema.BuiltinOperator).items()
+        if not name.startswith("_")
+    }
+    operators, foreign, dynamic, ranks = Counter(), [], [], [0]
+    for graph in model.subgraphs:
+        tensors = graph.tensors or []
+        dynamic.extend(_name(tensor) for tensor in tensors if min(_shape(tensor), default=0) < 0)
+        ranks.extend(len(_shape(tensor)) for tensor in tensors)
+        for operator in graph.operators or []:
+            name, built_in = _operator(model.operatorCodes[operator.opcodeIndex], schema, names)
+            operators[name] += 1
+            if not built_in:
+                foreign.append(f"{name} ({_name(tensors[operator.outputs[0]])})")
+    main = model.subgraphs[0]
+    inputs, outputs = (
+        {_name(main.tensors[i]): _shape(main.tensors[i]) for i in ends}
+        for ends in (main.inputs, main.outputs)
+    )
+    return Contents(
+        dict(operators.most_common()), tuple(foreign), tuple(dynamic), max(ranks), inputs, outputs
+    )
+
+
+def check(contents, name):
+    """Raise ValueError unless all operators are built in, all shapes fixed, and the batch is 1."""
+    if contents.foreign:
+        raise ValueError(
+            f"{name} needs operators that TFLite's runtimes do not carry, and is not kept: {', '.join(contents.foreign)}."
+        )
+    if contents.dynamic:
+        raise ValueError(
+            f"{name} has tensors of changing shape, and is not kept: {', '.join(contents.dynamic[:5])}."
+        )
+    ends = {**contents.inputs, **contents.outputs}
+    wrong = {tensor: shape for tensor, shape in ends.items() if shape[:1] != (1,)}
+    if wrong:
+        raise ValueError(
+            f"{name} must take and give one picture at a time, and is not kept. Received: {wrong}."
+        )
+
+
+def _operator(code, schema, names):
+    """Name of an operator code, and whether it is built in; old files keep small numbers in a field of their own."""
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if number == schema.BuiltinOperator.CUSTOM:
+        return (code.customCode or b"CUSTOM").decode(), False
+    name = names.get(number, f"operator {number}")
+    return name, number in names and not name.startswith("STABLEHLO")
+
+
+def _shape(tensor):
+    """The signature if there is one: it has -1 where `shape` shows the 1 of an unknown dimension."""
+    shape = tensor.shapeSignature if tensor.shapeSignature is not None else tensor.shape
+    return tuple(int(side) for side in (shape if shape is not None else ()))
+
+
+def _name(tensor):
+    return (tensor.name or b"?").decode()
+
+
+def _schema():
+    try:
+        from ai_edge_litert import schema_py_generated
+    except ImportError:
+        from tensorflow.lite.python import schema_py_generated
+    return schema_py_generated

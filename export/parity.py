@@ -1,0 +1,274 @@
+"""Proof that an artifact answers as the Keras model does, on the same pictures, in a process without this library.
+
+`expect` asks the Keras model (in float32); `replay_all` asks the artifacts; `check_*` compare and judge:
+
+    SavedModel                largest difference of probabilities at most 1e-5
+    .tflite in float32        at most 1e-4
+    .tflite in dynamic int8   the same best class for at least 99 % of the pictures
+Without pictures, seeded noise is used. No class stands out in noise, so agreement says little there: a quantised file is
+then judged by the cosine between its logits and the Keras model's, at least 0.99 for every picture.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_vit.export.graph import probabilities
+
+SAVED_MODEL, FP32 = 1e-5, 1e-4  # largest difference of probabilities
+AGREEMENT, COSINE = 0.99, 0.99  # least, for quantised files; the second one on noise
+NOISE = 16  # pictures
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Pictures, and what the Keras model says about them."""
+
+    files: tuple[str, ...]  # N encoded pictures
+    kind: str  # "held-out", "given" or "noise"
+    classes: np.ndarray | None  # N true classes, where known
+    images: np.ndarray  # uint8, N H W 3, resized
+    probabilities: np.ndarray  # float32, N K
+
+
+def expect(source, pictures=(), max_images=1000, folder=None):
+    """Ask the Keras model about pictures: those given, else the source's held-out ones, else noise.
+
+    Args:
+        pictures: (path, number of the class or None) pairs.
+        max_images: of more pictures than this, every so-manieth is taken.
+        folder: where noise pictures are written; needed where there are no others.
+    Raises: ValueError naming a picture that cannot be read.
+    """
+    if max_images < 1:
+        raise ValueError(
+            f"At least one picture is needed to compare on. Received: max_images={max_images}."
+        )
+    kind = "given" if pictures else "held-out"
+    pictures = list(pictures or source.pictures)
+    if not pictures:
+        kind, pictures = "noise", noise_pictures(folder)
+    if len(pictures) > max_images:
+        pictures = [pictures[i] for i in np.linspace(0, len(pictures) - 1, max_images).astype(int)]
+    files = tuple(os.path.abspath(path) for path, _ in pictures)
+    known = all(label is not None for _, label in pictures)
+    classes = np.array([label for _, label in pictures]) if known else None
+    images = np.stack([_read(path, source.spec) for path in files])
+    return Expected(files, kind, classes, images, _predict(source, images))
+
+
+def noise_pictures(folder):
+    """Write NOISE seeded pictures, rough and smooth, in several sizes, JPEG and PNG; (path, None) pairs."""
+    from PIL import Image
+
+    draw, pictures = np.random.default_rng(0), []
+    for number in range(NOISE):
+        grid = 2 ** (1 + number % 6)  # 2 to 64 cells a side
+        cells = Image.fromarray(draw.integers(0, 256, (grid, grid, 3), dtype=np.uint8))
+        image = cells.resize(
+            (int(draw.integers(40, 320)), int(draw.integers(40, 320))), Image.Resampling.BICUBIC
+        )
+        path = Path(folder, f"noise_{number:02}.{('png', 'jpg')[number % 2]}")
+        image.save(path)
+        pictures.append((path, None))
+    return pictures
+
+
+def check_saved_model(path, expected, source):
+    """The report of the SavedModel at `path` against the Keras model; ValueError with the figures above the tolerance."""
+    [answers] = replay_all([("saved_model", path)], expected)
+    served = np.take_along_axis(expected.probabilities, np.maximum(answers["class_ids"], 0), axis=1)
+    report = {
+        **compare(expected, answers["probabilities"]),
+        "largest_difference_from_bytes": float(np.abs(answers["scores"] - served).max()),
+        "tolerance": SAVED_MODEL,
+        "versions": versions(),
+    }
+    names = np.array(source.labels)[answers["class_ids"]]
+    undecoded = [file for file, ids in zip(expected.files, answers["class_ids"]) if ids[0] < 0]
+    if undecoded or (names != answers["classes"]).any():
+        raise ValueError(
+            f"The SavedModel gives wrong names or decodes less than the Keras model's reader: {undecoded}."
+        )
+    if (
+        not max(report["largest_difference"], report["largest_difference_from_bytes"])
+        <= SAVED_MODEL
+    ):
+        raise ValueError(
+            f"The SavedModel does not answer as the Keras model does, and is not kept. {describe(report)}."
+        )
+    return report
+
+
+def check_tflite(name, quantised, expected, answers):
+    """The report of one .tflite file; ValueError with the figures if it does not hold its tolerance."""
+    report = compare(expected, answers["probabilities"])
+    if not quantised:
+        report["tolerance"] = FP32
+        good = report["largest_difference"] <= FP32
+    elif expected.kind == "noise":
+        report["least_cosine"] = COSINE
+        good = report["cosine"] >= COSINE
+    else:
+        report["least_agreement"] = AGREEMENT
+        good = report["agreement"] >= AGREEMENT
+    if not good:
+        raise ValueError(
+            f"{name} does not answer as the Keras model does, and is not kept. {describe(report)}."
+        )
+    return report
+
+
+def compare(expected, answered):
+    """Accuracy of both (where the classes are known), agreement and differences of two sets of probabilities."""
+    best, reference = answered.argmax(-1), expected.probabilities.argmax(-1)
+    report = {"n_images": len(answered), "pictures": expected.kind}
+    if expected.classes is not None:
+        report["keras_accuracy"] = float((reference == expected.classes).mean())
+        report["accuracy"] = float((best == expected.classes).mean())
+    report["agreement"] = float((best == reference).mean())
+    report["largest_difference"] = float(np.abs(answered - expected.probabilities).max())
+    report["cosine"] = float(_cosine_of_logits(answered, expected.probabilities).min())
+    return report
+
+
+def describe(report):
+    """A report in one line."""
+    parts = [f"{report['n_images']} {report['pictures']} pictures"]
+    if "accuracy" in report:
+        parts.append(f"accuracy {report['accuracy']:.4f} (Keras {report['keras_accuracy']:.4f})")
+    agreement = f"agreement {100 * report['agreement']:.2f} %"
+    if "least_agreement" in report:
+        agreement += f" (at least {100 * report['least_agreement']:.0f} %)"
+    parts.append(agreement)
+    difference = max(report["largest_difference"], report.get("largest_difference_from_bytes", 0.0))
+    limit = f" (at most {report['tolerance']:.0e})" if "tolerance" in report else ""
+    parts.append(f"largest difference {difference:.1e}{limit}")
+    if "least_cosine" in report:
+        parts.append(f"cosine of logits {report['cosine']:.4f} (at least {report['least_cosine']})")
+    return ", ".join(parts)
+
+
+def replay_all(artifacts, expected, runs=0, threads=None):
+    """Run artifacts in one process that cannot import Keras or this library, on the CPU.
+
+    Args:
+        artifacts: ("saved_model" or "tflite", path) pairs.
+        runs: timed runs at batch 1, for latency.
+        threads: for TensorFlow and LiteRT; default one per core.
+    Returns: per artifact a dictionary of arrays (`replay`).
+    Raises: ValueError with the process's last words if an artifact cannot be run.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        images, request = Path(folder, "images.npy"), Path(folder, "request.json")
+        np.save(images, expected.images)
+        answers = [str(Path(folder, f"{number}.npz")) for number in range(len(artifacts))]
+        entries = [
+            {"kind": kind, "path": str(path), "answers": answer}
+            for (kind, path), answer in zip(artifacts, answers)
+        ]
+        request.write_text(
+            json.dumps(
+                {
+                    "artifacts": entries,
+                    "files": list(expected.files),
+                    "images": str(images),
+                    "threads": threads or cores(),
+                    "runs": runs,
+                }
+            )
+        )
+        script = Path(__file__).with_name("replay.py")
+        run_python(
+            ["-P", str(script), str(request)],
+            f"{', '.join(str(path) for _, path in artifacts)} could not be run",
+        )
+        return [dict(np.load(answer)) for answer in answers]
+
+
+def run_python(arguments, failure):
+    """Run this Python in a process of its own, on the CPU and quietly; a failure is a ValueError with its last line."""
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise ValueError(f"{failure}: {lines[-1]}")
+    return done.stdout
+
+
+def on_cpu():
+    """Keep this process off the GPUs, if TensorFlow has not started on them: exporting needs none."""
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices([], "GPU")
+
+
+def cores():
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def versions():
+    """Of what took part, for reports."""
+    from importlib import metadata
+
+    present = {}
+    for package in ("keras-vit-models", "tensorflow", "keras", "ai-edge-litert", "numpy"):
+        try:
+            present[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            present[package] = None
+    return present
+
+
+def _read(path, spec):
+    import tensorflow as tf
+
+    from keras_vit.preprocessing import decode_image, resize
+
+    try:
+        with tf.device("CPU:0"):
+            return resize(decode_image(tf.io.read_file(path)), spec).numpy().astype(np.uint8)
+    except tf.errors.OpError as error:
+        raise ValueError(f"{path} cannot be read as a picture: {error.message}") from error
+
+
+def _predict(source, images):
+    """The Keras model's probabilities, as a graph, with full float32 products on GPUs too."""
+    import tensorflow as tf
+
+    kept = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        predict = tf.function(probabilities(source), reduce_retracing=True)
+        starts = range(0, len(images), BATCH)
+        batches = [
+            predict(tf.constant(images[start : start + BATCH], tf.float32)).numpy()
+            for start in starts
+        ]
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(kept)
+    return np.concatenate(batches)
+
+
+def _cosine_of_logits(one, other):
+    """Per picture, between logits known up to a constant: log-probabilities with their mean taken off."""
+    one, other = (np.log(np.maximum(p.astype(np.float64), 1e-12)) for p in (one, other))
+    one, other = (logits - logits.mean(-1, keepdims=True) for logits in (one, other))
+    lengths = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
+    return np.where(lengths > 0, (one * other).sum(-1) / np.maximum(lengths, 1e-30), 1.0)

@@ -1,0 +1,125 @@
+"""Run artifacts as their users will: in a process of its own, with TensorFlow or LiteRT and nothing else.
+
+Started by its path, not as a module, so that no package comes along; Keras and this library are made impossible to
+import before anything else is. Reads a request and leaves the answers beside it:
+
+    {"artifacts": [{"kind": "saved_model" or "tflite", "path": ..., "answers": file.npz}, ...],
+     "files": [encoded pictures], "images": uint8 .npy (N, H, W, 3), "threads": int, "runs": timed runs, 0 for none}
+
+answers: probabilities (N, K); for a SavedModel also classes, scores, class_ids; milliseconds of each run at batch 1.
+"""
+
+import importlib.machinery
+import json
+import sys
+import time
+
+REFUSED = ("keras", "keras_vit", "tf_keras")
+BATCH = 32
+WARM_UP = 5  # untimed runs
+
+
+class Refuse:
+    """Finds the refused packages and cannot load them: TensorFlow looks for Keras and does without it."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in REFUSED:
+            return None
+        return importlib.machinery.ModuleSpec(name, self, origin=f"/refused/{name}/__init__.py")
+
+    def create_module(self, spec):
+        raise ImportError(
+            f"{spec.name} is refused here: the artifact must run without it", name=spec.name
+        )
+
+    def exec_module(self, module):
+        """Never reached."""
+
+
+def main(request_path):
+    """Answer the request in the file."""
+    with open(request_path, encoding="utf-8") as file:
+        request = json.load(file)
+    import numpy as np
+
+    images = np.load(request["images"], mmap_mode="r")
+    kinds = {"saved_model": replay_saved_model, "tflite": replay_tflite}
+    for artifact in request["artifacts"]:
+        answers = kinds[artifact["kind"]](
+            artifact["path"], request["files"], images, request["threads"], request["runs"]
+        )
+        loaded = [name for name in REFUSED if name in sys.modules]
+        if loaded:
+            raise RuntimeError(f"{artifact['path']} brought in {loaded}")
+        np.savez(artifact["answers"], **answers)
+
+
+def replay_saved_model(path, files, images, threads, runs):
+    """The encoded files through serving_default, the images through predict_images."""
+    import numpy as np
+    import tensorflow as tf
+
+    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    signatures = tf.saved_model.load(path).signatures
+    classify, predict = signatures["serving_default"], signatures["predict_images"]
+    parts = []
+    for start in range(0, len(images), BATCH):
+        some = slice(start, start + BATCH)
+        answers = classify(image_bytes=tf.constant([read(file) for file in files[some]]))
+        answers.update(predict(images=tf.constant(images[some], tf.float32)))
+        parts.append({key: value.numpy() for key, value in answers.items()})
+    one = tf.constant(images[:1], tf.float32)
+    answers = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    answers["classes"] = np.char.decode(answers["classes"].astype(bytes), "utf-8")
+    return {
+        **answers,
+        "milliseconds": timed(lambda: predict(images=one)["probabilities"].numpy(), runs),
+    }
+
+
+def replay_tflite(path, files, images, threads, runs):
+    """The images, one by one."""
+    import numpy as np
+
+    predict = tflite_predictor(path, threads)
+    probabilities = [predict(np.asarray(image, np.float32)[np.newaxis])[0] for image in images]
+    one = np.asarray(images[:1], np.float32)
+    return {
+        "probabilities": np.stack(probabilities),
+        "milliseconds": timed(lambda: predict(one), runs),
+    }
+
+
+def tflite_predictor(path, threads):
+    """images (1, H, W, 3) -> probabilities (1, K), from a .tflite file."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        from tensorflow.lite import Interpreter
+
+    interpreter = Interpreter(model_path=path, num_threads=threads)
+    interpreter.allocate_tensors()
+    run = interpreter.get_signature_runner("serving_default")
+    return lambda image: run(image=image)["probabilities"]
+
+
+def timed(call, runs):
+    """Milliseconds of each of `runs` calls, after a warm-up; nothing for 0."""
+    milliseconds = []
+    for number in range(WARM_UP + runs if runs else 0):
+        start = time.perf_counter()
+        call()
+        if number >= WARM_UP:
+            milliseconds.append(1000 * (time.perf_counter() - start))
+    return milliseconds
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+if __name__ == "__main__":
+    sys.meta_path.insert(0, Refuse())
+    main(sys.argv[1])
