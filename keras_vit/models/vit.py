@@ -17,11 +17,10 @@ Differences between the checkpoints and this file:
 
 from dataclasses import dataclass, replace
 
-import keras
 from keras import layers
 
 from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
-from keras_vit.layers import MLP, PositionEmbedding, PrependToken, SelfAttention, drop_path, drop_path_rates
+from keras_vit.layers import EncoderBlock, PositionEmbedding, PrependToken, drop_path_rates
 from keras_vit.layers.initial import truncated_normal
 from keras_vit.models.family import INCEPTION, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels, positions
@@ -42,41 +41,6 @@ class Config:
     pre_logits: bool = False  # the Dense + tanh of the original 21k classifiers (Sec. 3.1)
 
 
-@keras.saving.register_keras_serializable("keras_vit")
-class EncoderBlock(layers.Layer):
-    """Pre-norm encoder block, Eq. 2 and 3.
-
-        z' = MSA(LN(z)) + z,    z'' = MLP(LN(z')) + z'
-
-    Args:
-        num_heads: heads h; must divide D.
-        mlp_ratio: hidden width of the MLP in units of D.
-        drop_path_rate: probability, in [0, 1), of skipping a branch for a whole sample.
-    Input:   (B, N, D).      Output: (B, N, D).
-    """
-
-    def __init__(self, num_heads, mlp_ratio=4.0, drop_path_rate=0.0, **kwargs):
-        super().__init__(**kwargs)
-        self.num_heads, self.mlp_ratio, self.drop_path_rate = num_heads, mlp_ratio, drop_path_rate
-
-    def build(self, shape):
-        dtype = self.dtype_policy
-        self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
-        self.attn = SelfAttention(self.num_heads, dtype=dtype, name="attn")
-        self.norm2 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm2")
-        self.mlp = MLP(int(self.mlp_ratio * shape[-1]), dtype=dtype, name="mlp")
-        self.drop_path = drop_path(self.drop_path_rate, rank=3, dtype=dtype)
-        for part in (self.norm1, self.attn, self.norm2, self.mlp, self.drop_path):
-            part.build(shape)
-
-    def call(self, x):
-        x = x + self.drop_path(self.attn(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
-
-    def compute_output_shape(self, shape):
-        return shape
-
-
 def build(config, image, top, drop_path_rate=0.0):
     """Fig. 1, left to right: patches, class token, positions, encoder, classifier.  (B, H, W, 3) -> (B, K)."""
     D, P = config.embed_dim, config.patch_size
@@ -86,7 +50,7 @@ def build(config, image, top, drop_path_rate=0.0):
     x = PrependToken(name="class_token")(x)  # B 1+N D
     x = PositionEmbedding(name="positions")(x)
     for i, rate in enumerate(drop_path_rates(drop_path_rate, config.depth)):
-        x = EncoderBlock(config.num_heads, config.mlp_ratio, rate, name=f"block{i}")(x)
+        x = EncoderBlock(config.num_heads, config.mlp_ratio, rate, EPSILON, name=f"block{i}")(x)
     x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
     x = top.pool_tokens(x, grid)  # B D
     if not top.include_top:
