@@ -1,0 +1,69 @@
+"""Random affine changes of a batch of pictures, inside the input pipeline; one draw per picture, from a seed.
+
+Letters: B batch, H W grid, C channels. Points are (x, y, 1) in pixels, x to the right and y down.
+"""
+
+import math
+
+_FILL = {"reflect": "REFLECT", "nearest": "NEAREST", "black": "CONSTANT"}
+
+
+def augment(images, recipe, seed):
+    """Shift, rotate, zoom, shear and flip each picture as `recipe` allows; all in one bilinear resampling.
+
+    Args:
+        images: float32 (B, H, W, C) in [0, 255].
+        seed: two integers; the same seed gives the same pictures.
+    Output: as the input; the input itself if the recipe asks for no change.
+    """
+    import tensorflow as tf
+
+    if not changes(recipe):
+        return images
+    height, width = images.shape[1:3]
+    draws = tf.random.stateless_uniform((tf.shape(images)[0], 6), seed, -1.0, 1.0, alg="philox")
+    matrices = affine(draws, recipe, height, width)
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=tf.reshape(matrices, (-1, 9))[:, :8],
+        output_shape=(height, width),
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode=_FILL[recipe.fill],
+    )
+    return tf.ensure_shape(moved, images.shape)
+
+
+def changes(recipe):
+    """Whether the recipe changes pictures at all."""
+    return bool(recipe.shift or recipe.rotate or recipe.zoom or recipe.shear or recipe.flip)
+
+
+def affine(draws, recipe, height, width):
+    """Matrices (B, 3, 3) that take a point of the new picture to its point in the old one.
+
+    Args:
+        draws: (B, 6), uniform in [-1, 1): shift in x and y, rotation, zoom, shear, flip.
+    """
+    import tensorflow as tf
+
+    shift_x, shift_y, rotate, zoom, shear, flip = tf.unstack(draws, axis=1)
+    zero, one = tf.zeros_like(zoom), tf.ones_like(zoom)
+
+    def matrix(*rows):
+        return tf.reshape(tf.stack(rows, axis=1), (-1, 3, 3))
+
+    def move(x, y):
+        return matrix(one, zero, x * one, zero, one, y * one, zero, zero, one)
+
+    angle = rotate * math.radians(recipe.rotate)
+    lean = tf.tan(shear * math.radians(recipe.shear))
+    scale = 1 / (1 + zoom * recipe.zoom)
+    mirror = tf.where(flip < 0, -one, one) if recipe.flip else one
+    x, y = (width - 1) / 2, (height - 1) / 2
+    c, s = tf.cos(angle), tf.sin(angle)
+    turned = matrix(c, -s, zero, s, c, zero, zero, zero, one)
+    sheared = matrix(one, lean, zero, zero, one, zero, zero, zero, one)
+    scaled = matrix(scale * mirror, zero, zero, zero, scale, zero, zero, zero, one)
+    shifted = move(-x + shift_x * recipe.shift * width, -y + shift_y * recipe.shift * height)
+    return move(x, y) @ turned @ sheared @ scaled @ shifted

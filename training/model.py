@@ -1,0 +1,55 @@
+"""The model that a recipe names: as it is trained, as it is saved, and how its pictures are prepared."""
+
+import dataclasses
+
+from keras_vit.preprocessing import Spec
+
+PLAIN = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # from scratch: pixels to [-1, 1]
+
+
+def find(recipe):
+    """The recipe's own variant if `model` still names it, else the zoo's; ValueError with close names."""
+    if recipe.variant is not None and recipe.variant.name == recipe.model:
+        return recipe.variant
+    from keras_vit.zoo import lookup
+
+    return lookup(recipe.model)
+
+
+def spec_of(recipe):
+    """The preprocessing of a run: that of the weights it starts from, at the recipe's size."""
+    variant = find(recipe)
+    if recipe.weights is None:
+        return Spec(recipe.image_size or variant.image_size, **PLAIN)
+    spec = _spec_of_weights(variant, recipe.weights)
+    return dataclasses.replace(spec, size=recipe.image_size) if recipe.image_size else spec
+
+
+def _spec_of_weights(variant, weights):
+    from keras_vit.weights import catalogue
+
+    if weights == "imagenet":
+        return catalogue.default(variant.name).spec
+    if weights in variant.tags:
+        return catalogue.find(variant.name, weights).spec
+    return variant.spec  # a file says nothing about its pictures
+
+
+def build_for_training(recipe, classes, spec):
+    """The model with logits, the recipe's drop rates and precision, and the weights it starts from."""
+    return find(recipe)(
+        weights=recipe.weights,
+        input_shape=(*spec.size, 3),
+        classes=classes,
+        classifier_activation=None,
+        drop_rate=recipe.drop_rate,
+        drop_path_rate=recipe.drop_path_rate,
+        dtype={"float32": "float32", "bfloat16": "mixed_bfloat16"}[recipe.precision],
+    )
+
+
+def build_for_saving(recipe, classes, spec):
+    """The same model as users want it: probabilities, float32, nothing dropped; its weights are to be set."""
+    return find(recipe)(
+        weights=None, input_shape=(*spec.size, 3), classes=classes, dtype="float32"
+    )
