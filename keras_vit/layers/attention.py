@@ -4,6 +4,7 @@ Letters: B batch, N tokens, C channels, h heads, d = C / h.
 """
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from keras_vit.layers.initial import truncated_normal
@@ -45,16 +46,19 @@ class SelfAttention(layers.Layer):
     Args:
         num_heads: heads h; must divide C.
         qkv_bias: whether the projection to q, k and v has a bias.
+        relative_positions: whether each offset p_q - p_k between two places of the sequence has a learned key, one for
+            all heads, whose scores are added to those of the tokens (ViT, App. D.4, "Relative").
     Input:   (B, N, C).      Output: (B, N, C).
     Raises:  ValueError if C is not a multiple of num_heads.
     """
 
-    def __init__(self, num_heads, qkv_bias=True, **kwargs):
+    def __init__(self, num_heads, qkv_bias=True, relative_positions=False, **kwargs):
         super().__init__(**kwargs)
         self.num_heads, self.qkv_bias = num_heads, qkv_bias
+        self.relative_positions = relative_positions
 
     def build(self, shape):
-        C = shape[-1]
+        N, C = shape[1:]
         if C % self.num_heads:
             raise ValueError(
                 f"{self.name}: num_heads must divide the {C} channels. "
@@ -65,10 +69,21 @@ class SelfAttention(layers.Layer):
         self.proj = layers.Dense(C, name="proj", **dense)
         self.qkv.build(shape)
         self.proj.build(shape)
+        if self.relative_positions:
+            d = C // self.num_heads
+            self.offset_keys = self.add_weight((2 * N - 1, d), truncated_normal(), name="offset_keys")
 
     def call(self, x):
         q, k, v = (split_heads(t, self.num_heads) for t in ops.split(self.qkv(x), 3, axis=-1))
-        return self.proj(merge_heads(attend(q, k, v, scale=q.shape[-1] ** -0.5)))
+        scale = q.shape[-1] ** -0.5
+        add = (lambda scores: scores + self.offset_scores(q * scale)) if self.relative_positions else None
+        return self.proj(merge_heads(attend(q, k, v, scale, add)))
+
+    def offset_scores(self, q):
+        """(B, h, N, d) -> (B, h, N, N)."""
+        places = np.arange(q.shape[2])
+        offsets = places[:, None] - places[None, :] + len(places) - 1  # 0: first query, last key
+        return ops.einsum("bhqd,qkd->bhqk", q, ops.take(self.offset_keys, offsets, axis=0))
 
     def compute_output_shape(self, shape):
         return shape

@@ -24,6 +24,7 @@ class EncoderBlock(layers.Layer):
         epsilon: of both LayerNorms.
         qkv_bias: whether the projection to q, k and v has a bias.
         layer_scale: initial value of the factors on both branches; None for no factors.
+        relative_positions: whether attention sees the offset between two tokens, see `SelfAttention`.
     Input:   (B, N, C).      Output: (B, N, C).
     """
 
@@ -35,16 +36,20 @@ class EncoderBlock(layers.Layer):
         epsilon=1e-6,
         qkv_bias=True,
         layer_scale=None,
+        relative_positions=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_heads, self.mlp_ratio, self.drop_path_rate = num_heads, mlp_ratio, drop_path_rate
         self.epsilon, self.qkv_bias, self.layer_scale = epsilon, qkv_bias, layer_scale
+        self.relative_positions = relative_positions
 
     def build(self, shape):
         dtype = self.dtype_policy
         self.norm1 = layers.LayerNormalization(epsilon=self.epsilon, dtype=dtype, name="norm1")
-        self.attn = SelfAttention(self.num_heads, self.qkv_bias, dtype=dtype, name="attn")
+        self.attn = SelfAttention(
+            self.num_heads, self.qkv_bias, self.relative_positions, dtype=dtype, name="attn"
+        )
         self.norm2 = layers.LayerNormalization(epsilon=self.epsilon, dtype=dtype, name="norm2")
         self.mlp = MLP(int(self.mlp_ratio * shape[-1]), dtype=dtype, name="mlp")
         self.drop_path = drop_path(self.drop_path_rate, rank=3, dtype=dtype)

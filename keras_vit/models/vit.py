@@ -7,6 +7,9 @@ Table 1 (Ti, S) come from AugReg's Table 2.
 
 Letters: B batch, P patch side, N = H W / P^2 patches, D width (embed_dim), h heads, K classes.
 
+The ablations of App. D.3 (average pooling instead of the class token) and D.4 (other positions, Table 8) are values of
+`Config`; no weights of them were published.
+
 Differences between the checkpoints and this file:
 - timm's `qkv.weight` is q, k, v stacked; the JAX files keep them apart, with the heads as an axis of their own.
 - The original JAX models use the tanh form of GELU. timm runs, and has measured, their weights with the exact form,
@@ -17,13 +20,15 @@ Differences between the checkpoints and this file:
 
 from dataclasses import dataclass, replace
 
-from keras import layers
+import keras
+import numpy as np
+from keras import layers, ops
 
 from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
-from keras_vit.layers import EncoderBlock, PositionEmbedding, PrependToken, drop_path_rates
+from keras_vit.layers import EncoderBlock, GridOfTokens, PositionEmbedding, PrependToken, drop_path_rates
 from keras_vit.layers.initial import truncated_normal
 from keras_vit.models.family import INCEPTION, Family, Variant, family_preprocess_input, require_multiple
-from keras_vit.weights.resample import input_channels, positions
+from keras_vit.weights.resample import input_channels, interpolation_matrix, positions
 from keras_vit.weights.rules import Layout, conv, dense, fuse, merge_qkv_biases, merge_qkv_kernels, norm, param
 
 EPSILON = 1e-6  # of every LayerNorm in the published code; the paper does not say
@@ -31,7 +36,7 @@ EPSILON = 1e-6  # of every LayerNorm in the published code; the paper does not s
 
 @dataclass(frozen=True)
 class Config:
-    """A row of Table 1."""
+    """A row of Table 1, or of an ablation."""
 
     embed_dim: int  # D
     depth: int  # L, encoder blocks
@@ -39,25 +44,83 @@ class Config:
     patch_size: int  # P, pixels
     mlp_ratio: float = 4.0  # hidden width of the MLP, in units of D
     pre_logits: bool = False  # the Dense + tanh of the original 21k classifiers (Sec. 3.1)
+    pool: str = "token"  # what the classifier reads: the class token, or "gap", the mean patch (App. D.3)
+    positions: str = "learned_1d"  # or "none", "learned_2d", "relative" (App. D.4)
+
+    def __post_init__(self):
+        if self.pool not in ("token", "gap"):
+            raise ValueError(f"pool: expected 'token' or 'gap'. Received: pool={self.pool!r}")
+        if self.positions not in ("none", "learned_1d", "learned_2d", "relative"):
+            raise ValueError(
+                "positions: expected 'none', 'learned_1d', 'learned_2d' or 'relative'. "
+                f"Received: positions={self.positions!r}"
+            )
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class GridPositionEmbedding(layers.Layer):
+    """A learned vector per column beside one per row, half the channels each (App. D.4, "2-dimensional").
+
+    Shapes: (B, H, W, D) -> same.
+    """
+
+    def build(self, shape):
+        _, H, W, D = shape
+        self.columns = self.add_weight((W, D // 2), truncated_normal(), name="columns")
+        self.rows = self.add_weight((H, D - D // 2), truncated_normal(), name="rows")
+
+    def call(self, x):
+        H, W, D = x.shape[1:]
+        columns = ops.broadcast_to(ops.expand_dims(self.columns, 0), (H, W, D // 2))
+        rows = ops.broadcast_to(ops.expand_dims(self.rows, 1), (H, W, D - D // 2))
+        return x + ops.concatenate([columns, rows], axis=-1)
+
+    def compute_output_shape(self, shape):
+        return shape
 
 
 def build(config, image, top, drop_path_rate=0.0):
     """Fig. 1, left to right: patches, class token, positions, encoder, classifier.  (B, H, W, 3) -> (B, K)."""
+    return classify_patches(config, patch_embed(config, image), top, drop_path_rate)
+
+
+def patch_embed(config, x):
+    """Cuts an image, or a map of features, into patches and projects them.  (B, H, W, C) -> (B, H/P, W/P, D)."""
     D, P = config.embed_dim, config.patch_size
-    x = layers.Conv2D(D, P, strides=P, kernel_initializer=truncated_normal(), name="patch_embed")(image)
+    return layers.Conv2D(D, P, strides=P, kernel_initializer=truncated_normal(), name="patch_embed")(x)
+
+
+def classify_patches(config, x, top, drop_path_rate):
+    """What follows the patches, whatever made them (Sec. 3.1, "Hybrid Architecture").  (B, H, W, D) -> (B, K)."""
     grid = x.shape[1:3]
-    x = layers.Reshape((grid[0] * grid[1], D), name="flatten_patches")(x)  # B N D
-    x = PrependToken(name="class_token")(x)  # B 1+N D
-    x = PositionEmbedding(name="positions")(x)
-    for i, rate in enumerate(drop_path_rates(drop_path_rate, config.depth)):
-        x = EncoderBlock(config.num_heads, config.mlp_ratio, rate, EPSILON, name=f"block{i}")(x)
-    x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
-    x = top.pool_tokens(x, grid)  # B D
+    if config.positions == "learned_2d":  # the class token's position would only add to the learned token
+        x = GridPositionEmbedding(name="positions")(x)
+    x = flatten(x)  # B N D
+    if config.pool == "token":
+        x = PrependToken(name="class_token")(x)  # B 1+N D
+    if config.positions == "learned_1d":
+        x = PositionEmbedding(name="positions")(x)
+    rates = drop_path_rates(drop_path_rate, config.depth)
+    x = encoder(config, x, rates, relative_positions=config.positions == "relative")
+    x = top.pool_tokens(x, grid) if config.pool == "token" else top.pool_map(GridOfTokens(*grid, name="grid")(x))
     if not top.include_top:
         return x
     if config.pre_logits:
-        x = layers.Dense(D, activation="tanh", name="pre_logits")(x)
+        x = layers.Dense(config.embed_dim, activation="tanh", name="pre_logits")(x)
     return top.classify(x)
+
+
+def flatten(x):
+    """Patches in reading order.  (B, H, W, D) -> (B, H W, D)."""
+    H, W, D = x.shape[1:]
+    return layers.Reshape((H * W, D), name="flatten_patches")(x)
+
+
+def encoder(config, x, rates, **options):
+    """The blocks, one for each of the drop-path `rates`, and the final norm (Eq. 2-4).  (B, N, D) -> same."""
+    for i, rate in enumerate(rates):
+        x = EncoderBlock(config.num_heads, config.mlp_ratio, rate, EPSILON, name=f"block{i}", **options)(x)
+    return layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
 
 
 def check_size(config, height, width):
@@ -94,37 +157,61 @@ TIMM = Layout(  # timm, DINO, MAE and DeiT alike
 )
 
 
-def _flax_norm(source, target):
-    return param(f"{source}/scale", f"{target}/gamma") + param(f"{source}/bias", f"{target}/beta")
+def flax_norm(source, target):
+    """A norm of a Flax file; the GroupNorms of old ones have shape (1, 1, 1, C)."""
+    scale = param(f"{source}/scale", f"{target}/gamma", np.ravel)
+    return scale + param(f"{source}/bias", f"{target}/beta", np.ravel)
 
 
-def _flax(source, target):
+def flax(source, target):
     """Flax keeps kernels as Keras does."""
     return param(f"{source}/kernel", f"{target}/kernel") + param(f"{source}/bias", f"{target}/bias")
 
 
-def _flax_layout(name, root):
-    """The JAX repository's npz files, whose names may begin with the path of a training state."""
+def _flax_rules(root):
     block, attention = f"{root}Transformer/encoderblock_{{i}}", "MultiHeadDotProductAttention_1"
     query, key, value = (f"{block}/{attention}/{part}" for part in ("query", "key", "value"))
-    rules = (
-        *_flax(f"{root}embedding", "patch_embed"),
+    return (
+        *flax(f"{root}embedding", "patch_embed"),
         *param(f"{root}cls", "class_token/token"),
         *param(f"{root}Transformer/posembed_input/pos_embedding", "positions/table"),
-        *_flax_norm(f"{block}/LayerNorm_0", "block{i}/norm1"),
+        *flax_norm(f"{block}/LayerNorm_0", "block{i}/norm1"),
         *fuse((f"{query}/kernel", f"{key}/kernel", f"{value}/kernel"), "block{i}/attn/qkv/kernel", merge_qkv_kernels),
         *fuse((f"{query}/bias", f"{key}/bias", f"{value}/bias"), "block{i}/attn/qkv/bias", merge_qkv_biases),
         *param(f"{block}/{attention}/out/kernel", "block{i}/attn/proj/kernel", lambda w: w.reshape(-1, w.shape[-1])),
         *param(f"{block}/{attention}/out/bias", "block{i}/attn/proj/bias"),
-        *_flax_norm(f"{block}/LayerNorm_2", "block{i}/norm2"),
-        *_flax(f"{block}/MlpBlock_3/Dense_0", "block{i}/mlp/fc1"),
-        *_flax(f"{block}/MlpBlock_3/Dense_1", "block{i}/mlp/fc2"),
-        *_flax_norm(f"{root}Transformer/encoder_norm", "norm"),
-        *_flax(f"{root}pre_logits", "pre_logits"),
-        *_flax(f"{root}head", "head"),
+        *flax_norm(f"{block}/LayerNorm_2", "block{i}/norm2"),
+        *flax(f"{block}/MlpBlock_3/Dense_0", "block{i}/mlp/fc1"),
+        *flax(f"{block}/MlpBlock_3/Dense_1", "block{i}/mlp/fc2"),
+        *flax_norm(f"{root}Transformer/encoder_norm", "norm"),
+        *flax(f"{root}pre_logits", "pre_logits"),
+        *flax(f"{root}head", "head"),
     )
+
+
+def flax_layouts(before=lambda root: ()):
+    """The JAX repository's npz files, whose names may begin with the path of a training state.
+
+    Args:
+        before: path in the training state -> rules of what comes before the patches.
+    """
     # timm resizes the positions of these files linearly and without antialiasing, those of its own otherwise.
-    return Layout(name, rules, {"positions/table": positions(1, "bilinear", antialias=False)})
+    resamplers = {"positions/table": positions(1, "bilinear", antialias=False)}
+    return tuple(
+        Layout(name, (*before(root), *_flax_rules(root)), resamplers)
+        for name, root in (("npz", ""), ("npz (opt/target)", "opt/target/"))
+    )
+
+
+def _move_positions(table, shape, size):
+    """To another grid, with a class token before it or without: N and N + 1 are never both squares."""
+    moved = positions(1)(table, shape, size)
+    return moved if moved.shape == shape else positions(0)(table, shape, size)
+
+
+def _move_line(table, shape, size):
+    """The positions of rows or of columns, (n, D / 2), to another number of them."""
+    return interpolation_matrix(len(table), shape[0]) @ table
 
 
 VIT = Family(
@@ -132,8 +219,13 @@ VIT = Family(
     paper="2010.11929",
     build=build,
     check_size=check_size,
-    layouts=(TIMM, _flax_layout("npz", ""), _flax_layout("npz (opt/target)", "opt/target/")),
-    resamplers={"positions/table": positions(1), "patch_embed/kernel": input_channels},
+    layouts=(TIMM, *flax_layouts()),
+    resamplers={
+        "positions/table": _move_positions,
+        "positions/rows": _move_line,
+        "positions/columns": _move_line,
+        "patch_embed/kernel": input_channels,
+    },
     preprocessing=INCEPTION,
     head=("head", "pre_logits"),
     configure=configure,
