@@ -1,0 +1,52 @@
+"""`keras-vit list`: the names there are."""
+
+import argparse
+import csv
+import sys
+
+HEADER = ("model", "params_M", "img_size", "top1", "weights")
+
+
+def main(argv=None):
+    """Print a table of models, or with --pretrained of their weights."""
+    parser = argparse.ArgumentParser("keras-vit list", description="List models.")
+    parser.add_argument("pattern", nargs="?", default="*", help="shell pattern, e.g. 'swin*'")
+    parser.add_argument("--pretrained", action="store_true", help="one line per set of weights")
+    parser.add_argument("--csv", action="store_true", help="comma-separated, for programs")
+    arguments = parser.parse_args(argv)
+
+    from keras_vit.zoo import list_models
+
+    names = list_models(arguments.pattern, pretrained=arguments.pretrained)
+    if not names:
+        raise ValueError(
+            f"no model is called like {arguments.pattern!r}; a pattern such as '*swin*' finds more."
+        )
+    table = [HEADER, *map(_line, names)]
+    if arguments.csv:
+        csv.writer(sys.stdout, lineterminator="\n").writerows(table)
+    else:
+        _print_aligned(table)
+        print(f"{len(names)} {'sets of weights' if arguments.pretrained else 'models'}")
+    return 0
+
+
+def _line(name):
+    """The cells of one name: a model with the tags of its weights, or a set of weights."""
+    from keras_vit.weights import catalogue
+    from keras_vit.zoo import lookup
+
+    variant, row = lookup(name)
+    size = row.size if row else variant.image_size
+    size = str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
+    published = row or next((row for row in catalogue.rows(variant.name) if row.default), None)
+    top1 = published.top1 if published else ""
+    weights = row.pretraining if row else " ".join(variant.tags)
+    return name, f"{variant.parameters / 1e6:.1f}", size, top1, weights
+
+
+def _print_aligned(table):
+    widths = [max(len(line[column]) for line in table) for column in range(len(HEADER) - 1)]
+    for line in table:
+        cells = [f"{cell:{width}}" for cell, width in zip(line, widths)]
+        print("  ".join([*cells, line[-1]]).rstrip())

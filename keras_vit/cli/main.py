@@ -1,0 +1,88 @@
+"""The `keras-vit` command: a table of verbs, each a module that is imported when it is called."""
+
+import difflib
+import importlib
+import os
+import sys
+
+VERBS = {
+    "list": ("list", "names of the models, with size and weights"),
+    "info": ("info", "one model: paper, parameters, weights, licence, preprocessing"),
+    "download": ("download", "fetch published weights into the cache"),
+    "predict": ("predict", "labels and scores for pictures"),
+    "validate": ("validate", "top-1 and top-5 accuracy over a data set"),
+    "train": ("train", "train or fine-tune under tf.distribute"),
+    "export": ("export", "a SavedModel for TF Serving"),
+    "convert": ("convert", ".tflite files for phones and other small devices"),
+    "compare": ("compare", "a model and its artifacts side by side"),
+}
+EXTRAS = {  # module that is missing -> the extra that brings it
+    "tyro": "train",
+    "rich": "train",
+    "yaml": "train",
+    "sklearn": "train",
+    "tensorboard": "train",
+    "tensorflow_datasets": "train",
+    "matplotlib": "plots",
+    "ai_edge_litert": "edge",
+}
+
+
+def main(argv=None):
+    """Run one verb. Returns 0, 1 after an error, 2 after wrong usage."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if argv[0] in ("-V", "--version"):
+        import keras_vit
+
+        print(f"keras-vit {keras_vit.__version__}")
+        return 0
+    verb, arguments = argv[0], argv[1:]
+    if verb not in VERBS:
+        return fail(None, f"{verb!r} is no verb. {_closest(verb)}`keras-vit --help` lists them.", 2)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return run(verb, arguments)
+
+
+def run(verb, arguments):
+    """Call the verb's `main`; an error that a user can act on becomes a sentence."""
+    try:
+        module = importlib.import_module(f"keras_vit.cli.{VERBS[verb][0]}")
+        return module.main(arguments) or 0
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except ImportError as error:
+        return fail(verb, f"{error}{_remedy(error)}")
+    except (ValueError, OSError) as error:
+        return fail(verb, error)
+    except KeyboardInterrupt:
+        return fail(verb, "interrupted", 130)
+
+
+def usage():
+    """What `keras-vit --help` prints."""
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:{width}}  {line}" for verb, (_, line) in VERBS.items())
+    return (
+        "usage: keras-vit VERB ...\n\nVision transformers for Keras 3, from published weights to "
+        f"phones and servers.\n\n{verbs}\n\n`keras-vit VERB --help` tells more."
+    )
+
+
+def fail(verb, message, status=1):
+    """Print the message to stderr; returns the exit status."""
+    print(f"keras-vit {verb}: {message}" if verb else f"keras-vit: {message}", file=sys.stderr)
+    return status
+
+
+def _closest(verb):
+    near = difflib.get_close_matches(verb, VERBS, n=1)
+    return f"Did you mean {near[0]!r}? " if near else ""
+
+
+def _remedy(error):
+    extra = EXTRAS.get((error.name or "").partition(".")[0])
+    return f". Run: pip install 'keras-vit-models[{extra}]'" if extra else ""
