@@ -1,0 +1,193 @@
+"""Read a weight file into arrays by name; what the first bytes say decides the format, not the
+suffix.
+
+safetensors, npz and PyTorch's two layouts are read. Half-precision entries (float16, bfloat16) come
+back as float32.
+"""
+
+import io
+import json
+import pathlib
+
+import numpy as np
+
+from keras_vit.weights import torch_file
+from keras_vit.weights.entries import Archive, Entries, Entry, damaged, from_bfloat16
+
+_FORMATS = "safetensors, npz or PyTorch (.pth, .bin)"
+_KERAS_SUFFIXES = (".keras", ".weights.h5", ".h5")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+# Names of the number formats in a safetensors header; BF16 is read as its bits.
+_SAFETENSORS_DTYPES = {
+    "BOOL": "?",
+    "U8": "u1",
+    "I8": "i1",
+    "I16": "<i2",
+    "U16": "<u2",
+    "I32": "<i4",
+    "U32": "<u4",
+    "I64": "<i8",
+    "U64": "<u8",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "F32": "<f4",
+    "F64": "<f8",
+}
+
+
+def read(path):
+    """Return the arrays of a weight file as `Entries`, a mapping that reads each when asked for it.
+
+    Raises: FileNotFoundError; ValueError for files of another kind, damaged ones, those that would
+        have to run code to be read, and for files written by Keras (`keras_vit.weights.loading`
+        loads these).
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        reason = "it is a folder" if path.is_dir() else "there is no such file"
+        raise FileNotFoundError(
+            f"Expected a weight file ({_FORMATS}), but {reason}. Received: {path}."
+        )
+    if path.name.endswith(_KERAS_SUFFIXES):
+        raise _written_by_keras(path)
+    with open(path, "rb") as file:
+        start = file.read(64)
+    if start.startswith(_HDF5):
+        raise _written_by_keras(path)
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _read_zip(path)
+    if torch_file.is_legacy(start):
+        return Entries(path, torch_file.read_legacy(path))
+    if start[8:9] == b"{":
+        return Entries(path, _safetensors(path))
+    raise damaged(path, f"a file in the format {_FORMATS}", _describe(start))
+
+
+def _read_zip(path):
+    """Read a zip file: PyTorch's, numpy's, or Keras' (refused)."""
+    archive = Archive(path)
+    names = list(archive.members)
+    if torch_file.root(names) is not None:
+        return Entries(path, torch_file.read_zip(archive))
+    if "model.weights.h5" in names:
+        raise _written_by_keras(path)
+    if names and all(name.endswith(".npy") for name in names):
+        return Entries(path, _npz(archive))
+    raise damaged(
+        path, "a zip file with data.pkl (PyTorch) or .npy members (npz)", f"members {names[:5]}"
+    )
+
+
+def _written_by_keras(path):
+    return ValueError(
+        f"{path} was written by Keras, whose files are not read entry by entry: pass its path as"
+        f" weights=, or to keras.saving.load_model. Expected here: {_FORMATS}."
+    )
+
+
+def _describe(start):
+    """Return a few words on what a file is, by its first bytes."""
+    if not start:
+        return "an empty file"
+    text = start.lstrip().lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "a web page (an error page of the server, most likely)"
+    if text.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the file it stands for"
+    kinds = {
+        b"\xff\xd8\xff": "a JPEG picture",
+        b"\x89PNG": "a PNG picture",
+        b"\x1f\x8b": "a gzip file",
+    }
+    for magic, kind in kinds.items():
+        if start.startswith(magic):
+            return kind
+    return f"first bytes {start[:8]!r}"
+
+
+# -------------------------------------------------------------------------------------- safetensors
+
+
+def _safetensors(path):
+    """Return {name: Entry} of a safetensors file; the header is validated by the safetensors
+    package.
+    """
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="numpy"):
+            pass
+    except safetensors.SafetensorError as error:
+        raise damaged(path, "a complete safetensors file", f"{error}") from error
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    return {name: _safetensors_entry(path, name, item, 8 + length) for name, item in header.items()}
+
+
+def _safetensors_entry(path, name, item, start):
+    """Return one Entry from its header item; the data begin at byte `start` of the file."""
+    kind, shape = item["dtype"], tuple(item["shape"])
+    if kind not in _SAFETENSORS_DTYPES:
+        raise ValueError(
+            f"{path}: {name} holds numbers of a format that is not read. Expected one of "
+            f"{', '.join(_SAFETENSORS_DTYPES)}. Received: {kind}. Save it as F32."
+        )
+
+    def load():
+        count = int(np.prod(shape, dtype=np.int64))
+        array = np.fromfile(
+            path, _SAFETENSORS_DTYPES[kind], count, offset=start + item["data_offsets"][0]
+        )
+        if array.size != count:
+            raise damaged(path, f"{count} numbers for {name}", f"{array.size}")
+        array = array.reshape(shape)
+        return from_bfloat16(array) if kind == "BF16" else array
+
+    return Entry(shape, load)
+
+
+# ---------------------------------------------------------------------------------------------- npz
+
+
+def _npz(archive):
+    """Return {name: Entry} of an .npz file; arrays of Python objects are refused."""
+    return {name.removesuffix(".npy"): _npz_entry(archive, name) for name in archive.members}
+
+
+def _npz_entry(archive, member):
+    try:
+        shape, dtype = _npy_header(archive.head(member, 4096))
+    except (ValueError, EOFError, OSError) as error:
+        raise damaged(archive.path, f"an array in {member}", f"{error}") from error
+    if dtype.hasobject:
+        raise ValueError(
+            f"{archive.path}: {member} holds Python objects, which only code in the file can"
+            " rebuild; it was not executed. Expected numbers. Save the file again as plain arrays."
+        )
+
+    def load():
+        try:
+            array = np.lib.format.read_array(io.BytesIO(archive.read(member)), allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise damaged(archive.path, f"the array {member}", f"{error}") from error
+        # numpy has no bfloat16: JAX's arrays of it are stored as two opaque bytes each
+        return from_bfloat16(array.view("<u2")) if array.dtype == np.dtype("V2") else array
+
+    return Entry(shape, load)
+
+
+def _npy_header(start):
+    """Return (shape, dtype) from the first bytes of an .npy member."""
+    stream = io.BytesIO(start)
+    version = np.lib.format.read_magic(stream)
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in readers:
+        raise ValueError(f"version {version} of the npy format is not read")
+    shape, _, dtype = readers[version](stream)
+    return shape, dtype
