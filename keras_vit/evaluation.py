@@ -1,5 +1,6 @@
 """Accuracy of a `Predictor` over picture files whose classes are known."""
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+IMAGENET_SETS = (1000, 11821, 21841, 21843)  # numbers of classes that `imagenet_labels` knows
 READERS = 4  # threads that decode and resize while the model runs
 
 
@@ -69,9 +71,9 @@ def class_folders(folder, labels):
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder; expected a folder with a folder per class.")
-    numbers, found = _numbers_of_names(labels), []
+    (exact, folded), found = _numbers_of_names(labels), []
     for entry in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
-        number = numbers.get(entry.name, numbers.get(_folded(entry.name)))
+        number = exact.get(entry.name, folded.get(_folded(entry.name)))
         if number is None:
             some = ", ".join(repr(label) for label in labels[:5])
             raise ValueError(
@@ -86,19 +88,20 @@ def class_folders(folder, labels):
 
 
 def _numbers_of_names(labels):
-    """{name of a class folder: number}; a name that would mean two classes is left out."""
+    """{label or WordNet id: number} and {folded label: number}, without names of two classes."""
     from keras_vit.labels import imagenet_labels
 
-    numbers, twice = {}, set()
-    for number, label in enumerate(labels):
-        for name in {label, _folded(label)}:
-            twice |= {name} if numbers.setdefault(name, number) != number else set()
-    numbers = {name: number for name, number in numbers.items() if name not in twice}
-    if len(labels) in (1000, 11821, 21841, 21843):
+    exact, folded = _once(labels), _once([_folded(label) for label in labels])
+    if len(labels) in IMAGENET_SETS:
         classes = imagenet_labels(len(labels))
         if [label for _, label in classes] == list(labels):
-            numbers.update((wnid, number) for number, (wnid, _) in enumerate(classes))
-    return numbers
+            exact.update((wnid, number) for number, (wnid, _) in enumerate(classes))
+    return exact, folded
+
+
+def _once(names):
+    counts = Counter(names)
+    return {name: number for number, name in enumerate(names) if counts[name] == 1}
 
 
 def _folded(name):

@@ -25,9 +25,7 @@ def folder(tmp_path):
 
     image = keras.Input((4, 6, 3))
     x = keras.layers.GlobalAveragePooling2D()(image)
-    keras.Model(image, keras.layers.Dense(3, activation="softmax")(x)).save(
-        tmp_path / "run.keras"
-    )
+    keras.Model(image, keras.layers.Dense(3, activation="softmax")(x)).save(tmp_path / "run.keras")
     folder = description(tmp_path / "run", details={"epochs": 3})
     (tmp_path / "run.keras").rename(folder / "model.keras")
     return folder

@@ -32,7 +32,10 @@ def main(argv=None):
 
 
 def _line(name):
-    """The cells of one name: a model with the tags of its weights, or a set of weights."""
+    """The cells of a model with the tags of its weights, or of a set of weights.
+
+    The accuracy is the paper's, of the default weights; timm's measurement where the paper has none.
+    """
     from keras_vit.weights import catalogue
     from keras_vit.zoo import lookup
 
@@ -40,7 +43,7 @@ def _line(name):
     size = row.size if row else variant.image_size
     size = str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
     published = row or next((row for row in catalogue.rows(variant.name) if row.default), None)
-    top1 = published.top1 if published else ""
+    top1 = (published.top1 or published.top1_timm.partition("@")[0]) if published else ""
     weights = row.pretraining if row else " ".join(variant.tags)
     return name, f"{variant.parameters / 1e6:.1f}", size, top1, weights
 
