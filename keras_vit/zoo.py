@@ -25,8 +25,8 @@ def lookup(name):
     variant = VARIANTS.get(base) or _aliases().get(base)
     if variant is None:
         names = [*VARIANTS, *_aliases()]
-        near = difflib.get_close_matches(base, names, n=3, cutoff=0.4)
-        near = near or difflib.get_close_matches(base.lower(), names, n=3, cutoff=0.3)
+        near = [n for n in names if n.lower().startswith(base.lower())][:3]
+        near = near or difflib.get_close_matches(base, names, n=3, cutoff=0.4)
         raise ValueError(
             f"No model is called {base!r}. Closest: {', '.join(near) or 'none'}. "
             "keras_vit.list_models() gives them all"

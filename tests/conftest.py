@@ -23,4 +23,3 @@ def keras_state():
     yield
     keras.config.set_dtype_policy(policy)
     keras.config.set_image_data_format(data_format)
-    keras.backend.clear_session()

@@ -39,26 +39,30 @@ def feature_pyramid(model):
         outputs = {f"P{_level(model, x)}": x for x in maps}
     else:
         outputs = _simple_pyramid(maps[0], _level(model, maps[0]))
-    pyramid = keras.Model(model.inputs, outputs, name=f"{model.name}_pyramid")
+    pyramid = keras.Model(model.input, outputs, name=f"{model.name}_pyramid")
     pyramid.pyramid_outputs = outputs
     return pyramid
 
 
 def _stage_outputs(model):
-    """The map after the last block of each stage, finest first."""
+    """The map after the last block of each stage, or after the stage's own norm (PVT v2), finest first."""
     last = {}
     for layer in model.layers:
-        found = re.fullmatch(r"(?:stage(\d+)_)?block(\d+)", layer.name)
+        found = re.fullmatch(r"stage(\d+)_(?:block\d+|norm)|block\d+", layer.name)
         if found:
             last[int(found[1] or 0)] = layer
-    return [_as_map(model, last[stage].output) for stage in sorted(last)]
+    return [_as_map(model, last[stage].output, stage) for stage in sorted(last)]
 
 
-def _as_map(model, x):
-    """(B, n + H W, C) -> (B, H, W, C), by the grid that the patches had; a map stays as it is."""
+def _as_map(model, x, stage):
+    """(B, n + H W, C) -> (B, H, W, C), by the grid that the stage's patches had; a map stays as it is."""
+    x = x[0] if isinstance(x, (list, tuple)) else x  # of TNT's two streams, that of the patches
     if len(x.shape) == 4:
         return x
-    return GridOfTokens(*model.get_layer("patch_embed").output.shape[1:3], name="pyramid_grid")(x)
+    names = {layer.name for layer in model.layers}
+    own = f"stage{stage}_patch_embed"  # PVT's last stage carries a class token
+    patches = model.get_layer(own if own in names else "patch_embed").output
+    return GridOfTokens(*patches.shape[1:3], name="pyramid_grid")(x)
 
 
 def _level(model, x):

@@ -3,11 +3,16 @@
 Letters: B batch, N tokens, C channels, h heads, d = C / h.
 """
 
+import math
+
 import keras
 import numpy as np
 from keras import layers, ops
 
 from keras_vit.layers.initial import truncated_normal
+
+ASSUMED_BATCH = 8  # images; the batch is unknown when a graph is built
+LARGEST_SCORES = 2**30  # bytes of float32 scores (B, h, N, N) beyond which queries are taken in chunks
 
 
 def split_heads(x, num_heads):
@@ -27,16 +32,45 @@ def attend(q, k, v, scale, add=None):
     """softmax(scale q k^T) v, over the last two axes of (B, h, N, d) tensors (Eq. 1).
 
     The softmax runs in float32 whatever the compute dtype: its exponentials overflow in float16.
+    Where the scores would exceed LARGEST_SCORES, the queries come in chunks, one after the other, and the backward
+    pass computes the scores of a chunk again instead of keeping them.
 
     Args:
         scale: factor on the queries, d ** -0.5 in every paper of this library but for T2T's own module.
-        add: optional function from the scores (B, h, N, N) to scores, for position biases and window masks.
+        add: optional function from the scores (B, h, N, N) to scores, for position biases and window masks; with it
+            the queries stay together.
     """
+    chunks = 1 if add is not None else count_chunks(q.shape[1], q.shape[2], k.shape[2])
+    return _attend(q, k, v, scale, add) if chunks == 1 else _attend_in_chunks(q, k, v, scale, chunks)
+
+
+def count_chunks(num_heads, queries, keys):
+    """How many chunks the queries come in, for the scores of ASSUMED_BATCH images to stay within LARGEST_SCORES."""
+    return min(queries, math.ceil(ASSUMED_BATCH * num_heads * queries * keys * 4 / LARGEST_SCORES))
+
+
+def _attend(q, k, v, scale, add=None):
     scores = ops.matmul(q * scale, ops.transpose(k, (0, 1, 3, 2)))  # B h N N
     if add is not None:
         scores = add(scores)
     weights = ops.softmax(ops.cast(scores, "float32"), axis=-1)
     return ops.matmul(ops.cast(weights, v.dtype), v)  # B h N d
+
+
+def _attend_in_chunks(q, k, v, scale, chunks):
+    """`_attend`, with the scores of only one chunk of queries alive at a time.
+
+    Nothing in the mathematics makes one chunk wait for another, and TensorFlow's graph executor would run several at
+    once. So queries and results share one tensor: a chunk is taken from its front and its result put at its end,
+    which makes each chunk depend on the result before.
+    """
+    N = q.shape[2]
+    size = math.ceil(N / chunks)
+    attend_chunk = keras.remat(lambda q, k, v: _attend(q, k, v, scale))
+    for start in range(0, N, size):
+        now = min(size, N - start)
+        q = ops.concatenate([q[:, :, now:], attend_chunk(q[:, :, :now], k, v)], axis=2)  # B h N d
+    return q
 
 
 @keras.saving.register_keras_serializable("keras_vit")

@@ -97,13 +97,14 @@ class Variant:
         family: its `Family`.
         config: the architecture.
         alias: the same model's name in timm, or in the official repository where timm has none.
-        parameters: exact number at the native size with 1000 classes.
+        parameters: exact number at the native size with 1000 classes; None for an architecture of your own.
     """
 
-    def __init__(self, name, family, config, parameters, alias=None):
+    def __init__(self, name, family, config, parameters=None, alias=None):
         self.name, self.family, self.config = name, family, config
         self.parameters, self.alias = parameters, alias
-        self.__doc__ = f"{name}: {family.name}, arXiv:{family.paper}, {parameters:,} parameters.\n\n{_CALL_DOC}"
+        count = f", {parameters:,} parameters" if parameters else ""
+        self.__doc__ = f"{name}: {family.name}, arXiv:{family.paper}{count}.\n\n{_CALL_DOC}"
 
     def __repr__(self):
         return f"<keras_vit.models.{self.name}: {self.family.name}, arXiv:{self.family.paper}>"
@@ -170,7 +171,8 @@ class Variant:
             if include_preprocessing:
                 x = _normalization(self.spec if row is None else row.spec, shape[2])(x)
             outputs = self.family.build(config, x, top, drop_path_rate)
-        inputs = image if input_tensor is None else keras.utils.get_source_inputs(input_tensor)
+        sources = [image] if input_tensor is None else keras.utils.get_source_inputs(input_tensor)
+        inputs = sources[0] if len(sources) == 1 else sources
         model = keras.Model(inputs, outputs, name=name or self.snake_name)
         if source:
             loading.load(model, source, self.family, include_top, classes)

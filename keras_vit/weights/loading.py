@@ -7,6 +7,7 @@ adapted stem) goes to the logger `keras_vit`; everything that does not fit is on
 import fnmatch
 import logging
 import pathlib
+import warnings
 from dataclasses import dataclass
 from typing import Mapping
 
@@ -100,19 +101,18 @@ def load(model, source, family, include_top, classes):
         return target.split("/")[0] in family.head
 
     assignments, wanted = found.assignments, set(variables)
-    if not _keep_head(source, found, in_head, include_top, classes):
+    if not _keep_head(source, found, f"{family.head[0]}/bias", include_top, classes):
         assignments = {target: a for target, a in assignments.items() if not in_head(target)}
         wanted = {path for path in wanted if not in_head(path)}
     _require_names(source, found, assignments, wanted)
     _assign(model, source, found.layout, assignments, variables, family)
 
 
-def _keep_head(source, found, in_head, include_top, classes):
+def _keep_head(source, found, bias, include_top, classes):
     """Whether the model takes the file's classifier; says so where it does not though it has one of its own."""
     if not include_top:
         return False
-    biases = [a.names[0] for target, a in found.assignments.items() if in_head(target) and target.endswith("/bias")]
-    if not biases:
+    if bias not in found.assignments:
         if classes == 1000:
             raise ValueError(
                 f"{source.path}: this file has no classifier. Pass include_top=False, or the number of classes of "
@@ -120,7 +120,7 @@ def _keep_head(source, found, in_head, include_top, classes):
             )
         log.warning("%s has no classifier: the head with %d classes is new", source.path, classes)
         return False
-    stored = len(source.entries[biases[-1]])
+    stored = len(source.entries[found.assignments[bias].names[0]])
     if stored != classes and classes == 1000:
         raise ValueError(
             f"{source.path}: the classifier of this file has {stored} classes. Pass classes={stored} to keep it, "
@@ -181,8 +181,10 @@ def _resample(array, target, shape, size, layout, family):
 def _load_keras_h5(model, path):
     """Keras' own weight format goes by the order of layers: same variant, same size, same head, or an error."""
     try:
-        model.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # Keras only warns where it leaves something out
+            model.load_weights(path)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
         raise ValueError(
             f"{path}: not the weights of this model. A .weights.h5 file fits only the same variant, input size and "
             f"number of classes; to change those, start from a .keras or .safetensors file. Keras says: {error}"

@@ -1,0 +1,84 @@
+# Each target makes the virtual environment it needs and says what it is doing.
+#   make quickstart   train on the embedded digits, export for TF Serving and the edge, compare (minutes)
+#   make test         the tests           make test-all   those that need minutes, gigabytes or other backends too
+#   make lint         make format         make bench
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# What a newer torch is called on machines without a GPU differs; `make test-all TORCH=torch==2.13.0` names another.
+TORCH ?= torch
+
+.PHONY: quickstart test test-all test-jax test-torch lint format bench clean
+
+$(BIN)/python:
+	@echo "== Making the virtual environment $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.train: setup.cfg | $(BIN)/python
+	@echo "== Installing keras_vit with what training and the edge need (a few minutes the first time)"
+	$(BIN)/python -m pip install --quiet --editable '.[train,edge]'
+	@touch $@
+
+$(VENV)/.dev: setup.cfg | $(BIN)/python
+	@echo "== Installing keras_vit with what its tests need (a few minutes the first time)"
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+quickstart: $(VENV)/.train
+	@echo "== 1/4 Training a small Swin on scikit-learn's handwritten digits -> runs/digits"
+	$(BIN)/keras-vit train --recipe quickstart --output runs/digits
+	@echo "== 2/4 Exporting it for TF Serving -> serving/"
+	$(BIN)/keras-vit export runs/digits --output serving
+	@echo "== 3/4 Converting it for the edge -> edge/"
+	$(BIN)/keras-vit convert runs/digits --output edge --quant none dynamic_int8
+	@echo "== 4/4 Classifying the held-out digits with each of them"
+	$(BIN)/keras-vit compare runs/digits serving edge
+	@echo "== Done. Look at runs/digits/curves.png and runs/digits/held_out.png"
+
+test: $(VENV)/.dev
+	@echo "== Running the tests"
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.dev test-jax test-torch
+	@echo "== Running all tests"
+	$(BIN)/python -m pytest -m ""
+
+build/toy_outputs.npz: $(VENV)/.dev $(wildcard keras_vit/models/*.py keras_vit/layers/*.py) tests/models/toys.py
+	@echo "== Computing the toy models' outputs on TensorFlow"
+	@mkdir -p build
+	$(BIN)/python -m tests.backends write $@
+
+test-jax: build/toy_outputs.npz
+	@echo "== Comparing the toy models on JAX (environment .venv-jax)"
+	test -x .venv-jax/bin/python || $(PYTHON) -m venv .venv-jax
+	.venv-jax/bin/python -m pip install --quiet --editable '.[jax]'
+	KERAS_BACKEND=jax .venv-jax/bin/python -m tests.backends compare $<
+
+test-torch: build/toy_outputs.npz
+	@echo "== Comparing the toy models on PyTorch (environment .venv-torch)"
+	test -x .venv-torch/bin/python || $(PYTHON) -m venv .venv-torch
+	.venv-torch/bin/python -m pip install --quiet $(TORCH)
+	.venv-torch/bin/python -m pip install --quiet --editable .
+	KERAS_BACKEND=torch .venv-torch/bin/python -m tests.backends compare $<
+
+SOURCES := keras_vit training export benchmarks tests
+
+lint: $(VENV)/.dev
+	@echo "== Checking style"
+	$(BIN)/python -m isort --check-only $(SOURCES)
+	$(BIN)/python -m black --quiet --check --line-length 120 $(SOURCES)
+	$(BIN)/python -m flake8 $(SOURCES)
+
+format: $(VENV)/.dev
+	@echo "== Formatting"
+	$(BIN)/python -m isort --quiet $(SOURCES)
+	$(BIN)/python -m black --quiet --line-length 120 $(SOURCES)
+
+bench: $(VENV)/.dev
+	@echo "== Measuring"
+	$(BIN)/python -m benchmarks.startup --csv benchmarks/results/startup.csv
+
+clean:
+	rm -rf build .pytest_cache runs serving edge

@@ -1,0 +1,107 @@
+"""Records what timm computes:  python tests/golden/record.py vit_tiny_patch16_224 swin_tiny_patch4_window7_224@256x320 ...
+
+Runs in an environment of its own with timm 1.0.31 and torch (CONTRIBUTING.md); the library and its tests need neither.
+A name may carry the size of the input; `name@HxW+resample` fills the weights at the native size and lets timm's own
+loader move them to HxW. Each record goes to tests/golden/records/, or to --output.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+import numpy as np
+import torch
+
+torch.library.register_fake = lambda *args, **kwargs: lambda function: function  # torchvision's, for another torch
+import timm  # noqa: E402
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
+from tests.golden.seeded import picture, seeded  # noqa: E402
+
+
+def shared_names(model):
+    """name -> first name, for entries that are one tensor in the model."""
+    first, aliases = {}, {}
+    for key, tensor in model.state_dict(keep_vars=True).items():
+        owner = first.setdefault(id(tensor), key)
+        if owner != key:
+            aliases[key] = owner
+    return aliases
+
+
+def fill(model):
+    """Every float parameter and buffer of a state dict by rule, except what the architecture determines."""
+    state, aliases = model.state_dict(), shared_names(model)
+    fixed = [k for k, v in state.items() if not v.is_floating_point() or k.endswith("attn_mask")]
+    for key, tensor in state.items():
+        if key not in fixed:
+            tensor.copy_(torch.from_numpy(np.asarray(seeded(aliases.get(key, key), tuple(tensor.shape)))))
+    return {key: list(tensor.shape) for key, tensor in state.items()}, fixed, aliases
+
+
+@torch.no_grad()
+def logits(model, image):
+    """In evaluation mode, NHWC in, (K,) float64 out."""
+    x = torch.from_numpy(image).permute(0, 3, 1, 2).to(next(model.parameters()).dtype)
+    return model.eval()(x).double().numpy()[0]
+
+
+def build(name, size, **arguments):
+    if size is not None and "img_size" not in arguments and not name.startswith(("convnext", "coat", "pvt")):
+        arguments["img_size"] = size
+    return timm.create_model(name, **arguments)
+
+
+def record(request):
+    """One record, as a dict of arrays."""
+    request, _, resample = request.partition("+")
+    name, _, text = request.partition("@")
+    native = timm.create_model(name) if not text or resample else None
+    size = tuple(int(n) for n in text.split("x")) if text else native.pretrained_cfg["input_size"][1:]
+    model = native if native is not None else build(name, size)
+    keys, fixed, aliases = fill(model)
+    if resample:
+        model = _moved(name, size, model)
+    image, parameters = picture(0, *size), sum(p.numel() for p in model.parameters())
+    single = logits(model, image)
+    double = logits(model.double(), image)
+    meta = {
+        "name": name,
+        "resampled": bool(resample),
+        "source": f"timm {timm.__version__}",
+        "image_size": list(size),
+        "input_seed": 0,
+        "parameters": parameters,
+        "float32_noise": float(np.abs(single - double).max() / double.std()),
+        "aliases": aliases,
+        "keys": keys,
+        "integer_or_mask": fixed,
+    }
+    return {"meta": np.array(json.dumps(meta)), "logits": double}
+
+
+def _moved(name, size, native):
+    """The native weights in a model of another size, through timm's own checkpoint filter."""
+    model = build(name, size)
+    module = sys.modules[type(model).__module__]
+    model.load_state_dict(module.checkpoint_filter_fn(native.state_dict(), model), strict=False)
+    return model
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="+")
+    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path(__file__).parent / "records")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for request in arguments.names:
+        file = request.replace("@", "_at_").replace("+resample", "") + ".npz"
+        if "+" in request:
+            file = file.replace("_at_", "+resample_at_")
+        np.savez_compressed(arguments.output / file, **record(request))
+        print(arguments.output / file, flush=True)
+
+
+if __name__ == "__main__":
+    main()

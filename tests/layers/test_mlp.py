@@ -1,0 +1,27 @@
+"""The MLP and LayerScale against their equations."""
+
+import math
+
+import numpy as np
+
+from keras_vit.layers import MLP, LayerScale
+
+
+def test_mlp_uses_the_exact_gelu():
+    layer = MLP(7)
+    x = np.random.default_rng(0).standard_normal((2, 3, 4)).astype("float32")
+    result = np.asarray(layer(x))
+    hidden = x @ np.asarray(layer.fc1.kernel) * 3 + 1
+    layer.fc1.kernel.assign(layer.fc1.kernel * 3)
+    layer.fc1.bias.assign(layer.fc1.bias + 1)
+    gelu = hidden * 0.5 * (1 + np.vectorize(math.erf)(hidden / math.sqrt(2)))
+    np.testing.assert_allclose(layer(x), gelu @ np.asarray(layer.fc2.kernel), atol=1e-6)
+    assert result.shape == x.shape
+
+
+def test_layer_scale():
+    layer = LayerScale(0.25)
+    x = np.random.default_rng(0).standard_normal((2, 3, 4)).astype("float32")
+    np.testing.assert_allclose(layer(x), x / 4)
+    layer.gamma.assign(np.arange(4.0))
+    np.testing.assert_allclose(layer(x), x * np.arange(4.0))

@@ -1,0 +1,49 @@
+"""The zoo's names: exact parameter counts, none forgotten, none without its catalogue rows."""
+
+
+import keras
+import pytest
+
+import keras_vit
+from keras_vit.models import VARIANTS
+from keras_vit.weights import catalogue
+
+NATIVE = 224
+# Sizes at which the papers and timm count, where it is not 224.
+COUNTED_AT = {"ViTL32": 384, "SwinB384": 384, "SwinL384": 384}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_parameter_count_is_exact(name):
+    size = COUNTED_AT.get(name, NATIVE)
+    with keras.StatelessScope(initialize_variables=False):  # shapes only: the largest would take 2.5 GB
+        model = VARIANTS[name](weights=None, input_shape=(size, size, 3))
+    assert model.count_params() == VARIANTS[name].parameters
+    assert model.name == VARIANTS[name].snake_name
+
+
+def test_names_agree_with_attributes():
+    assert {name for name in keras_vit.models.__all__ if name[0].isupper()} == {"VARIANTS", *VARIANTS}
+    for name, variant in VARIANTS.items():
+        assert variant.name == name and getattr(keras_vit.models, name) is variant
+    assert len({variant.snake_name for variant in VARIANTS.values()}) == len(VARIANTS)
+
+
+def test_every_constructor_of_the_catalogue_exists():
+    assert {row.constructor for row in catalogue.rows()} <= set(VARIANTS)
+
+
+def test_signature_is_that_of_keras_applications():
+    import inspect
+
+    ours = list(inspect.signature(keras_vit.models.SwinT).parameters.values())
+    theirs = list(inspect.signature(keras.applications.ResNet50).parameters)
+    positional = [p.name for p in ours if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert positional == theirs
+    assert {p.name for p in ours if p.kind is p.KEYWORD_ONLY} == {
+        "include_preprocessing",
+        "drop_rate",
+        "drop_path_rate",
+        "dtype",
+    }
+    assert next(p.default for p in ours if p.name == "name") == "swin_t"
