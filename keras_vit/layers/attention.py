@@ -95,8 +95,7 @@ class SelfAttention(layers.Layer):
         N, C = shape[1:]
         if C % self.num_heads:
             raise ValueError(
-                f"{self.name}: num_heads must divide the {C} channels. "
-                f"Received: num_heads={self.num_heads}"
+                f"{self.name}: num_heads must divide the {C} channels. " f"Received: num_heads={self.num_heads}"
             )
         dense = {"kernel_initializer": truncated_normal(), "dtype": self.dtype_policy}
         self.qkv = layers.Dense(3 * C, use_bias=self.qkv_bias, name="qkv", **dense)

@@ -1,0 +1,407 @@
+"""Tokens-to-Token ViT (T2T-ViT) -- Yuan et al., ICCV 2021, arXiv:2101.11986.
+
+The tokens-to-token module makes the patches in steps: overlapping windows of the map are unfolded into tokens (soft
+split, Eq. 3), a small transformer mixes them (Eq. 1), the result is a map again, and so on (Fig. 3). Its own layers
+attend with one head; the T2T-ViT models use a Performer there (arXiv:2009.14794), whose cost is linear in N, the
+T2T-ViT_t models full attention. Behind it a deep and narrow ViT, with fixed sinusoid positions (Sec. 3.2).
+
+Letters: B batch, H W grid, N = H W tokens, C channels, k window and s stride of a soft split, e width inside the
+module, m random features, D width of the backbone (embed_dim), h heads, d = D / h, K classes.
+
+Differences between the checkpoints and this file:
+- PyTorch's unfold puts the channel first, (C, k, k); here windows are unfolded as they lie in memory, (k, k, C). The
+  rules permute whatever reads unfolded tokens.
+- The third soft split and the linear projection behind it are one convolution, `patch_embed`.
+- The Performer splits its projection into k, q, v, in this order; its random features and the sinusoid table are
+  entries of the files, and non-trainable weights here.
+- T2T-ViT_t's module scales its scores by the width of its input, 147 ** -0.5 and 576 ** -0.5, not by e ** -0.5.
+- The official `pretrained=True` scales the backbone's scores by D ** -0.5. The released weights were trained and
+  measured with d ** -0.5, and that is what this file does.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import initializers, layers, ops
+
+from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
+from keras_vit.layers import MLP, EncoderBlock, PrependToken, attend, drop_path_rates
+from keras_vit.layers.initial import truncated_normal
+from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
+from keras_vit.weights.resample import input_channels, positions
+from keras_vit.weights.rules import Layout, dense, ignore, norm, param
+
+EPSILON = 1e-5  # of every LayerNorm in the published code; the paper does not say
+PERFORMER_EPSILON = 1e-8  # beside the normaliser of the Performer's attention
+PERFORMER_DROP_RATE = 0.1  # inside the Performer; the published code trains every model with it
+
+
+@dataclass(frozen=True)
+class Config:
+    """A row of Table 2."""
+
+    embed_dim: int  # D
+    depth: int  # blocks of the backbone
+    num_heads: int  # h
+    mlp_ratio: float  # hidden width of the backbone's MLP, in units of D
+    performer: bool = True  # the module attends by a Performer; T2T-ViT_t has full attention
+    token_dim: int = 64  # e
+
+
+# Tokens to tokens ------------------------------------------------------------------------------------------------
+
+
+def soft_split(x, kernel, stride, padding):
+    """Every k x k window of a zero-padded map as one token (Eq. 3).  (B, H, W, C) -> (B, H', W', k k C).
+
+    The padded map is seen as cells of s x s pixels; a window is the first k rows and columns of ceil(k / s) cells in
+    each direction, so that all slices are contiguous. On 2 cores this took a third of the time of k * k strided
+    slices, or less, in a TensorFlow graph and in TFLite; extracting patches is no builtin operator of the latter.
+    """
+    k, s = kernel, stride
+    H, W, C = x.shape[1:]
+    rows, columns = split_size(H, k, s, padding), split_size(W, k, s, padding)
+    cells = -(-k // s)
+    high, wide = rows + cells - 1, columns + cells - 1
+    x = ops.pad(x, ((0, 0), (padding, s * high - H - padding), (padding, s * wide - W - padding), (0, 0)))
+    used = [min(s, k - s * a) for a in range(cells)]  # rows or columns of each cell inside the window
+    x = ops.reshape(x, (-1, s * high, wide, s * C))
+    x = ops.concatenate([x[:, :, a : a + columns, : n * C] for a, n in enumerate(used)], axis=-1)  # B s*high W' k*C
+    x = ops.reshape(x, (-1, s, columns, k * C))
+    x = ops.transpose(x, (0, 2, 1, 3))  # B*high W' s k*C
+    x = ops.reshape(x, (-1, high, columns, s * k * C))
+    return ops.concatenate([x[:, a : a + rows, :, : n * k * C] for a, n in enumerate(used)], axis=-1)  # B H' W' k*k*C
+
+
+def split_size(side, kernel, stride, padding):
+    """Windows along an axis of the map."""
+    return (side + 2 * padding - kernel) // stride + 1
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class SoftSplit(layers.Layer):
+    """`soft_split` as a layer.  (B, H, W, C) -> (B, H', W', k k C)."""
+
+    def __init__(self, kernel, stride, padding, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel, self.stride, self.padding = kernel, stride, padding
+
+    def call(self, x):
+        return soft_split(x, self.kernel, self.stride, self.padding)
+
+    def compute_output_shape(self, shape):
+        H, W = (split_size(side, self.kernel, self.stride, self.padding) for side in shape[1:3])
+        return (shape[0], H, W, self.kernel**2 * shape[3])
+
+
+def random_features(x, w):
+    """exp(w x - |x|^2 / 2) / sqrt(m), Performer, Eq. 5, with w (m, e).  (B, N, e) -> (B, N, m)."""
+    exponent = ops.matmul(x, ops.transpose(w)) - ops.sum(x * x, axis=-1, keepdims=True) / 2
+    return ops.exp(exponent) / math.sqrt(w.shape[0])
+
+
+def linear_attention(q, k, v):
+    """Attention whose kernel is the inner product of features (Performer, Eq. 4), of cost linear in N.
+
+    Args:
+        q, k: (B, N, m) features, positive.
+        v: (B, N, e).
+    Returns:  (B, N, e).
+    """
+    context = ops.matmul(ops.transpose(k, (0, 2, 1)), v)  # B m e
+    total = ops.transpose(ops.sum(k, axis=1, keepdims=True), (0, 2, 1))  # B m 1
+    return ops.matmul(q, context) / (ops.matmul(q, total) + PERFORMER_EPSILON)
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class TokenPerformer(layers.Layer):
+    """One step of the T2T module (Eq. 1), by a Performer with one head.
+
+        k, q, v = LN(x) W,    y = v + attention(q, k, v) W',    out = y + MLP(LN(y))
+
+    The skip comes from v: the input has another width. Features and attention are computed in float32, for their
+    exponentials overflow in float16. Both branches are followed by dropout in training.
+
+    Args:
+        embed_dim: width e.
+        drop_rate: of both dropouts, in [0, 1).
+    Input:   (B, H, W, C).      Output: (B, H, W, e).
+    """
+
+    def __init__(self, embed_dim, drop_rate=PERFORMER_DROP_RATE, **kwargs):
+        super().__init__(**kwargs)
+        self.embed_dim, self.drop_rate = embed_dim, drop_rate
+
+    def build(self, shape):
+        dtype, (H, W, C), e = self.dtype_policy, shape[1:], self.embed_dim
+        m = e // 2
+        init = truncated_normal()
+        self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
+        self.kqv = layers.Dense(3 * e, kernel_initializer=init, dtype=dtype, name="kqv")
+        self.proj = layers.Dense(e, kernel_initializer=init, dtype=dtype, name="proj")
+        self.norm2 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm2")
+        self.mlp = MLP(e, dtype=dtype, name="mlp")
+        self.drop = layers.Dropout(self.drop_rate, dtype=dtype, name="drop")
+        self.norm1.build((None, H * W, C))
+        self.kqv.build((None, H * W, C))
+        for part in (self.proj, self.norm2, self.mlp, self.drop):
+            part.build((None, H * W, e))
+        orthogonal = initializers.Orthogonal(gain=math.sqrt(m))  # rows of length sqrt(m)
+        self.features = self.add_weight(
+            (m, e), orthogonal, dtype="float32", trainable=False, autocast=False, name="features"
+        )
+
+    def call(self, x):
+        H, W, C = x.shape[1:]
+        x = ops.reshape(x, (-1, H * W, C))  # B N C
+        k, q, v = ops.split(self.kqv(self.norm1(x)), 3, axis=-1)  # B N e
+        x = v + self.drop(self.proj(self.attention(q, k, v)))
+        x = x + self.drop(self.mlp(self.norm2(x)))
+        return ops.reshape(x, (-1, H, W, self.embed_dim))
+
+    def attention(self, q, k, v):
+        """(B, N, e), three times -> (B, N, e)."""
+        w = ops.convert_to_tensor(self.features)
+        k, q = (random_features(ops.cast(t, "float32"), w) for t in (k, q))  # B N m
+        return ops.cast(linear_attention(q, k, ops.cast(v, "float32")), v.dtype)
+
+    def compute_output_shape(self, shape):
+        return (*shape[:3], self.embed_dim)
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class TokenTransformer(layers.Layer):
+    """One step of the T2T module (Eq. 1), by full attention with one head: T2T-ViT_t.
+
+        q, k, v = LN(x) W,    y = v + softmax(q k^T / sqrt(C)) v W',    out = y + MLP(LN(y))
+
+    Args:
+        embed_dim: width e.
+    Input:   (B, H, W, C).      Output: (B, H, W, e).
+    Note:    The published code scales by the width C of the input, not of the queries.
+    """
+
+    def __init__(self, embed_dim, **kwargs):
+        super().__init__(**kwargs)
+        self.embed_dim = embed_dim
+
+    def build(self, shape):
+        dtype, (H, W, C), e = self.dtype_policy, shape[1:], self.embed_dim
+        init = truncated_normal()
+        self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
+        self.qkv = layers.Dense(3 * e, use_bias=False, kernel_initializer=init, dtype=dtype, name="qkv")
+        self.proj = layers.Dense(e, kernel_initializer=init, dtype=dtype, name="proj")
+        self.norm2 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm2")
+        self.mlp = MLP(e, dtype=dtype, name="mlp")
+        self.norm1.build((None, H * W, C))
+        self.qkv.build((None, H * W, C))
+        for part in (self.proj, self.norm2, self.mlp):
+            part.build((None, H * W, e))
+
+    def call(self, x):
+        H, W, C = x.shape[1:]
+        x = ops.reshape(x, (-1, H * W, C))  # B N C
+        q, k, v = ops.split(ops.expand_dims(self.qkv(self.norm1(x)), 1), 3, axis=-1)  # B 1 N e
+        x = ops.squeeze(v, 1) + self.proj(ops.squeeze(attend(q, k, v, scale=C**-0.5), 1))  # B N e
+        x = x + self.mlp(self.norm2(x))
+        return ops.reshape(x, (-1, H, W, self.embed_dim))
+
+    def compute_output_shape(self, shape):
+        return (*shape[:3], self.embed_dim)
+
+
+# Backbone --------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def sinusoid_table(length, width):
+    """Positions as sines and cosines of falling frequency (arXiv:1706.03762, Sec. 3.5), interleaved.
+
+    Entry (n, j) is the sine, for odd j the cosine, of n / 10000 ** (2 (j // 2) / width).
+    Returns:  (length, width) float32.
+    """
+    j = np.arange(width)
+    angle = np.arange(length)[:, None] / 10000.0 ** (2 * (j // 2) / width)
+    return np.where(j % 2 == 0, np.sin(angle), np.cos(angle)).astype("float32")
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class SinusoidPositions(layers.Layer):
+    """Adds the sinusoid table, which is not trained; a weight because the checkpoints store it.  (B, N, C) -> same."""
+
+    def build(self, shape):
+        def table(shape, dtype=None):
+            return ops.cast(sinusoid_table(*shape[1:])[None], dtype)
+
+        self.table = self.add_weight((1, *shape[1:]), table, trainable=False, name="table")
+
+    def call(self, x):
+        return x + self.table
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def tokens_to_token(config, image):
+    """Fig. 3: two steps of soft split and transformer, and a third soft split.  (B, H, W, 3) -> (B, H/16, W/16, D)."""
+    step = TokenPerformer if config.performer else TokenTransformer
+    x = SoftSplit(7, 4, 2, name="split1")(image)  # B H/4 W/4 7*7*3
+    x = step(config.token_dim, name="tokens1")(x)
+    x = SoftSplit(3, 2, 1, name="split2")(x)  # B H/8 W/8 3*3*e
+    x = step(config.token_dim, name="tokens2")(x)
+    # A soft split and a linear map of its tokens: a convolution, with the symmetric padding of the split.
+    x = layers.ZeroPadding2D(1, name="split3")(x)
+    project = {"kernel_initializer": truncated_normal(), "name": "patch_embed"}
+    return layers.Conv2D(config.embed_dim, 3, strides=2, **project)(x)
+
+
+def build_with(blocks, config, image, top, drop_path_rate):
+    """A T2T module, a backbone of the given blocks, and the classifier.
+
+    Args:
+        blocks: function from tokens, config and drop_path_rate to tokens.
+    """
+    x = tokens_to_token(config, image)
+    grid = x.shape[1:3]
+    x = layers.Reshape((grid[0] * grid[1], config.embed_dim), name="flatten_patches")(x)  # B N D
+    x = PrependToken(name="class_token")(x)  # B 1+N D
+    x = SinusoidPositions(name="positions")(x)
+    x = blocks(x, config, drop_path_rate)
+    x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
+    x = top.pool_tokens(x, grid)  # B D
+    return top.classify(x) if top.include_top else x
+
+
+def encoder(x, config, drop_path_rate):
+    """The deep-narrow backbone, Eq. 4 and 5.  (B, 1+N, D) -> same."""
+    block = {"epsilon": EPSILON, "qkv_bias": False}
+    for i, rate in enumerate(drop_path_rates(drop_path_rate, config.depth)):
+        x = EncoderBlock(config.num_heads, config.mlp_ratio, rate, name=f"block{i}", **block)(x)
+    return x
+
+
+def build(config, image, top, drop_path_rate=0.0):
+    """Fig. 4, left to right: tokens to tokens, class token, positions, backbone, classifier.  (B, H, W, 3) -> (B, K)."""
+    return build_with(encoder, config, image, top, drop_path_rate)
+
+
+def check_size(config, height, width):
+    """Both sides must be multiples of the strides of the three soft splits, 4, 2 and 2, together."""
+    require_multiple("T2T-ViT", height, width, 16, "the stride of its three soft splits")
+
+
+# Checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def _window_order(array, kernel):
+    """The axis of unfolded tokens, the last: PyTorch's (C, k, k) to (k, k, C)."""
+    split = array.reshape(*array.shape[:-1], -1, kernel * kernel)
+    return split.swapaxes(-1, -2).reshape(array.shape)
+
+
+def _token_rules(step, kernel):
+    """Rules of one step of either module."""
+    source, target = f"tokens_to_token.attention{step}", f"tokens{step}"
+
+    def order(array):
+        return _window_order(array, kernel)
+
+    return (
+        *param(f"{source}.norm1.weight", f"{target}/norm1/gamma", order),
+        *param(f"{source}.norm1.bias", f"{target}/norm1/beta", order),
+        *param(f"{source}.kqv.weight", f"{target}/kqv/kernel", lambda w: order(w).T),
+        *param(f"{source}.kqv.bias", f"{target}/kqv/bias"),
+        *param(f"{source}.w", f"{target}/features"),
+        *dense(f"{source}.proj", f"{target}/proj"),
+        *dense(f"{source}.mlp.0", f"{target}/mlp/fc1"),
+        *dense(f"{source}.mlp.2", f"{target}/mlp/fc2"),
+        *param(f"{source}.attn.qkv.weight", f"{target}/qkv/kernel", lambda w: order(w).T),
+        *dense(f"{source}.attn.proj", f"{target}/proj"),
+        *dense(f"{source}.mlp.fc1", f"{target}/mlp/fc1"),
+        *dense(f"{source}.mlp.fc2", f"{target}/mlp/fc2"),
+        *norm(f"{source}.norm2", f"{target}/norm2"),
+    )
+
+
+def official_layout(block_rules=(), encoder="block{i}"):
+    """The official files.
+
+    Args:
+        block_rules: for what a backbone's blocks have beside attention and MLP.
+        encoder: path of a block's attention, MLP and norms.
+    """
+    block = "blocks.{i}"
+    rules = (
+        *_token_rules(1, 7),
+        *_token_rules(2, 3),
+        *param(
+            "tokens_to_token.project.weight",
+            "patch_embed/kernel",
+            lambda w: w.reshape(len(w), -1, 3, 3).transpose(2, 3, 1, 0),
+        ),
+        *param("tokens_to_token.project.bias", "patch_embed/bias"),
+        *param("cls_token", "class_token/token"),
+        *param("pos_embed", "positions/table"),
+        *norm(f"{block}.norm1", f"{encoder}/norm1"),
+        *dense(f"{block}.attn.qkv", f"{encoder}/attn/qkv"),
+        *dense(f"{block}.attn.proj", f"{encoder}/attn/proj"),
+        *norm(f"{block}.norm2", f"{encoder}/norm2"),
+        *dense(f"{block}.mlp.fc1", f"{encoder}/mlp/fc1"),
+        *dense(f"{block}.mlp.fc2", f"{encoder}/mlp/fc2"),
+        *block_rules,
+        *norm("norm", "norm"),
+        *dense("head", "head"),
+        *ignore("aux_head.*"),  # the auxiliary classifier of token labelling, arXiv:2104.10858
+    )
+    return Layout("official", rules)
+
+
+def first_split_channels(array, shape, size):
+    """What reads the tokens of the first soft split, for another number of image channels.
+
+    Kernels are adapted as a convolution's are. Scales and shifts of the LayerNorm repeat, or for one channel are
+    averaged; its statistics are those of a repeated picture.
+    """
+    if array.shape[1:] != tuple(shape[1:]):
+        return array  # another module: left as it is for the loader to refuse
+    windows = array.reshape(7, 7, -1, *array.shape[1:])
+    old, new = windows.shape[2], shape[0] // 49
+    if array.ndim == 2:
+        windows = input_channels(windows, (7, 7, new), size)
+    else:
+        windows = windows.mean(axis=2, keepdims=True) if new == 1 else windows[:, :, np.arange(new) % old]
+    return windows.reshape(shape)
+
+
+RESAMPLERS = {
+    "positions/table": positions(1, "bicubic", antialias=False),  # as the official fine-tuning does it
+    "tokens1/norm1/*": first_split_channels,
+    "tokens1/qkv/kernel": first_split_channels,
+    "tokens1/kqv/kernel": first_split_channels,
+}
+
+T2T = Family(
+    name="T2T-ViT",
+    paper="2101.11986",
+    build=build,
+    check_size=check_size,
+    layouts=(official_layout(),),
+    resamplers=RESAMPLERS,
+    preprocessing=IMAGENET,
+)
+
+# Table 2; 10 and 12 from the published code. Parameters at 224 pixels with 1000 classes, what is not trained included.
+T2TViT7 = Variant("T2TViT7", T2T, Config(256, 7, 4, 2), 4_310_222, "t2t_vit_7")
+T2TViT10 = Variant("T2TViT10", T2T, Config(256, 10, 4, 2), 5_889_230, "t2t_vit_10")
+T2TViT12 = Variant("T2TViT12", T2T, Config(256, 12, 4, 2), 6_941_902, "t2t_vit_12")
+T2TViT14 = Variant("T2TViT14", T2T, Config(384, 14, 6, 3), 21_545_550, "t2t_vit_14")
+T2TViT19 = Variant("T2TViT19", T2T, Config(448, 19, 7, 3), 39_177_422, "t2t_vit_19")
+T2TViT24 = Variant("T2TViT24", T2T, Config(512, 24, 8, 3), 64_105_934, "t2t_vit_24")
+T2TViTT14 = Variant("T2TViTT14", T2T, Config(384, 14, 6, 3, performer=False), 21_541_070, "t2t_vit_t_14")
+T2TViTT19 = Variant("T2TViTT19", T2T, Config(448, 19, 7, 3, performer=False), 39_172_942, "t2t_vit_t_19")
+T2TViTT24 = Variant("T2TViTT24", T2T, Config(512, 24, 8, 3, performer=False), 64_101_454, "t2t_vit_t_24")
+
+preprocess_input = family_preprocess_input(T2TViT14)
