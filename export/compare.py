@@ -79,9 +79,7 @@ def keras_latency(source, expected, runs):
     """Median milliseconds of the Keras model for one picture, as a TensorFlow graph."""
     import tensorflow as tf
 
-    predict, image = tf.function(probabilities(source)), tf.constant(
-        expected.images[:1], tf.float32
-    )
+    predict, image = tf.function(probabilities(source)), tf.constant(expected.images[:1], tf.float32)
     milliseconds = []
     for number in range(5 + runs):
         start = time.perf_counter()
@@ -164,11 +162,7 @@ def _inside(path, name):
         return [("saved_model", served.get(name) or next(iter(served.values())))]
     raise ValueError(
         f"{path}: expected a .tflite file, a SavedModel, or a folder of them"
-        + (
-            f", and found several models: {', '.join(sorted(served))}; name one of their folders."
-            if served
-            else "."
-        )
+        + (f", and found several models: {', '.join(sorted(served))}; name one of their folders." if served else ".")
     )
 
 

@@ -55,24 +55,17 @@ def freeze(saved_model, folder):
     [output] = signature.structured_outputs
     module = tf.Module()
     module.serve = tf.function(lambda **inputs: {output: frozen(inputs[name])[0]})
-    concrete = module.serve.get_concrete_function(
-        **{name: tf.TensorSpec(image.shape, image.dtype, name=name)}
-    )
+    concrete = module.serve.get_concrete_function(**{name: tf.TensorSpec(image.shape, image.dtype, name=name)})
     tf.saved_model.save(module, folder, signatures={"serving_default": concrete})
 
 
 def unsupported(message):
     """Which operators TFLite lacks, and in which layers, told by the converter's message; "" if it is about more."""
-    operators = sorted(
-        {name.strip() for names in NEEDED.findall(message) for name in names.split(",")}
-    )
+    operators = sorted({name.strip() for names in NEEDED.findall(message) for name in names.split(",")})
     parts = []
     for operator in operators:
         nodes = sorted(set(re.findall(NODE.format(operator=re.escape(operator)), message)))
-        layers = [
-            node.removeprefix("StatefulPartitionedCall/").rpartition("/")[0] or node
-            for node in nodes
-        ]
+        layers = [node.removeprefix("StatefulPartitionedCall/").rpartition("/")[0] or node for node in nodes]
         parts.append(f"{operator} (in {', '.join(layers)})" if layers else operator)
     return "; ".join(parts)
 

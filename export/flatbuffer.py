@@ -24,11 +24,7 @@ def inspect_file(path):
     if data[4:8] != b"TFL3":
         raise ValueError(f"{path} is not a .tflite file.")
     model = schema.ModelT.InitFromPackedBuf(data, 0)
-    names = {
-        value: name
-        for name, value in vars(schema.BuiltinOperator).items()
-        if not name.startswith("_")
-    }
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
     operators, foreign, dynamic, ranks = Counter(), [], [], [0]
     for graph in model.subgraphs:
         tensors = graph.tensors or []
@@ -41,30 +37,23 @@ def inspect_file(path):
                 foreign.append(f"{name} ({_name(tensors[operator.outputs[0]])})")
     main = model.subgraphs[0]
     inputs, outputs = (
-        {_name(main.tensors[i]): _shape(main.tensors[i]) for i in ends}
-        for ends in (main.inputs, main.outputs)
+        {_name(main.tensors[i]): _shape(main.tensors[i]) for i in ends} for ends in (main.inputs, main.outputs)
     )
-    return Contents(
-        dict(operators.most_common()), tuple(foreign), tuple(dynamic), max(ranks), inputs, outputs
-    )
+    return Contents(dict(operators.most_common()), tuple(foreign), tuple(dynamic), max(ranks), inputs, outputs)
 
 
 def check(contents, name):
     """Raise ValueError unless all operators are built in, all shapes fixed, and the batch is 1."""
     if contents.foreign:
         raise ValueError(
-            f"{name} needs operators that TFLite's runtimes do not carry, and is not kept: {', '.join(contents.foreign)}."
+            f"{name} needs operators that TFLite's runtimes lack, and is not kept: {', '.join(contents.foreign)}."
         )
     if contents.dynamic:
-        raise ValueError(
-            f"{name} has tensors of changing shape, and is not kept: {', '.join(contents.dynamic[:5])}."
-        )
+        raise ValueError(f"{name} has tensors of changing shape, and is not kept: {', '.join(contents.dynamic[:5])}.")
     ends = {**contents.inputs, **contents.outputs}
     wrong = {tensor: shape for tensor, shape in ends.items() if shape[:1] != (1,)}
     if wrong:
-        raise ValueError(
-            f"{name} must take and give one picture at a time, and is not kept. Received: {wrong}."
-        )
+        raise ValueError(f"{name} must take and give one picture at a time, and is not kept. Received: {wrong}.")
 
 
 def _operator(code, schema, names):

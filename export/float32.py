@@ -33,11 +33,7 @@ def in_float32(model):
 
 def _other_policies(model):
     layers = model._flatten_layers(include_self=True)  # children of layers included
-    return {
-        layer.path: layer.dtype_policy.name
-        for layer in layers
-        if layer.dtype_policy.name != "float32"
-    }
+    return {layer.path: layer.dtype_policy.name for layer in layers if layer.dtype_policy.name != "float32"}
 
 
 def _replaced(config):
@@ -46,8 +42,7 @@ def _replaced(config):
         if config.get("class_name") == "DTypePolicy":
             return "float32" if config["config"]["name"] in HALVES else config
         return {
-            key: "float32" if key == "dtype" and _is_half(value) else _replaced(value)
-            for key, value in config.items()
+            key: "float32" if key == "dtype" and _is_half(value) else _replaced(value) for key, value in config.items()
         }
     if isinstance(config, (list, tuple)):
         return type(config)(_replaced(value) for value in config)
@@ -59,9 +54,7 @@ def _is_half(value):
 
 
 def _as_float32(weight):
-    value = keras.ops.convert_to_numpy(
-        keras.ops.cast(weight, "float32") if _is_half(weight.dtype) else weight
-    )
+    value = keras.ops.convert_to_numpy(keras.ops.cast(weight, "float32") if _is_half(weight.dtype) else weight)
     return np.asarray(value)
 
 

@@ -5,8 +5,8 @@
     SavedModel                largest difference of probabilities at most 1e-5
     .tflite in float32        at most 1e-4
     .tflite in dynamic int8   the same best class for at least 99 % of the pictures
-Without pictures, seeded noise is used. No class stands out in noise, so agreement says little there: a quantised file is
-then judged by the cosine between its logits and the Keras model's, at least 0.99 for every picture.
+Without pictures, seeded noise is used. No class stands out in noise, so agreement says little there: a quantised
+file is then judged by the cosine between its logits and the Keras model's, at least 0.99 for every picture.
 """
 
 import contextlib
@@ -49,9 +49,7 @@ def expect(source, pictures=(), max_images=1000, folder=None):
     Raises: ValueError naming a picture that cannot be read.
     """
     if max_images < 1:
-        raise ValueError(
-            f"At least one picture is needed to compare on. Received: max_images={max_images}."
-        )
+        raise ValueError(f"At least one picture is needed to compare on. Received: max_images={max_images}.")
     kind = "given" if pictures else "held-out"
     pictures = list(pictures or source.pictures)
     if not pictures:
@@ -73,9 +71,7 @@ def noise_pictures(folder):
     for number in range(NOISE):
         grid = 2 ** (1 + number % 6)  # 2 to 64 cells a side
         cells = Image.fromarray(draw.integers(0, 256, (grid, grid, 3), dtype=np.uint8))
-        image = cells.resize(
-            (int(draw.integers(40, 320)), int(draw.integers(40, 320))), Image.Resampling.BICUBIC
-        )
+        image = cells.resize((int(draw.integers(40, 320)), int(draw.integers(40, 320))), Image.Resampling.BICUBIC)
         path = Path(folder, f"noise_{number:02}.{('png', 'jpg')[number % 2]}")
         image.save(path)
         pictures.append((path, None))
@@ -83,7 +79,7 @@ def noise_pictures(folder):
 
 
 def check_saved_model(path, expected, source):
-    """The report of the SavedModel at `path` against the Keras model; ValueError with the figures above the tolerance."""
+    """The report of the SavedModel at `path`; ValueError with the figures if it does not answer as the Keras model."""
     [answers] = replay_all([("saved_model", path)], expected)
     served = np.take_along_axis(expected.probabilities, np.maximum(answers["class_ids"], 0), axis=1)
     report = {
@@ -98,10 +94,7 @@ def check_saved_model(path, expected, source):
         raise ValueError(
             f"The SavedModel gives wrong names or decodes less than the Keras model's reader: {undecoded}."
         )
-    if (
-        not max(report["largest_difference"], report["largest_difference_from_bytes"])
-        <= SAVED_MODEL
-    ):
+    if not max(report["largest_difference"], report["largest_difference_from_bytes"]) <= SAVED_MODEL:
         raise ValueError(
             f"The SavedModel does not answer as the Keras model does, and is not kept. {describe(report)}."
         )
@@ -121,9 +114,7 @@ def check_tflite(name, quantised, expected, answers):
         report["least_agreement"] = AGREEMENT
         good = report["agreement"] >= AGREEMENT
     if not good:
-        raise ValueError(
-            f"{name} does not answer as the Keras model does, and is not kept. {describe(report)}."
-        )
+        raise ValueError(f"{name} does not answer as the Keras model does, and is not kept. {describe(report)}.")
     return report
 
 
@@ -172,8 +163,7 @@ def replay_all(artifacts, expected, runs=0, threads=None):
         np.save(images, expected.images)
         answers = [str(Path(folder, f"{number}.npz")) for number in range(len(artifacts))]
         entries = [
-            {"kind": kind, "path": str(path), "answers": answer}
-            for (kind, path), answer in zip(artifacts, answers)
+            {"kind": kind, "path": str(path), "answers": answer} for (kind, path), answer in zip(artifacts, answers)
         ]
         request.write_text(
             json.dumps(
@@ -257,10 +247,7 @@ def _predict(source, images):
     try:
         predict = tf.function(probabilities(source), reduce_retracing=True)
         starts = range(0, len(images), BATCH)
-        batches = [
-            predict(tf.constant(images[start : start + BATCH], tf.float32)).numpy()
-            for start in starts
-        ]
+        batches = [predict(tf.constant(images[start : start + BATCH], tf.float32)).numpy() for start in starts]
     finally:
         tf.config.experimental.enable_tensor_float_32_execution(kept)
     return np.concatenate(batches)

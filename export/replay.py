@@ -28,9 +28,7 @@ class Refuse:
         return importlib.machinery.ModuleSpec(name, self, origin=f"/refused/{name}/__init__.py")
 
     def create_module(self, spec):
-        raise ImportError(
-            f"{spec.name} is refused here: the artifact must run without it", name=spec.name
-        )
+        raise ImportError(f"{spec.name} is refused here: the artifact must run without it", name=spec.name)
 
     def exec_module(self, module):
         """Never reached."""

@@ -21,9 +21,7 @@ from keras_vit.export.graph import probabilities
 from keras_vit.files import atomic_folder
 from keras_vit.preprocessing import decode_image, resize
 
-NAME = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9_.-]*"
-)  # safe in a path, in a REST URL and in models.config
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # safe in a path, in a REST URL and in models.config
 REPORT = "assets.extra/report.json"
 
 
@@ -92,9 +90,7 @@ def export(source, output, name=None, top_k=5, expected=None):
     """
     name = name or source.name
     if not NAME.fullmatch(name):
-        raise ValueError(
-            f"A served model's name has letters, digits and _ . - only. Received: {name!r}."
-        )
+        raise ValueError(f"A served model's name has letters, digits and _ . - only. Received: {name!r}.")
     if top_k < 1:
         raise ValueError(f"top_k must be at least 1. Received: {top_k}.")
     expected = expected or parity.expect(source)
@@ -126,16 +122,10 @@ def save(source, path, top_k=5):
         try:
             tf.saved_model.save(served, str(path), signatures=signatures)
         except tf.errors.OpError as error:
-            raise OSError(
-                f"The SavedModel could not be written to {path}: {error.message}"
-            ) from error
+            raise OSError(f"The SavedModel could not be written to {path}: {error.message}") from error
 
 
 def next_version(folder):
     """The folder of the first version number above all present ones."""
-    present = (
-        [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()]
-        if folder.is_dir()
-        else []
-    )
+    present = [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()] if folder.is_dir() else []
     return folder / str(max(present, default=0) + 1)

@@ -74,9 +74,7 @@ def add_arguments(parser):
         metavar="FILE",
         help="for a .keras file: preprocessing.json, or a model's name to take it from",
     )
-    parser.add_argument(
-        "--labels", metavar="FILE", help="for a .keras file: the classes' names, one per line"
-    )
+    parser.add_argument("--labels", metavar="FILE", help="for a .keras file: the classes' names, one per line")
     parser.add_argument(
         "--images",
         metavar="PATH",
@@ -114,9 +112,7 @@ def _open_keras(path, preprocessing, labels):
 
 def _open_name(name):
     if "/" in name or "\\" in name:
-        raise ValueError(
-            f"{name} does not exist; expected a run folder, a .keras file or a model's name."
-        )
+        raise ValueError(f"{name} does not exist; expected a run folder, a .keras file or a model's name.")
     import keras_vit
     from keras_vit.labels import imagenet_labels
 
@@ -148,13 +144,9 @@ def _checked(source):
             f"{shape[1:3]}; they must agree."
         )
     if classes != len(source.labels):
-        raise ValueError(
-            f"{source.name}: the model has {classes} classes, and there are {len(source.labels)} labels."
-        )
+        raise ValueError(f"{source.name}: the model has {classes} classes, and there are {len(source.labels)} labels.")
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", source.name).strip("._-") or "model"
-    return Source(
-        in_float32(source.model), source.spec, tuple(source.labels), name, source.pictures
-    )
+    return Source(in_float32(source.model), source.spec, tuple(source.labels), name, source.pictures)
 
 
 def _classes(model):

@@ -57,13 +57,9 @@ def convert(source, output, quantisations=QUANTISATIONS, expected=None):
 def run_converter(source, files, folder):
     """Write the .tflite files (quantisation -> path) in a process of its own, from a SavedModel made in `folder`."""
     save_static(source, folder)
-    request = json.dumps(
-        {"saved_model": str(folder), "files": {q: str(path) for q, path in files.items()}}
-    )
+    request = json.dumps({"saved_model": str(folder), "files": {q: str(path) for q, path in files.items()}})
     script = Path(__file__).with_name("converter.py")
-    printed = parity.run_python(
-        ["-P", str(script), request], f"{source.name} could not be converted to TFLite"
-    )
+    printed = parity.run_python(["-P", str(script), request], f"{source.name} could not be converted to TFLite")
     problem = json.loads(printed.splitlines()[-1]).get("error")
     if problem:
         raise ValueError(
@@ -76,9 +72,7 @@ def save_static(source, folder):
     predict, module = probabilities(source), tf.Module()
     module.parameters = [weight.value for weight in source.model.weights]
     image = tf.TensorSpec([1, *source.spec.size, 3], tf.float32, name="image")
-    module.serve = tf.function(
-        lambda image: {"probabilities": predict(image)}, input_signature=[image]
-    )
+    module.serve = tf.function(lambda image: {"probabilities": predict(image)}, input_signature=[image])
     tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
 
 

@@ -38,9 +38,7 @@ def main(argv=None):
     with tempfile.TemporaryDirectory() as folder:
         expected = expect(source, picture_files(arguments.images), arguments.max_images, folder)
         rows = compare(source, artifacts, expected)
-    print(
-        f"{source.name}: {len(expected.files)} {expected.kind} pictures; one picture at a time, threads: {cores()}"
-    )
+    print(f"{source.name}: {len(expected.files)} {expected.kind} pictures; one picture at a time, threads: {cores()}")
     print(as_table(rows))
     if arguments.csv:
         write_csv(rows, arguments.csv)

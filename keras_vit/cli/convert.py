@@ -22,9 +22,7 @@ def main(argv=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser)
-    parser.add_argument(
-        "--output", metavar="DIR", required=True, help="folder for the files of this model"
-    )
+    parser.add_argument("--output", metavar="DIR", required=True, help="folder for the files of this model")
     parser.add_argument(
         "--quant",
         nargs="+",

@@ -24,12 +24,8 @@ def main(argv=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser)
-    parser.add_argument(
-        "--output", metavar="DIR", required=True, help="folder of the serving bundle"
-    )
-    parser.add_argument(
-        "--name", help="what the server calls the model (default: the run's or the model's name)"
-    )
+    parser.add_argument("--output", metavar="DIR", required=True, help="folder of the serving bundle")
+    parser.add_argument("--name", help="what the server calls the model (default: the run's or the model's name)")
     parser.add_argument("--top-k", type=int, default=5, help="classes in an answer (default: 5)")
     arguments = parser.parse_args(argv)
 

@@ -1,56 +1,8 @@
-"""A run folder as training leaves it, with a toy model and pictures whose classes the model mostly gets right."""
+"""What is slow to make is made once: a run, its expected answers, its artifacts, and their answers."""
 
-import keras
-import numpy as np
 import pytest
-from PIL import Image
 
-from keras_vit.preprocessing import Spec, decode_image, normalize, resize
-from keras_vit.runs import Run
-
-LABELS = ("zero", "one", "two", "three", "vier", "fünf")
-SIZE = (16, 24)  # H, W: not square, so that a swap shows
-
-
-def toy_model(classes=len(LABELS), activation="softmax", dtype=None, layer=None):
-    """A small convolutional classifier with weights large enough to be sure of its answers."""
-    keras.utils.set_random_seed(3)
-    image = keras.Input((*SIZE, 3), name="image")
-    x = keras.layers.Conv2D(32, 4, strides=4, dtype=dtype, name="stem")(image)
-    x = keras.layers.Activation("gelu", dtype=dtype, name="gelu")(x)
-    x = layer(x) if layer else x
-    x = keras.layers.GlobalAveragePooling2D(dtype=dtype, name="pool")(x)
-    x = keras.layers.Dense(64, activation="gelu", dtype=dtype, name="hidden")(x)
-    x = keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name="norm")(x)
-    wide = keras.initializers.RandomNormal(stddev=1.0)
-    head = keras.layers.Dense(classes, activation=activation, kernel_initializer=wide, dtype=dtype, name="head")
-    return keras.Model(image, head(x), name="toy")
-
-
-def write_pictures(folder, number, seed=0):
-    """Pictures of one colour with some noise, of several sizes, PNG and JPEG in turn."""
-    draw, paths = np.random.default_rng(seed), []
-    folder.mkdir(parents=True, exist_ok=True)
-    for i in range(number):
-        height, width = draw.integers(20, 60, 2)
-        pixels = draw.integers(0, 256, 3) + draw.normal(0, 10, (height, width, 3))
-        path = folder / f"{i:02}.{('png', 'jpg')[i % 2]}"
-        Image.fromarray(np.clip(pixels, 0, 255).astype("uint8")).save(path)
-        paths.append(path)
-    return paths
-
-
-def write_run(folder, model, number=12):
-    """The run folder of `model`; the last held-out picture has a label that the model does not give."""
-    spec = Spec(SIZE, (0.5, 0.4, 0.3), (0.25, 0.2, 0.3), crop_pct=0.9)
-    Run.write_description(folder, name="toys", model_name="Toy", labels=LABELS, spec=spec)
-    model.save(folder / "model.keras")
-    paths = write_pictures(folder / "held_out", number)
-    images = np.stack([resize(decode_image(path.read_bytes()), spec) for path in paths])
-    best = np.asarray(model(normalize(images, spec))).argmax(-1)
-    best[-1] = (best[-1] + 1) % len(LABELS)
-    Run.write_held_out(folder, zip(paths, best))
-    return folder
+from tests.export.toys import toy_model, write_run
 
 
 @pytest.fixture(scope="session")
@@ -88,3 +40,12 @@ def converted(toy_source, expected, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("edge")
     return folder, convert(toy_source, folder, expected=expected)
+
+
+@pytest.fixture(scope="session")
+def replayed(exported, converted, expected):
+    """The answers of the SavedModel, the float and the quantised file, from one process without this library."""
+    from keras_vit.export.parity import replay_all
+
+    files = [("tflite", converted[0] / file["file"]) for file in converted[1]["files"]]
+    return replay_all([("saved_model", exported[1]), *files], expected, runs=3)

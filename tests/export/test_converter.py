@@ -1,0 +1,22 @@
+import pytest
+
+from keras_vit.export.converter import unsupported
+
+MESSAGE = """Could not translate MLIR.<unknown>:0: error: loc(callsite(fused["Erf:", \
+"StatefulPartitionedCall/vit_1/block0_1/mlp_1/Erf@__inference_pruned_1"] at fused["PartitionedCall:", "P"])): error
+fused["Erf:", "StatefulPartitionedCall/vit_1/block1_1/mlp_1/Erf@__inference_pruned_1"]
+Some ops are not supported by the native TFLite runtime
+{kind} ops: Erf, Roll
+Details:
+    tf.Erf(tensor<1x4xf32>) -> (tensor<1x4xf32>)
+"""
+
+
+@pytest.mark.parametrize("kind", ["Flex", "Custom", "TF Select"])
+def test_operators_and_layers_are_found(kind):
+    found = unsupported(MESSAGE.replace("{kind}", kind))
+    assert found == "Erf (in vit_1/block0_1/mlp_1, vit_1/block1_1/mlp_1); Roll"
+
+
+def test_another_message_is_not_explained_away():
+    assert unsupported("out of memory") == ""

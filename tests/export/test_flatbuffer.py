@@ -1,0 +1,65 @@
+import flatbuffers
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from keras_vit.export import flatbuffer
+
+
+def rewritten(path, target, change):
+    """The file with its unpacked model changed."""
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    change(model)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    target.write_bytes(builder.Output())
+    return target
+
+
+@pytest.fixture
+def file(converted):
+    return converted[0] / "toys_16x24_fp32.tflite"
+
+
+def test_a_good_file_passes(file):
+    flatbuffer.check(flatbuffer.inspect_file(file), file.name)
+
+
+def test_a_custom_operator_is_named(file, tmp_path):
+    def change(model):
+        code = model.operatorCodes[0]
+        code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+        code.customCode = b"FlexErf"
+
+    contents = flatbuffer.inspect_file(rewritten(file, tmp_path / "flex.tflite", change))
+    assert contents.operators["FlexErf"] >= 1
+    with pytest.raises(ValueError, match=r"flex needs operators.*FlexErf \("):
+        flatbuffer.check(contents, "flex")
+
+
+def test_a_free_dimension_is_found_by_its_signature(file, tmp_path):
+    def change(model):
+        tensor = model.subgraphs[0].tensors[model.subgraphs[0].operators[3].outputs[0]]
+        tensor.shapeSignature = [-1, *tensor.shape[1:]]
+        tensor.name = b"the/free/one"
+
+    contents = flatbuffer.inspect_file(rewritten(file, tmp_path / "free.tflite", change))
+    assert contents.dynamic == ("the/free/one",)
+    with pytest.raises(ValueError, match="changing shape.*the/free/one"):
+        flatbuffer.check(contents, "free")
+
+
+def test_another_batch_than_1_is_refused(file, tmp_path):
+    def change(model):
+        graph = model.subgraphs[0]
+        graph.tensors[graph.inputs[0]].shape = [2, 16, 24, 3]
+        graph.tensors[graph.inputs[0]].shapeSignature = None
+
+    contents = flatbuffer.inspect_file(rewritten(file, tmp_path / "two.tflite", change))
+    with pytest.raises(ValueError, match="one picture at a time"):
+        flatbuffer.check(contents, "two")
+
+
+def test_a_file_that_is_none(tmp_path):
+    (tmp_path / "a.tflite").write_bytes(b"something else")
+    with pytest.raises(ValueError, match="is not a .tflite file"):
+        flatbuffer.inspect_file(tmp_path / "a.tflite")

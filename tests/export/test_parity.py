@@ -1,0 +1,97 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from keras_vit.export import parity
+from keras_vit.preprocessing import normalize
+from tests.export import toys
+
+
+def answers(*rows):
+    return np.array(rows, np.float32)
+
+
+@pytest.fixture
+def two():
+    """Two pictures, three classes, the first one known to be class 0, the second class 1."""
+    probabilities = answers([0.7, 0.2, 0.1], [0.5, 0.4, 0.1])
+    return parity.Expected(("a", "b"), "held-out", np.array([0, 1]), None, probabilities)
+
+
+def test_expected_answers_are_the_models(toy_source, expected):
+    assert expected.kind == "held-out" and expected.images.shape == (12, *toys.SIZE, 3)
+    again = toy_source.model(normalize(expected.images, toy_source.spec))
+    np.testing.assert_allclose(expected.probabilities, again, atol=1e-6)
+
+
+def test_pictures_given_come_before_held_out_ones(toy_source, tmp_path):
+    pictures = [(path, None) for path in toys.write_pictures(tmp_path, 9, seed=4)]
+    expected = parity.expect(toy_source, pictures, max_images=3)
+    assert (expected.kind, expected.classes) == ("given", None)
+    assert [path[-6:] for path in expected.files] == ["00.png", "04.png", "08.png"]
+    with pytest.raises(ValueError, match="max_images=0"):
+        parity.expect(toy_source, max_images=0)
+
+
+def test_a_picture_that_cannot_be_read_is_named(toy_source, tmp_path):
+    (tmp_path / "bad.png").write_text("no picture")
+    with pytest.raises(ValueError, match="bad.png cannot be read"):
+        parity.expect(toy_source, [(tmp_path / "bad.png", None)])
+
+
+def test_noise_where_there_are_no_pictures(toy_source, tmp_path):
+    source = dataclasses.replace(toy_source, pictures=())
+    first, second = tmp_path / "1", tmp_path / "2"
+    first.mkdir(), second.mkdir()
+    one, two = (parity.expect(source, folder=folder) for folder in (first, second))
+    assert one.kind == "noise" and len(one.files) == parity.NOISE
+    np.testing.assert_array_equal(one.images, two.images)
+    assert len({images.tobytes() for images in one.images}) == parity.NOISE
+
+
+def test_figures(two):
+    report = parity.compare(two, answers([0.7, 0.2, 0.1], [0.4, 0.5, 0.1]))
+    assert (report["n_images"], report["agreement"]) == (2, 0.5)
+    assert (report["keras_accuracy"], report["accuracy"]) == (0.5, 1.0)
+    assert report["largest_difference"] == pytest.approx(0.1)
+    unknown = dataclasses.replace(two, classes=None)
+    assert "accuracy" not in parity.compare(unknown, two.probabilities)
+    assert "accuracy 1.0000 (Keras 0.5000), agreement 50.00 %" in parity.describe(report)
+
+
+def test_cosine_is_between_logits(two):
+    logits = np.log(two.probabilities)
+    hotter = np.exp(3 * logits + 7)  # softmax of 3 times the logits
+    hotter = hotter / hotter.sum(-1, keepdims=True)
+    assert parity.compare(two, hotter)["cosine"] == pytest.approx(1.0)
+    backwards = np.exp(-logits) / np.exp(-logits).sum(-1, keepdims=True)
+    assert parity.compare(two, backwards)["cosine"] == pytest.approx(-1.0)
+
+
+def test_float_files_are_judged_by_difference(two):
+    parity.check_tflite("f", False, two, {"probabilities": two.probabilities + 9e-5})
+    with pytest.raises(ValueError, match=r"f does not answer.*1\.1e-04 \(at most 1e-04\)"):
+        parity.check_tflite("f", False, two, {"probabilities": two.probabilities + 1.1e-4})
+    with pytest.raises(ValueError, match="nan"):
+        parity.check_tflite("f", False, two, {"probabilities": two.probabilities * np.nan})
+
+
+def test_quantised_files_are_judged_by_agreement(two):
+    other = answers([0.6, 0.3, 0.1], [0.45, 0.44, 0.11])
+    assert parity.check_tflite("q", True, two, {"probabilities": other})["agreement"] == 1.0
+    with pytest.raises(ValueError, match=r"agreement 50.00 % \(at least 99 %\)"):
+        parity.check_tflite("q", True, two, {"probabilities": np.stack([other[0], other[1, ::-1]])})
+
+
+def test_quantised_files_are_judged_by_cosine_on_noise(two):
+    noise = dataclasses.replace(two, kind="noise", classes=None)
+    close = answers([0.7, 0.2, 0.1], [0.445, 0.455, 0.1])  # another best class, hardly other logits
+    assert parity.check_tflite("q", True, noise, {"probabilities": close})["agreement"] == 0.5
+    with pytest.raises(ValueError, match=r"cosine of logits .* \(at least 0.99\)"):
+        parity.check_tflite("q", True, noise, {"probabilities": two.probabilities[:, ::-1]})
+
+
+def test_a_failing_process_tells_its_last_line():
+    with pytest.raises(ValueError, match="no luck: ZeroDivisionError"):
+        parity.run_python(["-c", "1 / 0"], "no luck")

@@ -1,0 +1,209 @@
+import dataclasses
+import io
+import json
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorflow.core.protobuf import saved_model_pb2
+
+from keras_vit.export import parity, replay
+from keras_vit.export.saved_model import export, next_version, save
+from keras_vit.export.source import Source, open_source
+from tests.export import toys
+
+KILLED = """
+import os, signal, sys
+from keras_vit.export import parity, saved_model
+from keras_vit.export.source import open_source
+source = open_source(sys.argv[1])
+expected = parity.expect(source, max_images=2)
+parity.check_saved_model = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+saved_model.export(source, sys.argv[2], expected=expected)
+"""
+
+
+@pytest.fixture(scope="module")
+def served(exported):
+    return tf.saved_model.load(str(exported[1]))  # the caller keeps it: it owns the variables
+
+
+def encode(pixels, form):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, form)
+    return file.getvalue()
+
+
+def test_the_folder_is_what_tf_serving_expects(exported):
+    bundle, version, report = exported
+    assert version == bundle / "models" / "toys" / "1"
+    present = {str(p.relative_to(version)) for p in version.rglob("*") if p.is_file()}
+    assert {"saved_model.pb", "assets/labels.txt", "assets/preprocessing.json"} <= present
+    assert (version / "assets" / "labels.txt").read_text().splitlines() == list(toys.LABELS)
+    assert json.loads((version / "assets.extra" / "report.json").read_text()) == report
+    assert [p.name for p in (bundle / "models" / "toys").iterdir()] == ["1"]
+
+
+def test_signatures(served):
+    classify, predict = served.signatures["serving_default"], served.signatures["predict_images"]
+    assert classify.structured_input_signature[1] == {
+        "image_bytes": tf.TensorSpec([None], tf.string, name="image_bytes")
+    }
+    assert {k: (v.shape.as_list(), v.dtype) for k, v in classify.structured_outputs.items()} == {
+        "classes": ([None, 3], tf.string),
+        "scores": ([None, 3], tf.float32),
+        "class_ids": ([None, 3], tf.int32),
+    }
+    assert predict.structured_input_signature[1] == {
+        "images": tf.TensorSpec([None, 16, 24, 3], tf.float32, name="images")
+    }
+    assert {k: (v.shape.as_list(), v.dtype) for k, v in predict.structured_outputs.items()} == {
+        "probabilities": ([None, 6], tf.float32)
+    }
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "GIF"])
+def test_every_format_is_answered_best_first(served, form):
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 30, 3), dtype="uint8")
+    answer = served.signatures["serving_default"](image_bytes=tf.constant([encode(pixels, form)]))
+    scores, ids = answer["scores"].numpy()[0], answer["class_ids"].numpy()[0]
+    assert (np.diff(scores) <= 0).all() and 0 < scores.sum() <= 1.000001
+    assert [name.decode() for name in answer["classes"].numpy()[0]] == [toys.LABELS[i] for i in ids]
+
+
+def test_bytes_and_images_agree_on_a_picture_of_the_models_size(toy_run, tmp_path):
+    spec = dataclasses.replace(open_source(toy_run).spec, crop_pct=1.0)
+    save(dataclasses.replace(open_source(toy_run), spec=spec), tmp_path, top_k=6)
+    served = tf.saved_model.load(str(tmp_path))
+    pixels = np.random.default_rng(1).integers(0, 256, (16, 24, 3), dtype="uint8")
+    answer = served.signatures["serving_default"](image_bytes=tf.constant([encode(pixels, "PNG")]))
+    images = tf.constant(pixels[np.newaxis], tf.float32)
+    direct = served.signatures["predict_images"](images=images)["probabilities"].numpy()[0]
+    np.testing.assert_allclose(direct[answer["class_ids"][0]], answer["scores"][0], atol=1e-6)
+
+
+def test_what_cannot_be_decoded_leaves_the_others_alone(served):
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 30, 3), dtype="uint8")
+    png, jpeg = encode(pixels, "PNG"), encode(pixels, "JPEG")
+    batch = [png, b"no picture", b"", png[:300], jpeg[:300], jpeg]
+    classify = served.signatures["serving_default"]
+    answer = {key: value.numpy() for key, value in classify(image_bytes=tf.constant(batch)).items()}
+    alone = classify(image_bytes=tf.constant([jpeg]))
+    np.testing.assert_array_equal(answer["class_ids"][5], alone["class_ids"][0])
+    np.testing.assert_allclose(answer["scores"][5], alone["scores"][0], atol=1e-6)
+    assert answer["scores"][0, 0] > 0
+    assert (answer["classes"][1:5] == b"").all()
+    assert (answer["scores"][1:5] == 0).all()
+    assert (answer["class_ids"][1:5] == -1).all()
+
+
+def test_no_more_answers_than_classes(toy_source, tmp_path):
+    save(toy_source, tmp_path, top_k=50)
+    signature = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
+    assert signature.structured_outputs["scores"].shape == (None, 6)
+
+
+def test_a_mixed_precision_model_is_served_in_float32(toy_source, tmp_path):
+    path, folder = tmp_path / "mixed.keras", tmp_path / "saved"
+    toys.toy_model(dtype="mixed_bfloat16").save(path)
+    toy_source.spec.save(tmp_path / "spec.json")
+    save(open_source(path, tmp_path / "spec.json"), folder)
+    written = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    graph = written.meta_graphs[0].graph_def
+    nodes = [
+        *graph.node,
+        *(node for function in graph.library.function for node in function.node_def),
+    ]
+    types = {attribute.type for node in nodes for attribute in node.attr.values()}
+    assert tf.float32.as_datatype_enum in types and tf.bfloat16.as_datatype_enum not in types
+    images = tf.constant(np.random.default_rng(1).uniform(0, 255, (2, 16, 24, 3)), tf.float32)
+    served, single = tf.saved_model.load(str(folder)), tmp_path / "single"
+    save(Source(toys.toy_model(), toy_source.spec, toy_source.labels, "toy"), single)
+    other = tf.saved_model.load(str(single))
+    ours, theirs = (m.signatures["predict_images"](images=images) for m in (served, other))
+    np.testing.assert_array_equal(ours["probabilities"], theirs["probabilities"])
+
+
+def test_a_process_without_keras_loads_it(exported, tmp_path):
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(replay.__file__).parent)!r})
+import replay
+sys.path.pop(0)
+sys.meta_path.insert(0, replay.Refuse())
+import tensorflow as tf
+model = tf.saved_model.load({str(exported[1])!r})
+answer = model.signatures["serving_default"](image_bytes=tf.constant([b"no picture"]))
+print(answer["class_ids"].numpy().tolist(), "keras" in sys.modules, "keras_vit" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "[[-1, -1, -1]] False False", done.stderr[-1000:]
+
+
+def test_version_numbers(tmp_path):
+    assert next_version(tmp_path / "absent").name == "1"
+    for name in ("1", "9", "10", "x11", ".12.tmp"):
+        (tmp_path / name).mkdir()
+    assert next_version(tmp_path).name == "11"
+
+
+def test_the_next_export_is_the_next_version(toy_source, expected, replayed, monkeypatch, tmp_path):
+    monkeypatch.setattr(parity, "replay_all", lambda *arguments: replayed[:1])
+    target = tmp_path / "models" / "other-name" / "7"
+    target.mkdir(parents=True)
+    path, report = export(toy_source, tmp_path, "other-name", expected=expected)
+    assert path == target.with_name("8") and (path / "saved_model.pb").is_file()
+    assert (report["model"], report["version"]) == ("other-name", 8)
+
+
+@pytest.mark.parametrize("arguments", [{"name": "a/b"}, {"name": ".hidden"}, {"top_k": 0}])
+def test_unusable_arguments(toy_source, expected, tmp_path, arguments):
+    with pytest.raises(ValueError, match="Received"):
+        export(toy_source, tmp_path, expected=expected, **arguments)
+
+
+def shifted(array, amount):
+    return array + np.float32(amount)
+
+
+@pytest.mark.parametrize("wrong", ["probabilities", "scores"])
+def test_above_the_tolerance_nothing_is_kept(toy_source, expected, replayed, monkeypatch, tmp_path, wrong):
+    answers = {**replayed[0], wrong: shifted(replayed[0][wrong], 1e-4)}
+    monkeypatch.setattr(parity, "replay_all", lambda *arguments: [answers])
+    with pytest.raises(ValueError, match=r"not kept.*largest difference 1\.0e-04 \(at most 1e-05\)"):
+        export(toy_source, tmp_path / "serving", expected=expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_names_are_not_kept(toy_source, expected, replayed, monkeypatch, tmp_path):
+    answers = {**replayed[0], "classes": replayed[0]["classes"][::-1]}
+    monkeypatch.setattr(parity, "replay_all", lambda *arguments: [answers])
+    with pytest.raises(ValueError, match="wrong names"):
+        export(toy_source, tmp_path / "serving", expected=expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing(toy_source, expected, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="could not be written"):
+            export(toy_source, tmp_path / "serving", expected=expected)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_leaves_no_version(toy_run, exported, tmp_path):
+    """What is left has a name that no server takes for a version."""
+    command = [sys.executable, "-c", KILLED, str(toy_run), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-1000:]
+    [left] = (tmp_path / "models" / "toys").iterdir()
+    assert (left / "saved_model.pb").is_file() and not left.name.isdigit()

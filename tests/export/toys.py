@@ -1,0 +1,52 @@
+"""A toy model, pictures that it tells apart, and the run folder of both."""
+
+import keras
+import numpy as np
+from PIL import Image
+
+from keras_vit.preprocessing import Spec, decode_image, normalize, resize
+from keras_vit.runs import Run
+
+LABELS = ("zero", "one", "two", "three", "vier", "fünf")
+SIZE = (16, 24)  # H, W: not square, so that a swap shows
+
+
+def toy_model(classes=len(LABELS), activation="softmax", dtype=None, layer=None):
+    """A small convolutional classifier with weights large enough to be sure of its answers."""
+    keras.utils.set_random_seed(3)
+    image = keras.Input((*SIZE, 3), name="image")
+    x = keras.layers.Conv2D(32, 4, strides=4, dtype=dtype, name="stem")(image)
+    x = keras.layers.Activation("gelu", dtype=dtype, name="gelu")(x)
+    x = layer(x) if layer else x
+    x = keras.layers.GlobalAveragePooling2D(dtype=dtype, name="pool")(x)
+    x = keras.layers.Dense(64, activation="gelu", dtype=dtype, name="hidden")(x)
+    x = keras.layers.LayerNormalization(epsilon=1e-6, dtype=dtype, name="norm")(x)
+    wide = keras.initializers.RandomNormal(stddev=0.5)
+    head = keras.layers.Dense(classes, activation=activation, kernel_initializer=wide, dtype=dtype, name="head")
+    return keras.Model(image, head(x), name="toy")
+
+
+def write_pictures(folder, number, seed=0):
+    """Pictures of one colour with some noise, of several sizes, PNG and JPEG in turn."""
+    draw, paths = np.random.default_rng(seed), []
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(number):
+        height, width = draw.integers(20, 60, 2)
+        pixels = draw.integers(0, 256, 3) + draw.normal(0, 10, (height, width, 3))
+        path = folder / f"{i:02}.{('png', 'jpg')[i % 2]}"
+        Image.fromarray(np.clip(pixels, 0, 255).astype("uint8")).save(path)
+        paths.append(path)
+    return paths
+
+
+def write_run(folder, model, number=12):
+    """The run folder of `model`; the last held-out picture has a label that the model does not give."""
+    spec = Spec(SIZE, (0.5, 0.4, 0.3), (0.25, 0.2, 0.3), crop_pct=0.9)
+    Run.write_description(folder, name="toys", model_name="Toy", labels=LABELS, spec=spec)
+    model.save(folder / "model.keras")
+    paths = write_pictures(folder / "held_out", number)
+    images = np.stack([resize(decode_image(path.read_bytes()), spec) for path in paths])
+    best = np.asarray(model(normalize(images, spec))).argmax(-1)
+    best[-1] = (best[-1] + 1) % len(LABELS)
+    Run.write_held_out(folder, zip(paths, best))
+    return folder
