@@ -117,7 +117,8 @@ def _open_name(name):
     from keras_vit.labels import imagenet_labels
 
     row = resolve_row(name)
-    model = keras_vit.create_model(row.constructor, weights=row.tag, classes=row.classes)
+    shape = (*row.spec.size, 3)
+    model = keras_vit.create_model(row.constructor, weights=row.tag, classes=row.classes, input_shape=shape)
     return Source(model, row.spec, _names(imagenet_labels(row.classes)), name)
 
 

@@ -75,9 +75,9 @@ def test_a_name_of_the_zoo(monkeypatch, toy_source):
 
     monkeypatch.setattr(module, "resolve_row", lambda name: Row())
     monkeypatch.setattr(keras_vit, "create_model", create_model, raising=False)
-    monkeypatch.setattr("keras_vit.labels.imagenet_labels", lambda classes: list("abcdef"))
+    monkeypatch.setattr("keras_vit.labels.imagenet_labels", lambda classes: [(f"n{c}", c) for c in "abcdef"])
     source = open_source("SwinT.ms_in1k")
-    assert asked == {"name": "SwinT", "weights": "ms_in1k", "classes": 6}
+    assert asked == {"name": "SwinT", "weights": "ms_in1k", "classes": 6, "input_shape": (16, 24, 3)}
     assert (source.name, source.labels) == ("SwinT.ms_in1k", tuple("abcdef"))
 
 
