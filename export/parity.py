@@ -12,6 +12,7 @@ file is then judged by the cosine between its logits and the Keras model's, at l
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -46,7 +47,7 @@ def expect(source, pictures=(), max_images=1000, folder=None):
         pictures: (path, number of the class or None) pairs.
         max_images: of more pictures than this, every so-manieth is taken.
         folder: where noise pictures are written; needed where there are no others.
-    Raises: ValueError naming a picture that cannot be read.
+    Raises: ValueError naming a picture that is none, OSError for a file that cannot be opened.
     """
     if max_images < 1:
         raise ValueError(f"At least one picture is needed to compare on. Received: max_images={max_images}.")
@@ -231,11 +232,13 @@ def _read(path, spec):
 
     from keras_vit.preprocessing import decode_image, resize
 
+    encoded = Path(path).read_bytes()
     try:
         with tf.device("CPU:0"):
-            return resize(decode_image(tf.io.read_file(path)), spec).numpy().astype(np.uint8)
+            return resize(decode_image(encoded), spec).numpy().astype(np.uint8)
     except tf.errors.OpError as error:
-        raise ValueError(f"{path} cannot be read as a picture: {error.message}") from error
+        reason = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).strip()
+        raise ValueError(f"{path} cannot be read as a picture: {reason}") from error
 
 
 def _predict(source, images):

@@ -36,8 +36,10 @@ def test_pictures_given_come_before_held_out_ones(toy_source, tmp_path):
 
 def test_a_picture_that_cannot_be_read_is_named(toy_source, tmp_path):
     (tmp_path / "bad.png").write_text("no picture")
-    with pytest.raises(ValueError, match="bad.png cannot be read"):
+    with pytest.raises(ValueError, match=r"bad.png cannot be read as a picture: Unknown image file format[^\[{]*$"):
         parity.expect(toy_source, [(tmp_path / "bad.png", None)])
+    with pytest.raises(FileNotFoundError, match="absent.png"):
+        parity.expect(toy_source, [(tmp_path / "absent.png", None)])
 
 
 def test_noise_where_there_are_no_pictures(toy_source, tmp_path):
