@@ -1,0 +1,224 @@
+"""Pyramid Vision Transformer (PVT) -- Wang et al., ICCV 2021, arXiv:2102.12122.
+
+A transformer with the four resolutions of a convolutional network: each stage embeds patches of the map before it,
+adds positions of its own, and attends with keys and values from a reduced map, so that its cost stays bearable at a
+quarter of the image's resolution (Fig. 3 and 4). A class token joins in the last stage and feeds the classifier.
+
+Letters: B batch, H W grid, N = H W tokens, C channels, h heads, R reduction ratio, K classes.
+
+Differences between the checkpoints and this file:
+- Position tables are stored as [1, N, C]; here those of a map keep their grid, (1, H, W, C).
+- Positions move to another size bilinearly, without antialiasing: what the official code does at every call.
+- The official code drops the remainder of sizes that are no multiple of 32; here they are refused.
+"""
+
+import math
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from keras_vit.labels import (  # noqa: F401 - part of each family's interface
+    decode_predictions,
+)
+from keras_vit.layers import (
+    MLP,
+    PositionEmbedding,
+    PrependToken,
+    drop_path,
+    drop_path_rates,
+)
+from keras_vit.layers.initial import truncated_normal
+from keras_vit.layers.spatial_reduction import SpatialReductionAttention
+from keras_vit.models.family import (
+    IMAGENET,
+    Family,
+    Variant,
+    family_preprocess_input,
+    require_multiple,
+)
+from keras_vit.weights.resample import input_channels, positions, resample_grid
+from keras_vit.weights.rules import Layout, conv, dense, norm, param
+
+EPSILON = 1e-6  # of the blocks' LayerNorms and the last one in the published code; the paper does not say
+PATCH_EPSILON = 1e-5  # of the LayerNorms after the patch embeddings
+
+
+@dataclass(frozen=True)
+class Config:
+    """A column of Table 1; one entry per stage."""
+
+    depths: tuple[int, ...]  # L, blocks
+    embed_dims: tuple[int, ...] = (64, 128, 320, 512)  # C
+    num_heads: tuple[int, ...] = (1, 2, 5, 8)  # N in the paper
+    mlp_ratios: tuple[float, ...] = (
+        8,
+        8,
+        4,
+        4,
+    )  # E, hidden width of the MLP in units of C
+    sr_ratios: tuple[int, ...] = (
+        8,
+        4,
+        2,
+        1,
+    )  # R, along each side; 1 in the last stage, which has a class token
+    patch_size: int = (
+        4  # pixels, of the first stage; 2 x 2 of the map before in the others
+    )
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class PVTBlock(layers.Layer):
+    """Pre-norm encoder block with spatial-reduction attention (Fig. 3, Sec. 3.3).
+
+    Args:
+        num_heads: heads h; must divide C.
+        mlp_ratio: hidden width of the MLP in units of C.
+        reduction: R, by which the map of keys and values is smaller along both sides.
+        drop_path_rate: probability, in [0, 1), of skipping a branch for a whole sample.
+    Input:   (B, H, W, C), or with R = 1 also (B, N, C).      Output: as the input.
+    """
+
+    def __init__(
+        self, num_heads, mlp_ratio=4.0, reduction=1, drop_path_rate=0.0, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.num_heads, self.mlp_ratio = num_heads, mlp_ratio
+        self.reduction, self.drop_path_rate = reduction, drop_path_rate
+
+    def build(self, shape):
+        dtype = self.dtype_policy
+        self.norm1 = layers.LayerNormalization(
+            epsilon=EPSILON, dtype=dtype, name="norm1"
+        )
+        self.attn = SpatialReductionAttention(
+            self.num_heads, self.reduction, dtype=dtype, name="attn"
+        )
+        self.norm2 = layers.LayerNormalization(
+            epsilon=EPSILON, dtype=dtype, name="norm2"
+        )
+        self.mlp = MLP(int(self.mlp_ratio * shape[-1]), dtype=dtype, name="mlp")
+        self.drop_path = drop_path(self.drop_path_rate, rank=len(shape), dtype=dtype)
+        for part in (self.norm1, self.attn, self.norm2, self.mlp, self.drop_path):
+            part.build(shape)
+
+    def call(self, x):
+        x = x + self.drop_path(self.attn(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def build(config, image, top, drop_path_rate=0.0):
+    """Fig. 3: stages of patches, positions and blocks, the last with a class token.  (B, H, W, 3) -> (B, K)."""
+    x, init = image, truncated_normal()
+    rates = iter(drop_path_rates(drop_path_rate, sum(config.depths)))
+    stages = zip(
+        config.depths,
+        config.embed_dims,
+        config.num_heads,
+        config.mlp_ratios,
+        config.sr_ratios,
+    )
+    for s, (depth, C, num_heads, mlp_ratio, reduction) in enumerate(stages):
+        P = config.patch_size if s == 0 else 2
+        x = layers.Conv2D(
+            C, P, strides=P, kernel_initializer=init, name=f"stage{s}_patch_embed"
+        )(
+            x
+        )  # B H W C
+        x = layers.LayerNormalization(
+            epsilon=PATCH_EPSILON, name=f"stage{s}_patch_norm"
+        )(x)
+        grid = x.shape[1:3]
+        if s == len(config.depths) - 1:
+            x = layers.Reshape((grid[0] * grid[1], C), name="flatten_patches")(
+                x
+            )  # B N C
+            x = PrependToken(name="class_token")(x)  # B 1+N C
+        x = PositionEmbedding(name=f"stage{s}_positions")(x)
+        for b in range(depth):
+            x = PVTBlock(
+                num_heads, mlp_ratio, reduction, next(rates), name=f"stage{s}_block{b}"
+            )(x)
+    x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
+    x = top.pool_tokens(x, grid)  # B C
+    return top.classify(x) if top.include_top else x
+
+
+def check_size(config, height, width):
+    """Both sides must be whole numbers of the last stage's patches, and the reductions of each stage's map."""
+    scales = [
+        config.patch_size * 2**s * reduction
+        for s, reduction in enumerate(config.sr_ratios)
+    ]
+    require_multiple(
+        "PVT",
+        height,
+        width,
+        math.lcm(*scales),
+        "the patches of the last stage and the reduced maps",
+    )
+
+
+# Checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def _grid_of_positions(table):
+    """[1, N, C] -> (1, H, W, C) for a square; the last stage's table has one position more and stays."""
+    side = math.isqrt(table.shape[1])
+    return table.reshape(1, side, side, -1) if side * side == table.shape[1] else table
+
+
+def _positions(table, shape, size):
+    """The last stage's positions are a sequence that begins with the class token's, the others' are maps."""
+    if table.ndim == 4:
+        return resample_grid(table[0], shape[1:3], "bilinear", antialias=False)[None]
+    return positions(1, "bilinear", antialias=False)(table, shape, size)
+
+
+SOURCE, TARGET = "block{s+1}.{b}", "stage{s}_block{b}"
+OFFICIAL = Layout(
+    "official",
+    (
+        *conv("patch_embed{s+1}.proj", "stage{s}_patch_embed"),
+        *norm("patch_embed{s+1}.norm", "stage{s}_patch_norm"),
+        *param("pos_embed{s+1}", "stage{s}_positions/table", _grid_of_positions),
+        *param("cls_token", "class_token/token"),
+        *norm(f"{SOURCE}.norm1", f"{TARGET}/norm1"),
+        *dense(f"{SOURCE}.attn.q", f"{TARGET}/attn/q"),
+        *dense(f"{SOURCE}.attn.kv", f"{TARGET}/attn/kv"),
+        *conv(f"{SOURCE}.attn.sr", f"{TARGET}/attn/sr"),
+        *norm(f"{SOURCE}.attn.norm", f"{TARGET}/attn/norm"),
+        *dense(f"{SOURCE}.attn.proj", f"{TARGET}/attn/proj"),
+        *norm(f"{SOURCE}.norm2", f"{TARGET}/norm2"),
+        *dense(f"{SOURCE}.mlp.fc1", f"{TARGET}/mlp/fc1"),
+        *dense(f"{SOURCE}.mlp.fc2", f"{TARGET}/mlp/fc2"),
+        *norm("norm", "norm"),
+        *dense("head", "head"),
+    ),
+)
+
+
+PVT = Family(
+    name="PVT",
+    paper="2102.12122",
+    build=build,
+    check_size=check_size,
+    layouts=(OFFICIAL,),
+    resamplers={
+        "stage*_positions/table": _positions,
+        "stage0_patch_embed/kernel": input_channels,
+    },
+    preprocessing=IMAGENET,
+)
+
+# Table 1. Parameters at 224 pixels with 1000 classes.
+PVTTiny = Variant("PVTTiny", PVT, Config((2, 2, 2, 2)), 13_229_288, "pvt_tiny")
+PVTSmall = Variant("PVTSmall", PVT, Config((3, 4, 6, 3)), 24_485_864, "pvt_small")
+PVTMedium = Variant("PVTMedium", PVT, Config((3, 4, 18, 3)), 44_208_104, "pvt_medium")
+PVTLarge = Variant("PVTLarge", PVT, Config((3, 8, 27, 3)), 61_369_320, "pvt_large")
+
+preprocess_input = family_preprocess_input(PVTTiny)
