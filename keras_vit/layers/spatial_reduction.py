@@ -22,9 +22,7 @@ def flatten_map(x):
 def attend_to(queries, keys_values, num_heads):
     """Multi-head attention of one set of tokens to another.  (B, N, C), (B, n, 2 C) -> (B, N, C)."""
     q = split_heads(queries, num_heads)  # B h N d
-    k, v = (
-        split_heads(t, num_heads) for t in ops.split(keys_values, 2, axis=-1)
-    )  # B h n d
+    k, v = (split_heads(t, num_heads) for t in ops.split(keys_values, 2, axis=-1))  # B h n d
     return merge_heads(attend(q, k, v, scale=q.shape[-1] ** -0.5))
 
 
@@ -52,9 +50,7 @@ class SpatialReductionAttention(layers.Layer):
                 f"{self.name}: num_heads must divide the {C} channels. Received: num_heads={self.num_heads}"
             )
         if R > 1 and len(shape) != 4:
-            raise ValueError(
-                f"{self.name}: expected a map (B, H, W, C) for reduction={R}. Received: {shape}"
-            )
+            raise ValueError(f"{self.name}: expected a map (B, H, W, C) for reduction={R}. Received: {shape}")
         dense = {"kernel_initializer": truncated_normal(), "dtype": dtype}
         self.q = layers.Dense(C, name="q", **dense)
         self.kv = layers.Dense(2 * C, name="kv", **dense)
@@ -63,17 +59,13 @@ class SpatialReductionAttention(layers.Layer):
             part.build(shape)
         if R > 1:
             self.sr = layers.Conv2D(C, R, strides=R, name="sr", **dense)
-            self.norm = layers.LayerNormalization(
-                epsilon=EPSILON, dtype=dtype, name="norm"
-            )
+            self.norm = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm")
             self.sr.build(shape)
             self.norm.build(shape)
 
     def call(self, x):
         reduced = self.norm(self.sr(x)) if self.reduction > 1 else x  # B H/R W/R C
-        attended = attend_to(
-            flatten_map(self.q(x)), flatten_map(self.kv(reduced)), self.num_heads
-        )  # B N C
+        attended = attend_to(flatten_map(self.q(x)), flatten_map(self.kv(reduced)), self.num_heads)  # B N C
         return ops.reshape(self.proj(attended), (-1, *x.shape[1:]))  # B H W C
 
     def compute_output_shape(self, shape):

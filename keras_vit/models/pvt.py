@@ -18,25 +18,11 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from keras_vit.labels import (  # noqa: F401 - part of each family's interface
-    decode_predictions,
-)
-from keras_vit.layers import (
-    MLP,
-    PositionEmbedding,
-    PrependToken,
-    drop_path,
-    drop_path_rates,
-)
+from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
+from keras_vit.layers import MLP, PositionEmbedding, PrependToken, drop_path, drop_path_rates
 from keras_vit.layers.initial import truncated_normal
 from keras_vit.layers.spatial_reduction import SpatialReductionAttention
-from keras_vit.models.family import (
-    IMAGENET,
-    Family,
-    Variant,
-    family_preprocess_input,
-    require_multiple,
-)
+from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels, positions, resample_grid
 from keras_vit.weights.rules import Layout, conv, dense, norm, param
 
@@ -51,21 +37,9 @@ class Config:
     depths: tuple[int, ...]  # L, blocks
     embed_dims: tuple[int, ...] = (64, 128, 320, 512)  # C
     num_heads: tuple[int, ...] = (1, 2, 5, 8)  # N in the paper
-    mlp_ratios: tuple[float, ...] = (
-        8,
-        8,
-        4,
-        4,
-    )  # E, hidden width of the MLP in units of C
-    sr_ratios: tuple[int, ...] = (
-        8,
-        4,
-        2,
-        1,
-    )  # R, along each side; 1 in the last stage, which has a class token
-    patch_size: int = (
-        4  # pixels, of the first stage; 2 x 2 of the map before in the others
-    )
+    mlp_ratios: tuple[float, ...] = (8, 8, 4, 4)  # E, hidden width of the MLP in units of C
+    sr_ratios: tuple[int, ...] = (8, 4, 2, 1)  # R, along each side; 1 in the last stage, which has a class token
+    patch_size: int = 4  # pixels, of the first stage; 2 x 2 of the map before in the others
 
 
 @keras.saving.register_keras_serializable("keras_vit")
@@ -80,24 +54,16 @@ class PVTBlock(layers.Layer):
     Input:   (B, H, W, C), or with R = 1 also (B, N, C).      Output: as the input.
     """
 
-    def __init__(
-        self, num_heads, mlp_ratio=4.0, reduction=1, drop_path_rate=0.0, **kwargs
-    ):
+    def __init__(self, num_heads, mlp_ratio=4.0, reduction=1, drop_path_rate=0.0, **kwargs):
         super().__init__(**kwargs)
         self.num_heads, self.mlp_ratio = num_heads, mlp_ratio
         self.reduction, self.drop_path_rate = reduction, drop_path_rate
 
     def build(self, shape):
         dtype = self.dtype_policy
-        self.norm1 = layers.LayerNormalization(
-            epsilon=EPSILON, dtype=dtype, name="norm1"
-        )
-        self.attn = SpatialReductionAttention(
-            self.num_heads, self.reduction, dtype=dtype, name="attn"
-        )
-        self.norm2 = layers.LayerNormalization(
-            epsilon=EPSILON, dtype=dtype, name="norm2"
-        )
+        self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
+        self.attn = SpatialReductionAttention(self.num_heads, self.reduction, dtype=dtype, name="attn")
+        self.norm2 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm2")
         self.mlp = MLP(int(self.mlp_ratio * shape[-1]), dtype=dtype, name="mlp")
         self.drop_path = drop_path(self.drop_path_rate, rank=len(shape), dtype=dtype)
         for part in (self.norm1, self.attn, self.norm2, self.mlp, self.drop_path):
@@ -115,34 +81,18 @@ def build(config, image, top, drop_path_rate=0.0):
     """Fig. 3: stages of patches, positions and blocks, the last with a class token.  (B, H, W, 3) -> (B, K)."""
     x, init = image, truncated_normal()
     rates = iter(drop_path_rates(drop_path_rate, sum(config.depths)))
-    stages = zip(
-        config.depths,
-        config.embed_dims,
-        config.num_heads,
-        config.mlp_ratios,
-        config.sr_ratios,
-    )
+    stages = zip(config.depths, config.embed_dims, config.num_heads, config.mlp_ratios, config.sr_ratios)
     for s, (depth, C, num_heads, mlp_ratio, reduction) in enumerate(stages):
         P = config.patch_size if s == 0 else 2
-        x = layers.Conv2D(
-            C, P, strides=P, kernel_initializer=init, name=f"stage{s}_patch_embed"
-        )(
-            x
-        )  # B H W C
-        x = layers.LayerNormalization(
-            epsilon=PATCH_EPSILON, name=f"stage{s}_patch_norm"
-        )(x)
+        x = layers.Conv2D(C, P, strides=P, kernel_initializer=init, name=f"stage{s}_patch_embed")(x)  # B H W C
+        x = layers.LayerNormalization(epsilon=PATCH_EPSILON, name=f"stage{s}_patch_norm")(x)
         grid = x.shape[1:3]
         if s == len(config.depths) - 1:
-            x = layers.Reshape((grid[0] * grid[1], C), name="flatten_patches")(
-                x
-            )  # B N C
+            x = layers.Reshape((grid[0] * grid[1], C), name="flatten_patches")(x)  # B N C
             x = PrependToken(name="class_token")(x)  # B 1+N C
         x = PositionEmbedding(name=f"stage{s}_positions")(x)
         for b in range(depth):
-            x = PVTBlock(
-                num_heads, mlp_ratio, reduction, next(rates), name=f"stage{s}_block{b}"
-            )(x)
+            x = PVTBlock(num_heads, mlp_ratio, reduction, next(rates), name=f"stage{s}_block{b}")(x)
     x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
     x = top.pool_tokens(x, grid)  # B C
     return top.classify(x) if top.include_top else x
@@ -150,17 +100,8 @@ def build(config, image, top, drop_path_rate=0.0):
 
 def check_size(config, height, width):
     """Both sides must be whole numbers of the last stage's patches, and the reductions of each stage's map."""
-    scales = [
-        config.patch_size * 2**s * reduction
-        for s, reduction in enumerate(config.sr_ratios)
-    ]
-    require_multiple(
-        "PVT",
-        height,
-        width,
-        math.lcm(*scales),
-        "the patches of the last stage and the reduced maps",
-    )
+    scales = [config.patch_size * 2**s * reduction for s, reduction in enumerate(config.sr_ratios)]
+    require_multiple("PVT", height, width, math.lcm(*scales), "the patches of the last stage and the reduced maps")
 
 
 # Checkpoints -----------------------------------------------------------------------------------------------------
@@ -208,10 +149,7 @@ PVT = Family(
     build=build,
     check_size=check_size,
     layouts=(OFFICIAL,),
-    resamplers={
-        "stage*_positions/table": _positions,
-        "stage0_patch_embed/kernel": input_channels,
-    },
+    resamplers={"stage*_positions/table": _positions, "stage0_patch_embed/kernel": input_channels},
     preprocessing=IMAGENET,
 )
 

@@ -20,24 +20,16 @@ import keras
 import numpy as np
 from keras import initializers, layers, ops
 
-from keras_vit.labels import (  # noqa: F401 - part of each family's interface
-    decode_predictions,
-)
+from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import drop_path, drop_path_rates
 from keras_vit.layers.initial import truncated_normal
-from keras_vit.layers.spatial_reduction import (
-    SpatialReductionAttention,
-    attend_to,
-    flatten_map,
-)
+from keras_vit.layers.spatial_reduction import SpatialReductionAttention, attend_to, flatten_map
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input
 from keras_vit.weights.resample import input_channels
 from keras_vit.weights.rules import Layout, conv, dense, depthwise, norm
 
 EPSILON = 1e-6  # of the blocks' and stages' LayerNorms in the published code; the paper does not say
-PATCH_EPSILON = (
-    1e-5  # of the LayerNorms after the patch embeddings and after the reductions
-)
+PATCH_EPSILON = 1e-5  # of the LayerNorms after the patch embeddings and after the reductions
 POOL = 7  # side of the map of keys and values in linear SRA (Sec. 3.1)
 
 
@@ -48,22 +40,12 @@ class Config:
     depths: tuple[int, ...]  # L, blocks
     embed_dims: tuple[int, ...] = (64, 128, 320, 512)  # C
     num_heads: tuple[int, ...] = (1, 2, 5, 8)  # N in the paper
-    mlp_ratios: tuple[float, ...] = (
-        8,
-        8,
-        4,
-        4,
-    )  # E, hidden width of the MLP in units of C
-    sr_ratios: tuple[int, ...] | None = (
-        8,
-        4,
-        2,
-        1,
-    )  # R, along each side; None for linear SRA
+    mlp_ratios: tuple[float, ...] = (8, 8, 4, 4)  # E, hidden width of the MLP in units of C
+    sr_ratios: tuple[int, ...] | None = (8, 4, 2, 1)  # R, along each side; None for linear SRA
 
 
 def he_normal_fan_out():
-    """Normal with variance 2 / fan-out, as the published code begins: 0.02 would leave the MLP's branch all but dead."""
+    """Normal with variance 2 / fan-out, as the published code begins; 0.02 would all but silence the MLP."""
     return initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
 
 
@@ -115,9 +97,7 @@ class LinearSpatialReductionAttention(layers.Layer):
         self.q = layers.Dense(C, name="q", **dense)
         self.kv = layers.Dense(2 * C, name="kv", **dense)
         self.sr = layers.Conv2D(C, 1, name="sr", **dense)
-        self.norm = layers.LayerNormalization(
-            epsilon=PATCH_EPSILON, dtype=dtype, name="norm"
-        )
+        self.norm = layers.LayerNormalization(epsilon=PATCH_EPSILON, dtype=dtype, name="norm")
         self.proj = layers.Dense(C, name="proj", **dense)
         for part in (self.q, self.kv, self.sr, self.norm, self.proj):
             part.build(shape)
@@ -125,9 +105,7 @@ class LinearSpatialReductionAttention(layers.Layer):
     def call(self, x):
         pooled = self.norm(self.sr(adaptive_average_pool(x, POOL)))  # B 7 7 C
         keys_values = self.kv(ops.gelu(pooled, approximate=False))
-        attended = attend_to(
-            flatten_map(self.q(x)), flatten_map(keys_values), self.num_heads
-        )  # B N C
+        attended = attend_to(flatten_map(self.q(x)), flatten_map(keys_values), self.num_heads)  # B N C
         return ops.reshape(self.proj(attended), (-1, *x.shape[1:]))  # B H W C
 
     def compute_output_shape(self, shape):
@@ -153,11 +131,7 @@ class ConvMLP(layers.Layer):
         dense = {"kernel_initializer": truncated_normal(), "dtype": dtype}
         self.fc1 = layers.Dense(self.hidden_dim, name="fc1", **dense)
         self.dwconv = layers.DepthwiseConv2D(
-            3,
-            padding="same",
-            depthwise_initializer=he_normal_fan_out(),
-            dtype=dtype,
-            name="dwconv",
+            3, padding="same", depthwise_initializer=he_normal_fan_out(), dtype=dtype, name="dwconv"
         )
         self.fc2 = layers.Dense(shape[-1], name="fc2", **dense)
         self.fc1.build(shape)
@@ -185,32 +159,20 @@ class PVTV2Block(layers.Layer):
     Input:   (B, H, W, C).      Output: (B, H, W, C).
     """
 
-    def __init__(
-        self, num_heads, mlp_ratio=4.0, reduction=1, drop_path_rate=0.0, **kwargs
-    ):
+    def __init__(self, num_heads, mlp_ratio=4.0, reduction=1, drop_path_rate=0.0, **kwargs):
         super().__init__(**kwargs)
         self.num_heads, self.mlp_ratio = num_heads, mlp_ratio
         self.reduction, self.drop_path_rate = reduction, drop_path_rate
 
     def build(self, shape):
         dtype, linear = self.dtype_policy, self.reduction is None
-        self.norm1 = layers.LayerNormalization(
-            epsilon=EPSILON, dtype=dtype, name="norm1"
-        )
+        self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
         if linear:
-            self.attn = LinearSpatialReductionAttention(
-                self.num_heads, dtype=dtype, name="attn"
-            )
+            self.attn = LinearSpatialReductionAttention(self.num_heads, dtype=dtype, name="attn")
         else:
-            self.attn = SpatialReductionAttention(
-                self.num_heads, self.reduction, dtype=dtype, name="attn"
-            )
-        self.norm2 = layers.LayerNormalization(
-            epsilon=EPSILON, dtype=dtype, name="norm2"
-        )
-        self.mlp = ConvMLP(
-            int(self.mlp_ratio * shape[-1]), relu=linear, dtype=dtype, name="mlp"
-        )
+            self.attn = SpatialReductionAttention(self.num_heads, self.reduction, dtype=dtype, name="attn")
+        self.norm2 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm2")
+        self.mlp = ConvMLP(int(self.mlp_ratio * shape[-1]), relu=linear, dtype=dtype, name="mlp")
         self.drop_path = drop_path(self.drop_path_rate, rank=4, dtype=dtype)
         for part in (self.norm1, self.attn, self.norm2, self.mlp, self.drop_path):
             part.build(shape)
@@ -227,42 +189,29 @@ def overlapping_patches(x, embed_dim, kernel, stride, name):
     """A convolution with kernel // 2 zeros on all four sides ("same" would put them elsewhere), and its norm."""
     x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
     init = he_normal_fan_out()
-    x = layers.Conv2D(
-        embed_dim, kernel, strides=stride, kernel_initializer=init, name=f"{name}_embed"
-    )(x)
+    x = layers.Conv2D(embed_dim, kernel, strides=stride, kernel_initializer=init, name=f"{name}_embed")(x)
     return layers.LayerNormalization(epsilon=PATCH_EPSILON, name=f"{name}_norm")(x)
 
 
 def build(config, image, top, drop_path_rate=0.0):
-    """Four stages of overlapping patches, blocks and a norm, then the mean and the classifier.  (B, H, W, 3) -> (B, K)."""
+    """Stages of overlapping patches, blocks and a norm, then the mean and the classifier.  (B, H, W, 3) -> (B, K)."""
     x = image
     rates = iter(drop_path_rates(drop_path_rate, sum(config.depths)))
     reductions = config.sr_ratios or (None,) * len(config.depths)
-    stages = zip(
-        config.depths,
-        config.embed_dims,
-        config.num_heads,
-        config.mlp_ratios,
-        reductions,
-    )
+    stages = zip(config.depths, config.embed_dims, config.num_heads, config.mlp_ratios, reductions)
     for s, (depth, C, num_heads, mlp_ratio, reduction) in enumerate(stages):
         kernel, stride = (7, 4) if s == 0 else (3, 2)
         x = overlapping_patches(x, C, kernel, stride, name=f"stage{s}_patch")  # B H W C
         for b in range(depth):
-            x = PVTV2Block(
-                num_heads, mlp_ratio, reduction, next(rates), name=f"stage{s}_block{b}"
-            )(x)
+            x = PVTV2Block(num_heads, mlp_ratio, reduction, next(rates), name=f"stage{s}_block{b}")(x)
         x = layers.LayerNormalization(epsilon=EPSILON, name=f"stage{s}_norm")(x)
     x = top.pool_map(x)  # B C
     return top.classify(x) if top.include_top else x
 
 
 def check_size(config, height, width):
-    """Every reduced map must keep a pixel; sides that do not divide are padded by the patches, cut by the reductions."""
-    smallest = max(
-        (4 * 2**s * reduction for s, reduction in enumerate(config.sr_ratios or ())),
-        default=1,
-    )
+    """Every reduced map must keep a pixel; sides that do not divide are padded by patches, cut by reductions."""
+    smallest = max((4 * 2**s * reduction for s, reduction in enumerate(config.sr_ratios or ())), default=1)
     if min(height, width) < smallest:
         raise ValueError(
             f"input_shape: PVT v2 needs at least {smallest} x {smallest} pixels. Received: {height} x {width}"
@@ -276,16 +225,8 @@ def _layout(name, patches, block, dwconv, norm_name):
     """timm's and the official files differ in names alone. `patches`: where each stage's patch embedding is."""
     target = "stage{s}_block{b}"
     rules = (
-        *(
-            rule
-            for source, stage in patches
-            for rule in conv(f"{source}.proj", f"{stage}_patch_embed")
-        ),
-        *(
-            rule
-            for source, stage in patches
-            for rule in norm(f"{source}.norm", f"{stage}_patch_norm")
-        ),
+        *(rule for source, stage in patches for rule in conv(f"{source}.proj", f"{stage}_patch_embed")),
+        *(rule for source, stage in patches for rule in norm(f"{source}.norm", f"{stage}_patch_norm")),
         *norm(f"{block}.norm1", f"{target}/norm1"),
         *dense(f"{block}.attn.q", f"{target}/attn/q"),
         *dense(f"{block}.attn.kv", f"{target}/attn/kv"),
@@ -329,26 +270,12 @@ PVT_V2 = Family(
 
 SMALL_DIMS, SMALL_MLP = (32, 64, 160, 256), (4, 4, 4, 4)  # of B0 and B5
 # Table 1. Parameters with 1000 classes.
-PVTV2B0 = Variant(
-    "PVTV2B0", PVT_V2, Config((2, 2, 2, 2), SMALL_DIMS), 3_666_760, "pvt_v2_b0"
-)
+PVTV2B0 = Variant("PVTV2B0", PVT_V2, Config((2, 2, 2, 2), SMALL_DIMS), 3_666_760, "pvt_v2_b0")
 PVTV2B1 = Variant("PVTV2B1", PVT_V2, Config((2, 2, 2, 2)), 14_009_000, "pvt_v2_b1")
 PVTV2B2 = Variant("PVTV2B2", PVT_V2, Config((3, 4, 6, 3)), 25_362_856, "pvt_v2_b2")
-PVTV2B2Li = Variant(
-    "PVTV2B2Li",
-    PVT_V2,
-    Config((3, 4, 6, 3), sr_ratios=None),
-    22_553_512,
-    "pvt_v2_b2_li",
-)
+PVTV2B2Li = Variant("PVTV2B2Li", PVT_V2, Config((3, 4, 6, 3), sr_ratios=None), 22_553_512, "pvt_v2_b2_li")
 PVTV2B3 = Variant("PVTV2B3", PVT_V2, Config((3, 4, 18, 3)), 45_238_696, "pvt_v2_b3")
 PVTV2B4 = Variant("PVTV2B4", PVT_V2, Config((3, 8, 27, 3)), 62_556_072, "pvt_v2_b4")
-PVTV2B5 = Variant(
-    "PVTV2B5",
-    PVT_V2,
-    Config((3, 6, 40, 3), mlp_ratios=SMALL_MLP),
-    81_956_008,
-    "pvt_v2_b5",
-)
+PVTV2B5 = Variant("PVTV2B5", PVT_V2, Config((3, 6, 40, 3), mlp_ratios=SMALL_MLP), 81_956_008, "pvt_v2_b5")
 
 preprocess_input = family_preprocess_input(PVTV2B2)

@@ -23,24 +23,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_vit.labels import (  # noqa: F401 - part of each family's interface
-    decode_predictions,
-)
-from keras_vit.layers import (
-    EncoderBlock,
-    PositionEmbedding,
-    PrependToken,
-    drop_path_rates,
-)
+from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
+from keras_vit.layers import EncoderBlock, PositionEmbedding, PrependToken, drop_path_rates
 from keras_vit.layers.initial import truncated_normal
 from keras_vit.layers.windows import window_partition
-from keras_vit.models.family import (
-    INCEPTION,
-    Family,
-    Variant,
-    family_preprocess_input,
-    require_multiple,
-)
+from keras_vit.models.family import INCEPTION, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels, positions
 from keras_vit.weights.rules import Layout, conv, dense, fuse, ignore, norm, param
 
@@ -60,16 +47,12 @@ class Config:
     inner_heads: int  # h of the inner transformer
     patch_size: int = 16  # P, pixels
     mlp_ratio: float = 4.0  # hidden width of both MLPs, in units of C and D
-    legacy: bool = (
-        False  # the earlier re-implementation that TNTSLegacy's weights belong to
-    )
+    legacy: bool = False  # the earlier re-implementation that TNTSLegacy's weights belong to
 
 
 def _convolution(embed_dim, dtype):
     init = truncated_normal()
-    return layers.Conv2D(
-        embed_dim, 7, strides=STRIDE, kernel_initializer=init, dtype=dtype, name="proj"
-    )
+    return layers.Conv2D(embed_dim, 7, strides=STRIDE, kernel_initializer=init, dtype=dtype, name="proj")
 
 
 def _with_margin(x):
@@ -94,26 +77,18 @@ class PixelEmbed(layers.Layer):
     def build(self, shape):
         self.proj = _convolution(self.embed_dim, self.dtype_policy)
         margin = 2 * MARGIN
-        self.proj.build(
-            (None, self.patch_size + margin, self.patch_size + margin, shape[-1])
-        )
+        self.proj.build((None, self.patch_size + margin, self.patch_size + margin, shape[-1]))
 
     def call(self, image):
         P = self.patch_size
         patches = window_partition(image, (P, P))  # B*N P*P 3
         patches = ops.reshape(patches, (-1, P, P, image.shape[-1]))  # B*N P P 3
         pixels = self.proj(_with_margin(patches))
-        return ops.reshape(
-            pixels, (-1, math.prod(pixels.shape[1:3]), self.embed_dim)
-        )  # B*N m C
+        return ops.reshape(pixels, (-1, math.prod(pixels.shape[1:3]), self.embed_dim))  # B*N m C
 
     def compute_output_shape(self, shape):
         patches = (shape[1] // self.patch_size) * (shape[2] // self.patch_size)
-        return (
-            shape[0] and shape[0] * patches,
-            math.ceil(self.patch_size / STRIDE) ** 2,
-            self.embed_dim,
-        )
+        return (shape[0] and shape[0] * patches, math.ceil(self.patch_size / STRIDE) ** 2, self.embed_dim)
 
 
 @keras.saving.register_keras_serializable("keras_vit")
@@ -140,11 +115,7 @@ class LegacyPixelEmbed(layers.Layer):
 
     def compute_output_shape(self, shape):
         patches = (shape[1] // self.patch_size) * (shape[2] // self.patch_size)
-        return (
-            shape[0] and shape[0] * patches,
-            (self.patch_size // STRIDE) ** 2,
-            self.embed_dim,
-        )
+        return (shape[0] and shape[0] * patches, (self.patch_size // STRIDE) ** 2, self.embed_dim)
 
 
 @keras.saving.register_keras_serializable("keras_vit")
@@ -165,35 +136,21 @@ class PixelsToPatches(layers.Layer):
 
     def build(self, shape):
         dtype, init = self.dtype_policy, truncated_normal()
-        self.norm1 = layers.LayerNormalization(
-            epsilon=EPSILON, dtype=dtype, name="norm1"
-        )
+        self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
         self.proj = layers.Dense(
-            self.embed_dim,
-            use_bias=self.use_bias,
-            kernel_initializer=init,
-            dtype=dtype,
-            name="proj",
+            self.embed_dim, use_bias=self.use_bias, kernel_initializer=init, dtype=dtype, name="proj"
         )
-        self.norm2 = layers.LayerNormalization(
-            epsilon=EPSILON, dtype=dtype, name="norm2"
-        )
+        self.norm2 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm2")
         self.norm1.build((None, *self.grid, shape[1] * shape[2]))
         self.proj.build((None, *self.grid, shape[1] * shape[2]))
         self.norm2.build((None, *self.grid, self.embed_dim))
 
     def call(self, pixels):
-        words = ops.reshape(
-            pixels, (-1, *self.grid, math.prod(pixels.shape[1:]))
-        )  # B H W m*C
+        words = ops.reshape(pixels, (-1, *self.grid, math.prod(pixels.shape[1:])))  # B H W m*C
         return self.norm2(self.proj(self.norm1(words)))
 
     def compute_output_shape(self, shape):
-        return (
-            shape[0] and shape[0] // math.prod(self.grid),
-            *self.grid,
-            self.embed_dim,
-        )
+        return (shape[0] and shape[0] // math.prod(self.grid), *self.grid, self.embed_dim)
 
 
 @keras.saving.register_keras_serializable("keras_vit")
@@ -212,27 +169,17 @@ class LegacyPixelsToPatches(layers.Layer):
 
     def build(self, shape):
         dtype, init = self.dtype_policy, truncated_normal()
-        self.norm1 = layers.LayerNormalization(
-            epsilon=EPSILON, dtype=dtype, name="norm1"
-        )
-        self.proj = layers.Dense(
-            self.embed_dim, kernel_initializer=init, dtype=dtype, name="proj"
-        )
+        self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
+        self.proj = layers.Dense(self.embed_dim, kernel_initializer=init, dtype=dtype, name="proj")
         self.norm1.build(shape)
         self.proj.build((None, self.num_patches, shape[1] * shape[2]))
 
     def call(self, pixels):
-        words = ops.reshape(
-            self.norm1(pixels), (-1, self.num_patches, math.prod(pixels.shape[1:]))
-        )  # B N m*C
+        words = ops.reshape(self.norm1(pixels), (-1, self.num_patches, math.prod(pixels.shape[1:])))  # B N m*C
         return self.proj(words)
 
     def compute_output_shape(self, shape):
-        return (
-            shape[0] and shape[0] // self.num_patches,
-            self.num_patches,
-            self.embed_dim,
-        )
+        return (shape[0] and shape[0] // self.num_patches, self.num_patches, self.embed_dim)
 
 
 @keras.saving.register_keras_serializable("keras_vit")
@@ -249,47 +196,27 @@ class TNTBlock(layers.Layer):
     Input:   tokens (B, 1 + N, D), pixels (B N, m, C).      Output: the same two.
     """
 
-    def __init__(
-        self,
-        num_heads,
-        inner_heads,
-        mlp_ratio=4.0,
-        drop_path_rate=0.0,
-        legacy=False,
-        **kwargs,
-    ):
+    def __init__(self, num_heads, inner_heads, mlp_ratio=4.0, drop_path_rate=0.0, legacy=False, **kwargs):
         super().__init__(**kwargs)
-        self.num_heads, self.inner_heads, self.mlp_ratio = (
-            num_heads,
-            inner_heads,
-            mlp_ratio,
-        )
+        self.num_heads, self.inner_heads, self.mlp_ratio = (num_heads, inner_heads, mlp_ratio)
         self.drop_path_rate, self.legacy = drop_path_rate, legacy
 
     def build(self, x_shape, pixels_shape):
         dtype, D, N = self.dtype_policy, x_shape[-1], x_shape[1] - 1
         block = {"epsilon": EPSILON, "qkv_bias": False, "dtype": dtype}
-        self.inner = EncoderBlock(
-            self.inner_heads, self.mlp_ratio, self.drop_path_rate, name="inner", **block
-        )
+        self.inner = EncoderBlock(self.inner_heads, self.mlp_ratio, self.drop_path_rate, name="inner", **block)
         if self.legacy:
             self.inject = LegacyPixelsToPatches(D, N, dtype=dtype, name="inject")
         else:
-            self.inject = PixelsToPatches(
-                D, (N,), use_bias=False, dtype=dtype, name="inject"
-            )
-        self.outer = EncoderBlock(
-            self.num_heads, self.mlp_ratio, self.drop_path_rate, name="outer", **block
-        )
+            self.inject = PixelsToPatches(D, (N,), use_bias=False, dtype=dtype, name="inject")
+        self.outer = EncoderBlock(self.num_heads, self.mlp_ratio, self.drop_path_rate, name="outer", **block)
         self.inner.build(pixels_shape)
         self.inject.build(pixels_shape)
         self.outer.build(x_shape)
 
     def call(self, x, pixels):
         pixels = self.inner(pixels)
-        x = x + ops.pad(
-            self.inject(pixels), ((0, 0), (1, 0), (0, 0))
-        )  # the class token has no pixels
+        x = x + ops.pad(self.inject(pixels), ((0, 0), (1, 0), (0, 0)))  # the class token has no pixels
         return self.outer(x), pixels
 
     def compute_output_shape(self, x_shape, pixels_shape):
@@ -309,9 +236,7 @@ def build(config, image, top, drop_path_rate=0.0):
     x = PositionEmbedding(name="positions")(x)
     heads = (config.num_heads, config.inner_heads)
     for i, rate in enumerate(drop_path_rates(drop_path_rate, config.depth)):
-        x, pixels = TNTBlock(
-            *heads, config.mlp_ratio, rate, config.legacy, name=f"block{i}"
-        )(x, pixels)
+        x, pixels = TNTBlock(*heads, config.mlp_ratio, rate, config.legacy, name=f"block{i}")(x, pixels)
     x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
     x = top.pool_tokens(x, grid)  # B D
     return top.classify(x) if top.include_top else x
@@ -327,11 +252,7 @@ def check_size(config, height, width):
 
 def _pixel_positions(table):
     """[1, C, 4, 4] -> (1, 16, C); the official files have it so already."""
-    return (
-        table.transpose(0, 2, 3, 1).reshape(1, -1, table.shape[1])
-        if table.ndim == 4
-        else table
-    )
+    return table.transpose(0, 2, 3, 1).reshape(1, -1, table.shape[1]) if table.ndim == 4 else table
 
 
 def _merge_qk_v(qk, v):
@@ -343,11 +264,7 @@ def _encoder(source, target, norm1, attn, norm2, mlp):
     """The entries of an inner or outer transformer, under either layout's names."""
     return (
         *norm(f"{source}.{norm1}", f"{target}/norm1"),
-        *fuse(
-            (f"{source}.{attn}.qk.weight", f"{source}.{attn}.v.weight"),
-            f"{target}/attn/qkv/kernel",
-            _merge_qk_v,
-        ),
+        *fuse((f"{source}.{attn}.qk.weight", f"{source}.{attn}.v.weight"), f"{target}/attn/qkv/kernel", _merge_qk_v),
         *dense(f"{source}.{attn}.proj", f"{target}/attn/proj"),
         *norm(f"{source}.{norm2}", f"{target}/norm2"),
         *dense(f"{source}.{mlp}.fc1", f"{target}/mlp/fc1"),
@@ -400,25 +317,14 @@ TNT = Family(
     build=build,
     check_size=check_size,
     layouts=(TIMM, OFFICIAL),
-    resamplers={
-        "positions/table": positions(1),
-        "pixel_embed/proj/kernel": input_channels,
-    },
+    resamplers={"positions/table": positions(1), "pixel_embed/proj/kernel": input_channels},
     preprocessing=INCEPTION,
 )
 
 # Table 1. Parameters at 224 pixels with 1000 classes. The Ti of the paper has neither code nor weights.
-TNTTi = Variant(
-    "TNTTi", TNT, Config(192, 12, 3, 12, 2), 6_076_408, "tnt_ti_patch16_224"
-)
+TNTTi = Variant("TNTTi", TNT, Config(192, 12, 3, 12, 2), 6_076_408, "tnt_ti_patch16_224")
 TNTS = Variant("TNTS", TNT, Config(384, 12, 6, 24, 4), 23_768_584, "tnt_s_patch16_224")
 TNTB = Variant("TNTB", TNT, Config(640, 12, 10, 40, 4), 65_428_680, "tnt_b_patch16_224")
-TNTSLegacy = Variant(
-    "TNTSLegacy",
-    TNT,
-    Config(384, 12, 6, 24, 4, legacy=True),
-    23_755_336,
-    "tnt_s_legacy_patch16_224",
-)
+TNTSLegacy = Variant("TNTSLegacy", TNT, Config(384, 12, 6, 24, 4, legacy=True), 23_755_336, "tnt_s_legacy_patch16_224")
 
 preprocess_input = family_preprocess_input(TNTS)

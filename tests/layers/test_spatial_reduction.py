@@ -4,11 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vit.layers.spatial_reduction import (
-    SpatialReductionAttention,
-    attend_to,
-    flatten_map,
-)
+from keras_vit.layers.spatial_reduction import SpatialReductionAttention, attend_to, flatten_map
 
 
 def numpy(x):
@@ -54,9 +50,7 @@ def built(layer, x):
     return layer
 
 
-@pytest.mark.parametrize(
-    "R, height, width", [(1, 3, 4), (2, 4, 6), (3, 6, 3), (2, 5, 7)]
-)
+@pytest.mark.parametrize("R, height, width", [(1, 3, 4), (2, 4, 6), (3, 6, 3), (2, 5, 7)])
 def test_equals_attention_to_the_reduced_map(R, height, width):
     x = normal(2, height, width, 6)
     layer = built(SpatialReductionAttention(3, R), x)
@@ -64,9 +58,7 @@ def test_equals_attention_to_the_reduced_map(R, height, width):
     assert out.shape == x.shape == layer.compute_output_shape(x.shape)
     for image, got in zip(x, out):
         q = dense(image.reshape(-1, 6), layer.q)
-        kv = dense(
-            image.reshape(-1, 6) if R == 1 else reduce_map(image, layer, R), layer.kv
-        )
+        kv = dense(image.reshape(-1, 6) if R == 1 else reduce_map(image, layer, R), layer.kv)
         expected = dense(attention(q, kv[:, :6], kv[:, 6:], 3), layer.proj)
         np.testing.assert_allclose(got.reshape(-1, 6), expected, atol=1e-4)
 
@@ -78,15 +70,9 @@ def test_without_reduction_tokens_may_come_in_any_order():
 
 
 def test_equal_keys_give_the_mean_of_the_values():
-    queries, keys, values = (
-        normal(2, 5, 6),
-        normal(2, 1, 6, seed=1).repeat(4, axis=1),
-        normal(2, 4, 6, seed=2),
-    )
+    queries, keys, values = (normal(2, 5, 6), normal(2, 1, 6, seed=1).repeat(4, axis=1), normal(2, 4, 6, seed=2))
     expected = values.mean(axis=1, keepdims=True).repeat(5, axis=1)
-    np.testing.assert_allclose(
-        attend_to(queries, np.concatenate([keys, values], -1), 3), expected, atol=1e-6
-    )
+    np.testing.assert_allclose(attend_to(queries, np.concatenate([keys, values], -1), 3), expected, atol=1e-6)
 
 
 def test_maps_are_flattened_row_by_row():
@@ -96,15 +82,11 @@ def test_maps_are_flattened_row_by_row():
 
 
 def test_reduction_norm_has_its_own_epsilon():
-    assert (
-        built(SpatialReductionAttention(3, 2), normal(1, 4, 4, 6)).norm.epsilon == 1e-5
-    )
+    assert built(SpatialReductionAttention(3, 2), normal(1, 4, 4, 6)).norm.epsilon == 1e-5
 
 
 def test_mistakes_are_named():
-    with pytest.raises(
-        ValueError, match="num_heads must divide the 6 channels. Received: num_heads=4"
-    ):
+    with pytest.raises(ValueError, match="num_heads must divide the 6 channels. Received: num_heads=4"):
         SpatialReductionAttention(4).build((None, 4, 4, 6))
     with pytest.raises(ValueError, match="expected a map .* for reduction=2"):
         SpatialReductionAttention(3, 2).build((None, 16, 6))
