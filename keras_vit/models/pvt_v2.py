@@ -1,7 +1,7 @@
 """Pyramid Vision Transformer v2 (PVT v2) -- Wang et al., CVMJ 2022, arXiv:2106.13797.
 
-PVT with three changes: patches overlap (Sec. 3.2), a depthwise 3 x 3 convolution inside the MLP takes the place of
-position tables (Sec. 3.3), and the linear variant pools keys and values to 7 x 7, whatever the map (Sec. 3.1). There
+PVT with three changes: patches overlap (Sec. 3.3), a depthwise 3 x 3 convolution inside the MLP takes the place of
+position tables (Sec. 3.4), and the linear variant pools keys and values to 7 x 7, whatever the map (Sec. 3.2). There
 is no class token: the classifier reads the mean.
 
 Letters: B batch, H W grid, N = H W tokens, C channels, h heads, R reduction ratio, K classes.
@@ -30,7 +30,7 @@ from keras_vit.weights.rules import Layout, conv, dense, depthwise, norm
 
 EPSILON = 1e-6  # of the blocks' and stages' LayerNorms in the published code; the paper does not say
 PATCH_EPSILON = 1e-5  # of the LayerNorms after the patch embeddings and after the reductions
-POOL = 7  # side of the map of keys and values in linear SRA (Sec. 3.1)
+POOL = 7  # side of the map of keys and values in linear SRA (Sec. 3.2)
 
 
 @dataclass(frozen=True)

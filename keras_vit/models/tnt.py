@@ -2,7 +2,7 @@
 
 Every 16 x 16 patch (the paper's visual sentence) is itself cut into 4 x 4 pixels (its visual words). In each block an
 inner transformer mixes the pixels within their patch, a projection adds them to the patch's token, and an outer
-transformer, ViT's, mixes the patches (Fig. 1, Eq. 3-8).
+transformer, ViT's, mixes the patches (Fig. 1, Sec. 2.2).
 
 Letters: B batch, H W grid of patches, N = H W patches, m pixels per patch, C inner width, D outer width, h heads,
 P patch side, K classes.
@@ -62,7 +62,7 @@ def _with_margin(x):
 
 @keras.saving.register_keras_serializable("keras_vit")
 class PixelEmbed(layers.Layer):
-    """Pixels of each patch: first cut the image into patches, then convolve each, 7 x 7 with a stride of 4 (Eq. 1-2).
+    """Pixels of each patch: first cut the image into patches, then convolve each, 7 x 7 with a stride of 4 (Sec. 2.2).
 
     Args:
         embed_dim: C.
@@ -120,7 +120,7 @@ class LegacyPixelEmbed(layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_vit")
 class PixelsToPatches(layers.Layer):
-    """The pixels of a patch, one after the other, become a token: LN(FC(LN(vec(Y)))), Eq. 3 and 6.
+    """The pixels of a patch, one after the other, become a token: LN(FC(LN(vec(Y)))), Sec. 2.2.
 
     Args:
         embed_dim: D.
@@ -184,7 +184,7 @@ class LegacyPixelsToPatches(layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_vit")
 class TNTBlock(layers.Layer):
-    """Inner transformer, projection of the pixels onto their patches, outer transformer (Fig. 1, Eq. 4-8).
+    """Inner transformer, projection of the pixels onto their patches, outer transformer (Fig. 1, Sec. 2.2).
 
     Args:
         num_heads: heads h of the outer transformer; must divide D.

@@ -286,4 +286,4 @@ def test_sizes_that_are_no_whole_patches_are_refused():
 
 
 def test_the_unpublished_tiny_model_has_the_papers_size():
-    assert f"{tnt.TNTTi.parameters / 1e6:.1f}" == "6.1"  # Table 2 of the paper, the only source
+    assert f"{tnt.TNTTi.parameters / 1e6:.1f}" == "6.1"  # Table 1 of the paper, the only source
