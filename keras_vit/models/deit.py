@@ -70,7 +70,7 @@ def two_heads(model):
             f"Received: {model.name!r}, which has no layers named head and head_dist"
         )
     heads = [model.get_layer(name).output for name in ("head", "head_dist")]
-    return keras.Model(model.inputs, heads, name=f"{model.name}_two_heads")
+    return keras.Model(model.input, heads, name=f"{model.name}_two_heads")
 
 
 def build_deit3(config, image, top, drop_path_rate=0.0):
@@ -136,7 +136,11 @@ DEIT3 = Family(
     preprocessing=IMAGENET,
 )
 
-TINY, SMALL, BASE = vit.ViTTi16.config, vit.ViTS16.config, vit.ViTB16.config  # DeiT, Table 1; parameters at 224 pixels
+TINY, SMALL, BASE = (
+    vit.ViTTi16.config,
+    vit.ViTS16.config,
+    vit.ViTB16.config,
+)  # DeiT, Table 1; parameters at 224 pixels
 
 DeiTTi = Variant("DeiTTi", DEIT, TINY, 5_717_416, "deit_tiny_patch16_224")
 DeiTS = Variant("DeiTS", DEIT, SMALL, 22_050_664, "deit_small_patch16_224")
@@ -147,15 +151,9 @@ def _distilled(name, config, parameters, alias):
     return Variant(name, DEIT_DISTILLED, config, parameters, alias)
 
 
-DeiTTiDistilled = _distilled(
-    "DeiTTiDistilled", TINY, 5_910_800, "deit_tiny_distilled_patch16_224"
-)
-DeiTSDistilled = _distilled(
-    "DeiTSDistilled", SMALL, 22_436_432, "deit_small_distilled_patch16_224"
-)
-DeiTBDistilled = _distilled(
-    "DeiTBDistilled", BASE, 87_338_192, "deit_base_distilled_patch16_224"
-)
+DeiTTiDistilled = _distilled("DeiTTiDistilled", TINY, 5_910_800, "deit_tiny_distilled_patch16_224")
+DeiTSDistilled = _distilled("DeiTSDistilled", SMALL, 22_436_432, "deit_small_distilled_patch16_224")
+DeiTBDistilled = _distilled("DeiTBDistilled", BASE, 87_338_192, "deit_base_distilled_patch16_224")
 
 
 def _deit3(name, parameters, alias, *config):
