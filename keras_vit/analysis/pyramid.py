@@ -45,13 +45,18 @@ def feature_pyramid(model):
 
 
 def _stage_outputs(model):
-    """The map after the last block of each stage, or after the stage's own norm (PVT v2), finest first."""
+    """The map after the last block of each stage, or after the stage's own norm (PVT v2), finest first.
+
+    CoaT's parallel blocks come after all stages and carry on the last of them, several at once.
+    """
     last = {}
     for layer in model.layers:
         found = re.fullmatch(r"stage(\d+)_(?:block\d+|norm)|block\d+", layer.name)
         if found:
-            last[int(found[1] or 0)] = layer
-    return [_as_map(model, last[stage].output, stage) for stage in sorted(last)]
+            last[int(found[1] or 0)] = layer.output
+        elif re.fullmatch(r"parallel\d+", layer.name):
+            last.update(zip(sorted(last)[-len(layer.output) :], layer.output))
+    return [_as_map(model, last[stage], stage) for stage in sorted(last)]
 
 
 def _as_map(model, x, stage):
@@ -60,9 +65,9 @@ def _as_map(model, x, stage):
     if len(x.shape) == 4:
         return x
     names = {layer.name for layer in model.layers}
-    own = f"stage{stage}_patch_embed"  # PVT's last stage carries a class token
+    own = f"stage{stage}_patch_embed"  # a class token is carried by PVT's last stage, and by all of CoaT's
     patches = model.get_layer(own if own in names else "patch_embed").output
-    return GridOfTokens(*patches.shape[1:3], name="pyramid_grid")(x)
+    return GridOfTokens(*patches.shape[1:3], name=f"pyramid_grid{stage}")(x)
 
 
 def _level(model, x):

@@ -76,22 +76,28 @@ def norm(source, target):
     return param(f"{source}.weight", f"{target}/gamma") + param(f"{source}.bias", f"{target}/beta")
 
 
-def dense(source, target):
-    """A Linear [out, in], or a 1 x 1 convolution used as one, to a Dense kernel [in, out]; its bias where it has one."""
-    weight = param(f"{source}.weight", f"{target}/kernel", lambda w: w.reshape(w.shape[:2]).T)
-    return weight + param(f"{source}.bias", f"{target}/bias")
+def dense(source, target, aliases=()):
+    """A Linear [out, in], or a 1 x 1 convolution used as one, to a Dense kernel [in, out]; its bias where it has one.
+
+    Here and below, `aliases` are further names of the whole layer, for layers that a file holds several times.
+    """
+    return _weight_and_bias(source, target, lambda w: w.reshape(w.shape[:2]).T, aliases)
 
 
-def conv(source, target):
+def conv(source, target, aliases=()):
     """A convolution [O, I, kh, kw] to [kh, kw, I, O]; its bias where it has one."""
-    weight = param(f"{source}.weight", f"{target}/kernel", lambda w: w.transpose(2, 3, 1, 0))
-    return weight + param(f"{source}.bias", f"{target}/bias")
+    return _weight_and_bias(source, target, lambda w: w.transpose(2, 3, 1, 0), aliases)
 
 
-def depthwise(source, target):
+def depthwise(source, target, aliases=()):
     """A depthwise convolution [C, 1, kh, kw] to [kh, kw, C, 1]; its bias where it has one."""
-    weight = param(f"{source}.weight", f"{target}/kernel", lambda w: w.transpose(2, 3, 0, 1))
-    return weight + param(f"{source}.bias", f"{target}/bias")
+    return _weight_and_bias(source, target, lambda w: w.transpose(2, 3, 0, 1), aliases)
+
+
+def _weight_and_bias(source, target, transform, aliases):
+    weights, biases = ([f"{alias}.{part}" for alias in aliases] for part in ("weight", "bias"))
+    weight = param(f"{source}.weight", f"{target}/kernel", transform, weights)
+    return weight + param(f"{source}.bias", f"{target}/bias", aliases=biases)
 
 
 def fuse(sources, target, transform):
