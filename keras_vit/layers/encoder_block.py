@@ -47,9 +47,7 @@ class EncoderBlock(layers.Layer):
     def build(self, shape):
         dtype = self.dtype_policy
         self.norm1 = layers.LayerNormalization(epsilon=self.epsilon, dtype=dtype, name="norm1")
-        self.attn = SelfAttention(
-            self.num_heads, self.qkv_bias, self.relative_positions, dtype=dtype, name="attn"
-        )
+        self.attn = SelfAttention(self.num_heads, self.qkv_bias, self.relative_positions, dtype=dtype, name="attn")
         self.norm2 = layers.LayerNormalization(epsilon=self.epsilon, dtype=dtype, name="norm2")
         self.mlp = MLP(int(self.mlp_ratio * shape[-1]), dtype=dtype, name="mlp")
         self.drop_path = drop_path(self.drop_path_rate, rank=3, dtype=dtype)

@@ -89,9 +89,7 @@ class GroupNorm(layers.Layer):
 
     def build(self, shape):
         if shape[-1] % GROUPS:
-            raise ValueError(
-                f"{self.name}: expected a multiple of {GROUPS} channels. Received: {shape[-1]}"
-            )
+            raise ValueError(f"{self.name}: expected a multiple of {GROUPS} channels. Received: {shape[-1]}")
         self.gamma = self.add_weight((shape[-1],), "ones", name="gamma")
         self.beta = self.add_weight((shape[-1],), "zeros", name="beta")
 
@@ -101,9 +99,7 @@ class GroupNorm(layers.Layer):
         mean = ops.mean(groups, axis=(1, 3), keepdims=True)
         variance = ops.var(groups, axis=(1, 3), keepdims=True)
         groups = (groups - mean) * ops.rsqrt(variance + GROUP_EPSILON)
-        return (
-            ops.cast(ops.reshape(groups, (-1, H, W, C)), x.dtype) * self.gamma + self.beta
-        )  # B H W C
+        return ops.cast(ops.reshape(groups, (-1, H, W, C)), x.dtype) * self.gamma + self.beta  # B H W C
 
     def compute_output_shape(self, shape):
         return shape
@@ -243,8 +239,6 @@ ViTRTi16 = _hybrid("ViTRTi16", 6_337_704, "vit_tiny_r_s16_p8_224", (), 192, 12, 
 ViTR26S32 = _hybrid("ViTR26S32", 36_431_912, "vit_small_r26_s32_224", (2, 2, 2, 2), 384, 12, 6, 1)
 ViTR26B32 = _hybrid("ViTR26B32", 101_383_976, "vit_base_r26_s32_224", (2, 2, 2, 2), 768, 12, 12, 1)
 ViTR50B16 = _hybrid("ViTR50B16", 98_950_952, "vit_base_r50_s16_384", (3, 4, 9), 768, 12, 12, 1)
-ViTR50L32 = _hybrid(
-    "ViTR50L32", 328_994_856, "vit_large_r50_s32_224", (3, 4, 6, 3), 1024, 24, 16, 1
-)
+ViTR50L32 = _hybrid("ViTR50L32", 328_994_856, "vit_large_r50_s32_224", (3, 4, 6, 3), 1024, 24, 16, 1)
 
 preprocess_input = family_preprocess_input(ViTR50B16)

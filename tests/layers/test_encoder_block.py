@@ -29,18 +29,12 @@ def tokens():
 
 
 def weights(block):
-    return {
-        v.path.split("/", 1)[1]: ops.convert_to_numpy(v).astype("float64")
-        for v in block.trainable_variables
-    }
+    return {v.path.split("/", 1)[1]: ops.convert_to_numpy(v).astype("float64") for v in block.trainable_variables}
 
 
 def norm(x, w, name, epsilon):
     centred = x - x.mean(-1, keepdims=True)
-    return (
-        centred / np.sqrt(x.var(-1, keepdims=True) + epsilon) * w[f"{name}/gamma"]
-        + w[f"{name}/beta"]
-    )
+    return centred / np.sqrt(x.var(-1, keepdims=True) + epsilon) * w[f"{name}/gamma"] + w[f"{name}/beta"]
 
 
 def attention(x, w, num_heads):
@@ -130,13 +124,9 @@ def test_arguments_survive_serialisation():
 
 def test_attention_is_equivariant_without_positions_and_not_with_them():
     x, order = tokens(), np.array([3, 0, 4, 1, 2])
-    np.testing.assert_allclose(
-        build()(x[:, order]), ops.convert_to_numpy(build()(x))[:, order], atol=1e-5
-    )
+    np.testing.assert_allclose(build()(x[:, order]), ops.convert_to_numpy(build()(x))[:, order], atol=1e-5)
     relative = build(relative_positions=True)
-    assert not np.allclose(
-        relative(x[:, order]), ops.convert_to_numpy(relative(x))[:, order], atol=1e-3
-    )
+    assert not np.allclose(relative(x[:, order]), ops.convert_to_numpy(relative(x))[:, order], atol=1e-3)
 
 
 def test_relative_positions_add_the_scores_of_learned_keys():

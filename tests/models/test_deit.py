@@ -84,17 +84,14 @@ def test_tokens_are_class_then_distillation_then_patches():
         expected = np.broadcast_to(w[f"{name}/token"][0, 0] + table[i], (3, 24))
         np.testing.assert_allclose(tokens[:, i], expected, atol=1e-6)
     patches = keras.Model(model.input, model.get_layer("patch_embed").output)(pictures())
-    np.testing.assert_allclose(
-        tokens[:, 2:], ops.reshape(patches, (3, 30, 24)) + table[2:], atol=1e-5
-    )
+    np.testing.assert_allclose(tokens[:, 2:], ops.reshape(patches, (3, 30, 24)) + table[2:], atol=1e-5)
 
 
 def test_output_is_the_activation_of_the_mean_of_the_logits():
     model = build(without_blocks(DISTILLED), classifier_activation="softmax")
     w = arrays(model)
     logits = [
-        layer_norm(w[f"{token}/token"][0, 0] + w["positions/table"][0, i], w) @ w[f"{head}/kernel"]
-        + w[f"{head}/bias"]
+        layer_norm(w[f"{token}/token"][0, 0] + w["positions/table"][0, i], w) @ w[f"{head}/kernel"] + w[f"{head}/bias"]
         for i, (token, head) in enumerate((("class_token", "head"), ("dist_token", "head_dist")))
     ]
     exponentials = np.exp((logits[0] + logits[1]) / 2)
@@ -149,9 +146,7 @@ def test_each_head_learns_from_its_own_loss():
         }
 
 
-@pytest.mark.parametrize(
-    "variant, arguments", [(DEIT, {}), (DISTILLED, {"include_top": False})], ids=str
-)
+@pytest.mark.parametrize("variant, arguments", [(DEIT, {}), (DISTILLED, {"include_top": False})], ids=str)
 def test_two_heads_of_other_models_are_an_error(variant, arguments):
     with pytest.raises(ValueError, match="two_heads: expected a distilled DeiT.*Received: 'mine'"):
         deit.two_heads(build(variant, name="mine", **arguments))
@@ -159,10 +154,7 @@ def test_two_heads_of_other_models_are_an_error(variant, arguments):
 
 def test_heads_compute_in_float32_under_bfloat16():
     model = build(DISTILLED, dtype="mixed_bfloat16", classifier_activation="softmax")
-    dtypes = {
-        name: model.get_layer(name).compute_dtype
-        for name in ("head", "head_dist", "mean", "predictions")
-    }
+    dtypes = {name: model.get_layer(name).compute_dtype for name in ("head", "head_dist", "mean", "predictions")}
     assert set(dtypes.values()) == {"float32"}
     np.testing.assert_allclose(ops.sum(model(pictures()), axis=-1), np.ones(3), atol=1e-6)
 
@@ -188,11 +180,7 @@ def test_a_new_number_of_classes_gives_two_new_heads(tmp_path, caplog):
         other = DISTILLED(weights=tmp_path / "w.safetensors", input_shape=SHAPE, classes=7)
     assert "head for 5 classes is left out, the one with 7 is new" in caplog.text
     old, new = arrays(model), arrays(other)
-    changed = {
-        path
-        for path in new
-        if new[path].shape != old[path].shape or not np.array_equal(new[path], old[path])
-    }
+    changed = {path for path in new if new[path].shape != old[path].shape or not np.array_equal(new[path], old[path])}
     assert {path.split("/")[0] for path in changed} == {"head", "head_dist"}
 
 
@@ -204,9 +192,7 @@ def test_deit3_gives_positions_to_patches_only():
     w = arrays(model)
     assert w["positions/table"].shape == (1, 30, 24)
     tokens = keras.Model(model.input, model.get_layer("class_token").output)(pictures())
-    np.testing.assert_allclose(
-        tokens[:, 0], np.broadcast_to(w["class_token/token"][0, 0], (3, 24)), atol=1e-6
-    )
+    np.testing.assert_allclose(tokens[:, 0], np.broadcast_to(w["class_token/token"][0, 0], (3, 24)), atol=1e-6)
     patches = keras.Model(model.input, model.get_layer("patch_embed").output)(pictures())
     expected = ops.reshape(patches, (3, 30, 24)) + w["positions/table"]
     np.testing.assert_allclose(tokens[:, 1:], expected, atol=1e-5)
@@ -226,10 +212,7 @@ def test_deit3_scales_both_branches():
 
 def test_drop_path_rates_are_constant_in_deit3_and_linear_in_deit():
     rates = {
-        variant.name: [
-            build(variant, drop_path_rate=0.4).get_layer(f"block{i}").drop_path_rate
-            for i in range(2)
-        ]
+        variant.name: [build(variant, drop_path_rate=0.4).get_layer(f"block{i}").drop_path_rate for i in range(2)]
         for variant in (DEIT, DISTILLED, DEIT3)
     }
     assert rates == {"ToyDeiT": [0.0, 0.4], "ToyDistilled": [0.0, 0.4], "ToyDeiT3": [0.4, 0.4]}
@@ -249,18 +232,10 @@ def published(model, scales=("ls1.gamma", "ls2.gamma")):
     for path, array in arrays(model).items():
         name = fixed.get(path)
         if name is None:
-            name = (
-                path.replace("patch_embed", "patch_embed/proj")
-                .replace("block", "blocks/")
-                .replace("/", ".")
-            )
+            name = path.replace("patch_embed", "patch_embed/proj").replace("block", "blocks/").replace("/", ".")
             name = name.replace("scale1.gamma", scales[0]).replace("scale2.gamma", scales[1])
             if ".ls" not in name and "gamma_" not in name:
-                name = (
-                    name.replace("kernel", "weight")
-                    .replace("gamma", "weight")
-                    .replace("beta", "bias")
-                )
+                name = name.replace("kernel", "weight").replace("gamma", "weight").replace("beta", "bias")
         if path.endswith("kernel"):
             array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
         out[name] = np.ascontiguousarray(array)
@@ -280,14 +255,10 @@ def published(model, scales=("ls1.gamma", "ls2.gamma")):
 def test_published_layouts_load(variant, scales, tmp_path):
     model = build(variant)
     stored = published(model, *((scales,) if scales else ()))
-    assert {"blocks.0.attn.qkv.weight", "patch_embed.proj.weight", "pos_embed", "head.bias"} <= set(
-        stored
-    )
+    assert {"blocks.0.attn.qkv.weight", "patch_embed.proj.weight", "pos_embed", "head.bias"} <= set(stored)
     assert not scales or f"blocks.1.{scales[1]}" in stored
     save_file(stored, tmp_path / "w.safetensors")
-    again = variant(
-        weights=tmp_path / "w.safetensors", input_shape=SHAPE, classes=5, classifier_activation=None
-    )
+    again = variant(weights=tmp_path / "w.safetensors", input_shape=SHAPE, classes=5, classifier_activation=None)
     np.testing.assert_array_equal(again(pictures()), model(pictures()))
 
 
@@ -295,9 +266,7 @@ def test_published_layouts_load(variant, scales, tmp_path):
 def test_positions_move_to_another_grid_behind_the_leading_tokens(variant, prefix, tmp_path):
     model = build(variant, input_shape=(40, 40, 3))
     save_file(published(model), tmp_path / "w.safetensors")
-    moved = arrays(variant(weights=tmp_path / "w.safetensors", input_shape=SHAPE, classes=5))[
-        "positions/table"
-    ]
+    moved = arrays(variant(weights=tmp_path / "w.safetensors", input_shape=SHAPE, classes=5))["positions/table"]
     old = arrays(model)["positions/table"]
     np.testing.assert_array_equal(moved[:, :prefix], old[:, :prefix])
     wide = interpolation_matrix(5, 6) @ old[0, prefix:].reshape(5, 5, 24)

@@ -132,11 +132,7 @@ def test_projected_shortcut_is_normalised_and_not_activated(strides):
     shortcut = ops.convert_to_numpy(layer.proj_norm(layer.proj_conv(x)))
     assert shortcut.min() < -1  # a ReLU there would show
     np.testing.assert_allclose(layer(x), np.maximum(shortcut + 0.5, 0), atol=1e-5)
-    assert (
-        layer(x).shape
-        == layer.compute_output_shape(x.shape)
-        == (2, 6 // strides, -(-7 // strides), 128)
-    )
+    assert layer(x).shape == layer.compute_output_shape(x.shape) == (2, 6 // strides, -(-7 // strides), 128)
 
 
 def test_bottleneck_is_three_convolutions_with_two_relus_between():
@@ -149,9 +145,7 @@ def test_bottleneck_is_three_convolutions_with_two_relus_between():
         conv = getattr(layer, f"conv{i}")
         y = brute_force_conv(y, ops.convert_to_numpy(conv.kernel), conv.strides)
         groups = y.reshape(1, -1, 32, y.shape[-1] // 32)
-        groups = (groups - groups.mean((1, 3), keepdims=True)) / np.sqrt(
-            groups.var((1, 3), keepdims=True) + 1e-5
-        )
+        groups = (groups - groups.mean((1, 3), keepdims=True)) / np.sqrt(groups.var((1, 3), keepdims=True) + 1e-5)
         y = groups.reshape(y.shape) if i == 3 else np.maximum(groups.reshape(y.shape), 0)
     shortcut = ops.convert_to_numpy(layer.proj_norm(layer.proj_conv(x)))
     np.testing.assert_allclose(layer(x), np.maximum(y + shortcut, 0), atol=2e-4)
@@ -175,9 +169,7 @@ def test_stem_pool_pads_at_the_end_and_never_wins():
         np.testing.assert_array_equal(y[:, i, j], value)
 
 
-@pytest.mark.parametrize(
-    "name, grid, channels", [("ViTRTi16", 7, 64), ("ViTR26S32", 7, 2048), ("ViTR50B16", 14, 1024)]
-)
+@pytest.mark.parametrize("name, grid, channels", [("ViTRTi16", 7, 64), ("ViTR26S32", 7, 2048), ("ViTR50B16", 14, 1024)])
 def test_grids_of_the_published_models(name, grid, channels):
     variant = getattr(hybrid, name)
     with keras.StatelessScope(initialize_variables=False):
@@ -199,9 +191,7 @@ def test_sizes_must_be_whole_patches():
 
 def test_training_differs_from_inference_only_by_drop_path():
     model, images = build(), random(2, *SHAPE)
-    np.testing.assert_allclose(
-        model(images, training=True), model(images, training=False), atol=1e-5
-    )
+    np.testing.assert_allclose(model(images, training=True), model(images, training=False), atol=1e-5)
     model = build(drop_path_rate=0.5)
     assert not np.allclose(model(images, training=True), model(images, training=False), atol=1e-3)
 
@@ -224,11 +214,7 @@ def flax_name(path):
     tops = {"stem_norm": "gn_root", "patch_embed": "embedding", "norm": "Transformer/encoder_norm"}
     if top.startswith("stage"):
         stage, unit = top.removeprefix("stage").split("_unit")
-        part = (
-            part.replace("proj_norm", "gn_proj")
-            .replace("proj_conv", "conv_proj")
-            .replace("norm", "gn")
-        )
+        part = part.replace("proj_norm", "gn_proj").replace("proj_conv", "conv_proj").replace("norm", "gn")
         return f"block{int(stage) + 1}/unit{int(unit) + 1}/{part}/{leaf}"
     if top.startswith("block"):
         parts = {
@@ -290,9 +276,7 @@ def test_google_layout_with_pre_logits_keeps_them_with_its_own_classes_only(tmp_
 def test_positions_of_google_files_move_linearly_and_others_cubically(tmp_path):
     model = build(input_shape=(64, 64, 3))
     np.savez(tmp_path / "google.npz", **flax_file(model))
-    save_file(
-        {v.path: ops.convert_to_numpy(v) for v in model.weights}, tmp_path / "own.safetensors"
-    )
+    save_file({v.path: ops.convert_to_numpy(v) for v in model.weights}, tmp_path / "own.safetensors")
     tables = [
         ops.convert_to_numpy(build_from(TOY, tmp_path / name).get_layer("positions").table)
         for name in ("google.npz", "own.safetensors")
@@ -303,18 +287,14 @@ def test_positions_of_google_files_move_linearly_and_others_cubically(tmp_path):
         np.testing.assert_array_equal(table[:, :1], old[:, :1])
     linear = tables[0][0, 1:].reshape(8, 12, 24)
     source = old[0, 1:].reshape(8, 8, 24)
-    np.testing.assert_allclose(
-        linear[:, 1], (source[:, 0] + source[:, 1]) / 2, atol=1e-6
-    )  # at (1.5 * 8/12) - 0.5
+    np.testing.assert_allclose(linear[:, 1], (source[:, 0] + source[:, 1]) / 2, atol=1e-6)  # at (1.5 * 8/12) - 0.5
     assert np.abs(tables[0] - tables[1]).max() > 0.01
 
 
 @pytest.mark.parametrize("channels", [1, 4])
 def test_the_stem_takes_other_channels(channels, tmp_path):
     model = build()
-    save_file(
-        {v.path: ops.convert_to_numpy(v) for v in model.weights}, tmp_path / "own.safetensors"
-    )
+    save_file({v.path: ops.convert_to_numpy(v) for v in model.weights}, tmp_path / "own.safetensors")
     again = build_from(TOY, tmp_path / "own.safetensors", input_shape=(64, 96, channels))
     old, new = (ops.convert_to_numpy(m.get_layer("stem_conv").kernel) for m in (model, again))
     expected = old.sum(2, keepdims=True) if channels == 1 else old[:, :, [0, 1, 2, 0]] * 3 / 4

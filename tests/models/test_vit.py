@@ -64,15 +64,9 @@ def test_an_ablation_trains_and_every_weight_has_a_gradient(pool, positions):
     for _ in range(5):
         with tf.GradientTape() as tape:
             logits = model(pictures(8), training=True)
-            loss = ops.mean(
-                keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-            )
+            loss = ops.mean(keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True))
         gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
-        assert [
-            v.path
-            for v, g in zip(model.trainable_variables, gradients)
-            if g is None or not np.any(g)
-        ] == []
+        assert [v.path for v, g in zip(model.trainable_variables, gradients) if g is None or not np.any(g)] == []
         optimizer.apply(gradients, model.trainable_variables)
         losses.append(float(loss))
     assert losses[-1] < losses[0]
@@ -96,9 +90,9 @@ def test_an_ablation_survives_a_round_trip(pool, positions, tmp_path):
 def test_defaults_are_the_published_model():
     config = vit.Config(24, 2, 3, 8)
     assert (config.pool, config.positions) == ("token", "learned_1d")
-    assert {
-        (v.config.pool, v.config.positions) for v in vars(vit).values() if isinstance(v, Variant)
-    } == {("token", "learned_1d")}
+    assert {(v.config.pool, v.config.positions) for v in vars(vit).values() if isinstance(v, Variant)} == {
+        ("token", "learned_1d")
+    }
 
 
 def test_parameters_of_the_ablations():
@@ -117,9 +111,7 @@ def test_average_pooling_is_the_mean_of_the_normalised_patches():
     assert "class_token" not in {layer.name for layer in model.layers}
     tokens = keras.Model(model.input, model.get_layer("norm").output)(images)
     assert tokens.shape == (3, 30, 24)
-    np.testing.assert_allclose(
-        model(images), model.get_layer("head")(ops.mean(tokens, axis=1)), atol=1e-5
-    )
+    np.testing.assert_allclose(model(images), model.get_layer("head")(ops.mean(tokens, axis=1)), atol=1e-5)
     features = build("gap", include_top=False)
     features.set_weights(model.get_weights()[:-2])
     np.testing.assert_allclose(features(images), ops.reshape(tokens, (3, 5, 6, 24)), atol=1e-5)
