@@ -10,7 +10,7 @@ from keras_vit.weights import catalogue
 
 NATIVE = 224
 # Sizes at which the papers and timm count, where it is not 224.
-COUNTED_AT = {"ViTL32": 384, "SwinB384": 384, "SwinL384": 384}
+COUNTED_AT = {"ViTL32": 384, "ViTR50B16": 384, "SwinB384": 384, "SwinL384": 384}
 
 
 @pytest.mark.parametrize("name", VARIANTS)
