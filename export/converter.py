@@ -18,7 +18,7 @@ NODE = r'fused\["{operator}:", "([^"@]+)'
 
 
 def main(request):
-    """Convert as the JSON request says; prints a JSON object, {"error": ...} if an operator cannot be had."""
+    """Convert as the JSON request says; prints a JSON object, {"error": ...} if the converter gives up."""
     import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
@@ -33,10 +33,7 @@ def main(request):
             try:
                 content = converter.convert()
             except ConverterError as error:
-                problem = unsupported(str(error))
-                if not problem:
-                    raise
-                print(json.dumps({"error": problem}))
+                print(json.dumps({"error": unsupported(str(error)) or explained(str(error))}))
                 return
             with open(path, "wb") as file:
                 file.write(content)
@@ -60,14 +57,22 @@ def freeze(saved_model, folder):
 
 
 def unsupported(message):
-    """Which operators TFLite lacks, and in which layers, told by the converter's message; "" if it is about more."""
+    """Operators that TFLite lacks and their layers, by the converter's message; "" if it is about something else."""
     operators = sorted({name.strip() for names in NEEDED.findall(message) for name in names.split(",")})
     parts = []
     for operator in operators:
         nodes = sorted(set(re.findall(NODE.format(operator=re.escape(operator)), message)))
         layers = [node.removeprefix("StatefulPartitionedCall/").rpartition("/")[0] or node for node in nodes]
         parts.append(f"{operator} (in {', '.join(layers)})" if layers else operator)
-    return "; ".join(parts)
+    return "operators that TFLite's runtimes lack: " + "; ".join(parts) if parts else ""
+
+
+def explained(message):
+    """The converter's first complaint and the layer it is about, without the stack of locations around them."""
+    first = next((line for line in message.splitlines() if "error:" in line), message)
+    node = re.search(NODE.format(operator='[^":]+'), first)
+    reason = first.rpartition("): ")[2] or first
+    return f"in {node[1].removeprefix('StatefulPartitionedCall/')}, {reason}" if node else reason
 
 
 if __name__ == "__main__":

@@ -62,9 +62,7 @@ def run_converter(source, files, folder):
     printed = parity.run_python(["-P", str(script), request], f"{source.name} could not be converted to TFLite")
     problem = json.loads(printed.splitlines()[-1]).get("error")
     if problem:
-        raise ValueError(
-            f"{source.name} needs operators that TFLite's runtimes do not carry, and is not converted: {problem}."
-        )
+        raise ValueError(f"{source.name} cannot be converted to TFLite: {problem}")
 
 
 def save_static(source, folder):

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_vit.export.converter import unsupported
+from keras_vit.export.converter import explained, unsupported
 
 MESSAGE = """Could not translate MLIR.<unknown>:0: error: loc(callsite(fused["Erf:", \
 "StatefulPartitionedCall/vit_1/block0_1/mlp_1/Erf@__inference_pruned_1"] at fused["PartitionedCall:", "P"])): error
@@ -15,8 +15,15 @@ Details:
 @pytest.mark.parametrize("kind", ["Flex", "Custom", "TF Select"])
 def test_operators_and_layers_are_found(kind):
     found = unsupported(MESSAGE.replace("{kind}", kind))
-    assert found == "Erf (in vit_1/block0_1/mlp_1, vit_1/block1_1/mlp_1); Roll"
+    assert found.partition(": ")[2] == "Erf (in vit_1/block0_1/mlp_1, vit_1/block1_1/mlp_1); Roll"
 
 
 def test_another_message_is_not_explained_away():
     assert unsupported("out of memory") == ""
+
+
+def test_another_complaint_is_told_with_its_layer():
+    located = 'loc(callsite(fused["MatMul:", "StatefulPartitionedCall/toy_1/head_1/MatMul@__f"] at fused["P:", "P"]))'
+    message = f"<unknown>:0: error: {located}: 'tfl.fully_connected' op is odd (5 of 3)\n<unknown>:0: note: more"
+    assert explained(message) == "in toy_1/head_1/MatMul, 'tfl.fully_connected' op is odd (5 of 3)"
+    assert explained("out of memory") == "out of memory"
