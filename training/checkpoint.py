@@ -6,6 +6,7 @@ so that under that name there is always a complete checkpoint, the new one or th
 
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 
@@ -25,8 +26,8 @@ def save(path, arrays, state):
 def load(path):
     """(arrays, state) of a checkpoint; ValueError naming a file that is damaged or no checkpoint."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as entries:
+            arrays = {name: entries[name] for name in entries.files}
         state = json.loads(arrays.pop(STATE).tobytes())
     except (ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
         raise ValueError(

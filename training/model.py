@@ -8,20 +8,24 @@ PLAIN = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # from scratch: pixel
 
 
 def find(recipe):
-    """The recipe's own variant if `model` still names it, else the zoo's; ValueError with close names."""
+    """The variant that `model` names, and the weights to start from: the tag in a name such as "SwinT.ms_in22k" wins.
+
+    The recipe's own variant as long as `model` is its name, else the zoo's; ValueError with close names.
+    """
     if recipe.variant is not None and recipe.variant.name == recipe.model:
-        return recipe.variant
+        return recipe.variant, recipe.weights
     from keras_vit.zoo import lookup
 
-    return lookup(recipe.model)
+    variant, row = lookup(recipe.model)
+    return variant, row.tag if row and recipe.weights == "imagenet" else recipe.weights
 
 
 def spec_of(recipe):
     """The preprocessing of a run: that of the weights it starts from, at the recipe's size."""
-    variant = find(recipe)
-    if recipe.weights is None:
+    variant, weights = find(recipe)
+    if weights is None:
         return Spec(recipe.image_size or variant.image_size, **PLAIN)
-    spec = _spec_of_weights(variant, recipe.weights)
+    spec = _spec_of_weights(variant, weights)
     return dataclasses.replace(spec, size=recipe.image_size) if recipe.image_size else spec
 
 
@@ -37,8 +41,9 @@ def _spec_of_weights(variant, weights):
 
 def build_for_training(recipe, classes, spec):
     """The model with logits, the recipe's drop rates and precision, and the weights it starts from."""
-    return find(recipe)(
-        weights=recipe.weights,
+    variant, weights = find(recipe)
+    return variant(
+        weights=weights,
         input_shape=(*spec.size, 3),
         classes=classes,
         classifier_activation=None,
@@ -50,6 +55,7 @@ def build_for_training(recipe, classes, spec):
 
 def build_for_saving(recipe, classes, spec):
     """The same model as users want it: probabilities, float32, nothing dropped; its weights are to be set."""
-    return find(recipe)(
+    variant, _ = find(recipe)
+    return variant(
         weights=None, input_shape=(*spec.size, 3), classes=classes, dtype="float32"
     )

@@ -64,7 +64,8 @@ def make(recipe, variables, steps_per_epoch):
         round(recipe.warmup_epochs * steps_per_epoch),
         recipe.min_learning_rate,
     )
-    optimizer = SummedAdamW(schedule, weight_decay=recipe.weight_decay, beta_2=recipe.beta_2)
+    options = {"weight_decay": recipe.weight_decay, "beta_2": recipe.beta_2, "name": "adamw"}
+    optimizer = SummedAdamW(schedule, **options)
     optimizer.exclude_from_weight_decay(var_list=[v for v in variables if not decayed(v)])
     optimizer.build(variables)
     return optimizer

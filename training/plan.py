@@ -1,6 +1,7 @@
 """Everything about a run that is settled before its first step: data, preprocessing, devices, steps, its folder."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -59,7 +60,18 @@ def make_strategy():
     import tensorflow as tf
 
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return _strategy_over(tuple(device.name for device in devices))
+
+
+@functools.cache
+def _strategy_over(devices):
+    """One strategy per process: a second over the same devices would number its reductions from the start again.
+
+    TensorFlow 2.21 then takes them for those of the first and fails with "Shape mismatch in the collective instance".
+    """
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def choose_batch_size(recipe, pictures, replicas):
@@ -76,10 +88,11 @@ def choose_batch_size(recipe, pictures, replicas):
 
 def settings_of(recipe, data_set, spec):
     """What identifies a run, as plain values: the options, the architecture, the data."""
-    variant = model.find(recipe)
+    variant, weights = model.find(recipe)
     settings = json.loads(json.dumps(recipe.settings()))  # tuples as lists, as args.yaml gives them back
     return settings | {
         "model": variant.name,
+        "weights": weights,
         "architecture": str(getattr(variant, "config", "")),
         "preprocessing": spec.to_json(),
         "classes": list(data_set.classes),
@@ -125,7 +138,7 @@ def write_folder(plan):
 
 def describe(plan, details):
     """run.json, labels.txt and preprocessing.json; `details` go to run.json."""
-    details = {"data": plan.data_set.name, "weights": plan.recipe.weights, **details}
+    details = {"data": plan.data_set.name, "weights": plan.settings["weights"], **details}
     Run.write_description(
         plan.folder,
         name=_run_name(plan.folder),

@@ -70,8 +70,8 @@ def make_eval_step(strategy, model, *, xla=True):
         logits = tf.cast(model(images, training=False), tf.float32)
         losses = cross_entropy(labels, logits)
         own = tf.gather(logits, labels[:, None], batch_dims=1)  # B 1
-        higher = tf.reduce_sum(tf.cast(logits > own, tf.int32), axis=1)  # classes ranked before it
-        top1, top5 = (tf.cast(higher < k, tf.float32) for k in (1, 5))
+        beaten = tf.reduce_sum(tf.cast(logits < own, tf.int32), axis=1)  # ties and NaN beat nobody
+        top1, top5 = (tf.cast(beaten >= max(logits.shape[1] - k, 0), tf.float32) for k in (1, 5))
         columns = tf.stack([losses, top1, top5, tf.ones_like(losses)], axis=1)  # B 4
         return tf.reduce_sum(columns * weights[:, None], axis=0)
 

@@ -181,7 +181,7 @@ class Trainer:
         kind = devices[0].split("device:")[-1].split(":")[0]
         return {
             "model": f"{decided.settings['model']}, {self.model.count_params():,} parameters",
-            "weights": recipe.weights or "from scratch",
+            "weights": decided.settings["weights"] or "from scratch",
             "data": f"{decided.data_set.name}, {len(decided.data_set.classes)} classes, "
             + ", ".join(f"{len(part):,} {name.replace('_', ' ')}" for name, part in parts.items()),
             "pictures": f"{decided.spec.size[0]} x {decided.spec.size[1]} pixels",

@@ -1,0 +1,59 @@
+import pytest
+
+from keras_vit.cli import train
+from keras_vit.training import recipe
+from tests.training import toy
+
+
+def test_the_recipes_values_are_the_defaults():
+    parsed, output = train.parse(["--recipe", "quickstart", "--output", "runs/digits"])
+    assert parsed == recipe.load("quickstart") and str(output) == "runs/digits"
+
+
+def test_every_setting_is_an_option():
+    options = ["--epochs", "7", "--learning-rate", "0.5", "--flip", "--image-size", "16", "24"]
+    parsed, _ = train.parse(["--output", "x", *options, "--clip-norm", "None"])
+    changes = {"epochs": 7, "learning_rate": 0.5, "flip": True, "image_size": (16, 24)}
+    assert parsed == recipe.load("quickstart").replace(clip_norm=None, **changes)
+
+
+@pytest.mark.parametrize("option", [["--data-dir", "photos"], ["--data-dir=photos"]])
+def test_a_folder_means_finetuning(option):
+    parsed, _ = train.parse([*option, "--output", "x", "--model", "ConvNeXtT"])
+    changes = {"data_dir": "photos", "model": "ConvNeXtT"}
+    assert parsed == recipe.load("finetune").replace(**changes)
+
+
+def test_a_folder_with_the_quickstart_recipe():
+    parsed, _ = train.parse(["--recipe", "quickstart", "--data-dir", "d", "--output", "x"])
+    assert parsed == recipe.load("quickstart").replace(data="folder", data_dir="d")
+
+
+def test_an_unknown_option_offers_the_closest(capsys):
+    with pytest.raises(SystemExit) as exit:
+        train.parse(["--output", "x", "--epoch", "3"])
+    assert exit.value.code == 2 and "--epochs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["--recipe", "quickstat", "--output", "x"], "Closest: quickstart"),
+        (["--output", "x", "--epochs", "0"], "epochs must be above 0"),
+        (["--output", "x", "--model", "SwinTt"], "SwinT"),
+        (["--data-dir", "/no/such/folder", "--output", "x"], "data_dir is not a folder"),
+    ],
+)
+def test_a_mistake_is_a_line_and_an_exit_code(argv, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert train.main(argv) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("keras-vit train: ") and message in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_class_folders_is_trained(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(recipe, "load", lambda name: toy.recipe())
+    data, run = toy.write_folder(tmp_path / "data"), tmp_path / "run"
+    assert train.main(["--data-dir", str(data), "--output", str(run), "--epochs", "1"]) == 0
+    assert "Held-out accuracy" in capsys.readouterr().out and (run / "model.keras").is_file()

@@ -1,0 +1,56 @@
+import dataclasses
+
+import pytest
+
+from keras_vit.training import recipe
+
+
+def test_every_recipe_is_loaded_and_documented():
+    assert set(recipe.names()) >= {"quickstart", "finetune"}
+    for name in recipe.names():
+        assert isinstance(recipe.load(name), recipe.Recipe)
+
+
+def test_an_unknown_recipe_offers_the_closest():
+    with pytest.raises(ValueError, match="quickstar'.*Closest: quickstart"):
+        recipe.load("quickstar")
+    with pytest.raises(ValueError, match="Known: finetune, quickstart"):
+        recipe.load("zzz")
+
+
+def test_an_unknown_option_offers_the_closest():
+    with pytest.raises(ValueError, match="epoch'.*Closest: epochs"):
+        recipe.load("quickstart").replace(epoch=3)
+
+
+def test_a_copy_with_other_values_leaves_the_original():
+    one = recipe.load("quickstart")
+    other = one.replace(epochs=7, seed=3)
+    assert (other.epochs, other.seed, other.variant) == (7, 3, one.variant)
+    assert dataclasses.replace(other, epochs=one.epochs, seed=one.seed) == one
+
+
+def test_settings_are_all_options_and_no_variant():
+    settings = recipe.load("quickstart").settings()
+    assert set(settings) == {f.name for f in dataclasses.fields(recipe.Settings)}
+    assert "variant" not in settings
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"data": "digit"}, "data must be one of digits, folder"),
+        ({"precision": "float16"}, "precision must be one of"),
+        ({"fill": "white"}, "fill must be one of"),
+        ({"epochs": 0}, "epochs must be above 0"),
+        ({"learning_rate": -1.0}, "learning_rate must be above 0"),
+        ({"weight_decay": -0.1}, "weight_decay must not be negative"),
+        ({"clip_norm": 0.0}, "clip_norm must be above 0, or None"),
+        ({"warmup_epochs": 31}, "warmup_epochs must not exceed epochs=30"),
+        ({"label_smoothing": 1.0}, r"label_smoothing must lie in \[0, 1\)"),
+        ({"drop_path_rate": -0.1}, r"drop_path_rate must lie in \[0, 1\)"),
+    ],
+)
+def test_values_out_of_range_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        recipe.Recipe(model="SwinT", **changes)

@@ -1,0 +1,69 @@
+"""A model and a data set small enough to be trained in a test."""
+
+import keras
+import numpy as np
+from keras import layers
+from PIL import Image
+
+from keras_vit.models.family import dtype_scope
+from keras_vit.training.recipe import Recipe
+
+
+class ToyVariant:
+    """What a recipe needs of a variant, for a model of four layers that is traced in no time."""
+
+    name, config, image_size, tags = "Toy", "patch 2, 12 channels", (8, 8), ()
+
+    def __call__(
+        self,
+        *,
+        weights,
+        input_shape,
+        classes,
+        classifier_activation="softmax",
+        drop_rate=0.0,
+        drop_path_rate=0.0,
+        dtype=None,
+    ):
+        with dtype_scope(dtype):
+            image = keras.Input(input_shape, name="image")
+            x = layers.Conv2D(12, 2, strides=2, activation="relu", name="patches")(image)
+            x = layers.LayerNormalization(name="norm")(x)
+            x = layers.GlobalAveragePooling2D(name="pool")(x)
+            x = layers.Dropout(drop_rate, name="drop")(x)
+            head = layers.Dense(classes, classifier_activation, dtype="float32", name="head")
+            return keras.Model(image, head(x), name="toy")
+
+
+TOY = ToyVariant()
+COLOURS = {"blue": (30, 60, 220), "green": (40, 200, 60), "red": (210, 40, 30)}
+
+
+def recipe(**changes):
+    """Two epochs of the toy model at 8 x 8 pixels."""
+    values = {
+        "model": "Toy",
+        "variant": TOY,
+        "data": "folder",
+        "image_size": (8, 8),
+        "epochs": 2,
+        "batch_size": 8,
+        "learning_rate": 3e-3,
+        "drop_rate": 0.2,
+        "shift": 0.1,
+        "flip": True,
+        "xla": False,
+    }
+    return Recipe(**values | changes)
+
+
+def write_folder(folder, per_class=12, classes=tuple(COLOURS), side=10, seed=0):
+    """Class folders with noisy pictures of one colour each."""
+    generator = np.random.default_rng(seed)
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for i in range(per_class):
+            noise = generator.normal(0, 25, (side, side + i % 3, 3))
+            pixels = np.clip(np.array(COLOURS[name]) + noise, 0, 255).astype("uint8")
+            Image.fromarray(pixels).save(folder / name / f"{i:02d}.png")
+    return folder
