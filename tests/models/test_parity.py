@@ -1,27 +1,34 @@
 """The published code's outputs on the same weights, loaded through the public API (tests/golden/compare.py)."""
 
 import json
-import pathlib
 
 import numpy as np
 import pytest
-from tests.golden.compare import compare
+from tests.golden.compare import RECORDS, compare
 
+from keras_vit.models import VARIANTS
 from keras_vit.zoo import lookup
 
-RECORDS = sorted((pathlib.Path(__file__).parents[1] / "golden" / "records").glob("*.npz"))
-LARGE = 30_000_000  # parameters; larger ones run in `make test-all`
+SMALL = 10_000_000  # parameters; beyond, only the smallest of each family runs in `make test`
 
 
-def parameters(path):
-    return json.loads(str(np.load(path)["meta"]))["parameters"]
+def recorded():
+    """(parameters, path, family) of each record."""
+    for path in sorted(RECORDS.glob("*.npz")):
+        meta = json.loads(str(np.load(path)["meta"]))
+        yield meta["parameters"], path, lookup(meta["name"])[0].family
 
 
-def marked(path):
-    return pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if parameters(path) > LARGE else [])
+def marked(records):
+    """The records as parameters of a test, the slow ones marked."""
+    records = list(records)
+    smallest = {id(family): path for _, path, family in sorted(records, key=lambda record: record[0], reverse=True)}
+    quick = {*smallest.values(), *(path for count, path, _ in records if count <= SMALL)}
+    slow = [pytest.mark.slow]
+    return [pytest.param(path, id=path.stem, marks=[] if path in quick else slow) for _, path, _ in records]
 
 
-@pytest.mark.parametrize("path", [marked(path) for path in RECORDS])
+@pytest.mark.parametrize("path", marked(recorded()))
 def test_equals_the_published_code(path):
     row = compare(path)
     assert row.parameters == row.reference_parameters
@@ -29,7 +36,4 @@ def test_equals_the_published_code(path):
 
 
 def test_every_family_has_a_record():
-    recorded = {id(lookup(json.loads(str(np.load(path)["meta"]))["name"])[0].family) for path in RECORDS}
-    from keras_vit.models import VARIANTS
-
-    assert recorded == {id(variant.family) for variant in VARIANTS.values()}
+    assert {id(family) for _, _, family in recorded()} == {id(variant.family) for variant in VARIANTS.values()}
