@@ -31,7 +31,7 @@ def train(recipe, output, console=None):
         is not finite (the last checkpoint stays).
     """
     _require_tensorflow_backend()
-    folder = Path(output)
+    folder = Path(output).absolute()
     data_set, spec = data.load(recipe), model.spec_of(recipe)
     settings = plan.settings_of(recipe, data_set, spec)
     resumed = plan.check_folder(folder, settings)

@@ -25,7 +25,7 @@ Differences between the checkpoints and this file:
 from dataclasses import dataclass
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import MLP, GridOfTokens, PrependToken, TakeToken, drop_path
@@ -151,7 +151,9 @@ class AggregateScales(layers.Layer):
         self.bias = self.add_weight((1,), "zeros", name="bias")
 
     def call(self, xs):
-        return sum(self.kernel[i] * x for i, x in enumerate(xs)) + self.bias
+        # As long as a token: TFLite's converter (TensorFlow 2.21) cannot fold one number into the next Dense.
+        bias = ops.broadcast_to(self.bias, (xs[0].shape[-1],))
+        return sum(self.kernel[i] * x for i, x in enumerate(xs)) + bias
 
     def compute_output_shape(self, shapes):
         return shapes[0]
