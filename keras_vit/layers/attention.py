@@ -12,7 +12,7 @@ from keras import layers, ops
 from keras_vit.layers.initial import truncated_normal
 
 ASSUMED_BATCH = 8  # images; the batch is unknown when a graph is built
-LARGEST_SCORES = 2**30  # bytes of float32 scores (B, h, N, N) beyond which queries are taken in chunks
+LARGEST_SCORES = 2**29  # bytes of float32 scores (B, h, N, N) beyond which queries are taken in chunks
 
 
 def split_heads(x, num_heads):
@@ -58,19 +58,27 @@ def _attend(q, k, v, scale, add=None):
 
 
 def _attend_in_chunks(q, k, v, scale, chunks):
-    """`_attend`, with the scores of only one chunk of queries alive at a time.
+    """`_attend`, with the scores of only one chunk of queries alive at a time, in the backward pass as well.
 
-    Nothing in the mathematics makes one chunk wait for another, and TensorFlow's graph executor would run several at
-    once. So queries and results share one tensor: a chunk is taken from its front and its result put at its end,
-    which makes each chunk depend on the result before.
+    Nothing in the mathematics makes one chunk wait for another: TensorFlow's graph executor and XLA would run several
+    at once, and keep their scores. So each chunk is handed a zero that comes from the result before.
     """
     N = q.shape[2]
     size = math.ceil(N / chunks)
     attend_chunk = keras.remat(lambda q, k, v: _attend(q, k, v, scale))
+    results = []
     for start in range(0, N, size):
-        now = min(size, N - start)
-        q = ops.concatenate([q[:, :, now:], attend_chunk(q[:, :, :now], k, v)], axis=2)  # B h N d
-    return q
+        queries = q[:, :, start : min(start + size, N)]
+        if results:
+            queries = queries + _zero_after(results[-1])
+        results.append(attend_chunk(queries, k, v))
+    return ops.concatenate(results, axis=2)  # B h N d
+
+
+def _zero_after(x):
+    """Zeros that no compiler can know before `x` is computed, for it might be NaN.  (B, h, N, d) -> (B, h, 1, 1)."""
+    first = x[:, :, :1, :1]
+    return ops.where(ops.equal(first, first), ops.zeros_like(first), first)
 
 
 @keras.saving.register_keras_serializable("keras_vit")

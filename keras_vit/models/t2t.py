@@ -376,11 +376,18 @@ def first_split_channels(array, shape, size):
     return windows.reshape(shape)
 
 
+def first_split_queries(kernel, shape, size):
+    """The same for T2T-ViT_t, whose scores are scaled by the width of the tokens: the queries make up for it."""
+    adapted, e = first_split_channels(kernel, shape, size), shape[1] // 3
+    factor = math.sqrt(len(adapted) / len(kernel))
+    return np.concatenate([adapted[:, :e] * factor, adapted[:, e:]], axis=1)
+
+
 RESAMPLERS = {
     "positions/table": positions(1, "bicubic", antialias=False),  # as the official fine-tuning does it
     "tokens1/norm1/*": first_split_channels,
-    "tokens1/qkv/kernel": first_split_channels,
     "tokens1/kqv/kernel": first_split_channels,
+    "tokens1/qkv/kernel": first_split_queries,
 }
 
 T2T = Family(

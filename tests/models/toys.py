@@ -52,7 +52,7 @@ TOYS = {
         Variant("ToyT2TT", t2t.T2T, t2t.Config(18, 2, 3, 2, performer=False, token_dim=8)),
         (32, 48, 3),
     ),
-    "t2t_se": (Variant("ToyT2TSE", t2t_backbones.T2T_SE, t2t.Config(36, 2, 3, 2, token_dim=8)), (32, 48, 3)),
+    "t2t_se": (Variant("ToyT2TSE", t2t_backbones.T2T_SE, t2t.Config(96, 2, 3, 1, token_dim=8)), (32, 48, 3)),
     "t2t_ghost": (Variant("ToyT2TGhost", t2t_backbones.T2T_GHOST, t2t.Config(18, 2, 3, 3, token_dim=8)), (32, 48, 3)),
     "t2t_dense": (
         Variant("ToyT2TDense", t2t_backbones.T2T_DENSE, t2t_backbones.DenseConfig(18, (2, 1), 6, 3, token_dim=8)),
