@@ -165,59 +165,74 @@ def test_sizes_that_are_no_multiple_of_32_are_refused():
 # Files -----------------------------------------------------------------------------------------------------------
 
 
-def torch_entries(model, config, aliases=True):
-    """The state dict that the published code would write, spelled out name by name."""
-    values, entries = {v.path: array(v) for v in model.weights}, {}
+class StateDict(dict):
+    """A state dict in the published layout, filled layer by layer from a model's weights."""
 
-    def layer(source, target):
-        kernel = values[f"{target}/kernel"]
-        depthwise = "cpe" in target.split("/")[0] or "crpe" in target
+    def __init__(self, model):
+        super().__init__()
+        self.values_of = {variable.path: array(variable) for variable in model.weights}
+
+    def layer(self, source, target):
+        kernel = self.values_of[f"{target}/kernel"]
+        depthwise = target.startswith(("cpe", "crpe"))
         order = {2: (1, 0), 4: (2, 3, 0, 1) if depthwise else (3, 2, 0, 1)}[kernel.ndim]
-        entries[f"{source}.weight"], entries[f"{source}.bias"] = (kernel.transpose(order), values[f"{target}/bias"])
+        self[f"{source}.weight"], self[f"{source}.bias"] = kernel.transpose(order), self.values_of[f"{target}/bias"]
 
-    def norm(source, target):
-        entries[f"{source}.weight"], entries[f"{source}.bias"] = (values[f"{target}/gamma"], values[f"{target}/beta"])
+    def norm(self, source, target):
+        self[f"{source}.weight"] = self.values_of[f"{target}/gamma"]
+        self[f"{source}.bias"] = self.values_of[f"{target}/beta"]
 
-    def shared(source, s, cpe, crpe):
-        if cpe:
-            layer(f"{source}{cpe}.proj", f"cpe{s}/proj")
+    def crpe(self, source, s):
         for i in range(3):
-            layer(f"{source}{crpe}.conv_list.{i}", f"crpe{s}/conv{i}")
+            self.layer(f"{source}.conv_list.{i}", f"crpe{s}/conv{i}")
 
-    for s, depth in enumerate(config.depths):
-        entries[f"cls_token{s + 1}"] = values[f"stage{s}_class_token/token"]
-        layer(f"patch_embed{s + 1}.proj", f"stage{s}_patch_embed")
-        norm(f"patch_embed{s + 1}.norm", f"stage{s}_patch_norm")
-        shared("", s, f"cpe{s + 1}", f"crpe{s + 1}")
+    def stage(self, s, depth, aliases):
+        self[f"cls_token{s + 1}"] = self.values_of[f"stage{s}_class_token/token"]
+        self.layer(f"patch_embed{s + 1}.proj", f"stage{s}_patch_embed")
+        self.norm(f"patch_embed{s + 1}.norm", f"stage{s}_patch_norm")
+        self.layer(f"cpe{s + 1}.proj", f"cpe{s}/proj")
+        self.crpe(f"crpe{s + 1}", s)
         for b in range(depth):
-            block, ours = f"serial_blocks{s + 1}.{b}.", f"stage{s}_block{b}"
+            block, ours = f"serial_blocks{s + 1}.{b}", f"stage{s}_block{b}"
             if aliases:
-                shared(block, s, "cpe", "factoratt_crpe.crpe")
-            norm(f"{block}norm1", f"{ours}_qkv/norm1")
-            layer(f"{block}factoratt_crpe.qkv", f"{ours}_qkv/qkv")
-            layer(f"{block}factoratt_crpe.proj", f"{ours}/proj")
-            norm(f"{block}norm2", f"{ours}/norm2")
-            layer(f"{block}mlp.fc1", f"{ours}/mlp/fc1")
-            layer(f"{block}mlp.fc2", f"{ours}/mlp/fc2")
-    for b in range(config.parallel_depth):
+                self.layer(f"{block}.cpe.proj", f"cpe{s}/proj")
+                self.crpe(f"{block}.factoratt_crpe.crpe", s)
+            self.norm(f"{block}.norm1", f"{ours}_qkv/norm1")
+            self.layer(f"{block}.factoratt_crpe.qkv", f"{ours}_qkv/qkv")
+            self.layer(f"{block}.factoratt_crpe.proj", f"{ours}/proj")
+            self.norm(f"{block}.norm2", f"{ours}/norm2")
+            self.layer(f"{block}.mlp.fc1", f"{ours}/mlp/fc1")
+            self.layer(f"{block}.mlp.fc2", f"{ours}/mlp/fc2")
+
+    def parallel(self, b, aliases):
+        block = f"parallel_blocks.{b}"
         for s in (1, 2, 3):
-            block = f"parallel_blocks.{b}."
-            norm(f"{block}norm1{s + 1}", f"stage{s}_parallel{b}_qkv/norm1")
-            norm(f"{block}norm2{s + 1}", f"parallel{b}/norm{s}")
-            layer(f"{block}factoratt_crpe{s + 1}.qkv", f"stage{s}_parallel{b}_qkv/qkv")
-            layer(f"{block}factoratt_crpe{s + 1}.proj", f"parallel{b}/proj{s}")
+            self.norm(f"{block}.norm1{s + 1}", f"stage{s}_parallel{b}_qkv/norm1")
+            self.norm(f"{block}.norm2{s + 1}", f"parallel{b}/norm{s}")
+            self.layer(f"{block}.factoratt_crpe{s + 1}.qkv", f"stage{s}_parallel{b}_qkv/qkv")
+            self.layer(f"{block}.factoratt_crpe{s + 1}.proj", f"parallel{b}/proj{s}")
             if aliases:
-                shared(block, s, None, f"factoratt_crpe{s + 1}.crpe")
-            for part in ("fc1", "fc2") if aliases or s == 1 else ():
-                layer(f"{block}mlp{s + 1}.{part}", f"parallel{b}/mlp/{part}")
+                self.crpe(f"{block}.factoratt_crpe{s + 1}.crpe", s)
+            if aliases or s == 1:
+                self.layer(f"{block}.mlp{s + 1}.fc1", f"parallel{b}/mlp/fc1")
+                self.layer(f"{block}.mlp{s + 1}.fc2", f"parallel{b}/mlp/fc2")
+
+
+def torch_entries(model, config, aliases=True):
+    """The state dict that the published code would write, with or without the repeated names of shared tensors."""
+    entries = StateDict(model)
+    for s, depth in enumerate(config.depths):
+        entries.stage(s, depth, aliases)
+    for b in range(config.parallel_depth):
+        entries.parallel(b, aliases)
     if config.parallel_depth:
         for s in (1, 2, 3):
-            norm(f"norm{s + 1}", f"norm{s}")
-        entries["aggregate.weight"] = values["aggregate/kernel"].reshape(1, 3, 1)
-        entries["aggregate.bias"] = values["aggregate/bias"]
+            entries.norm(f"norm{s + 1}", f"norm{s}")
+        entries["aggregate.weight"] = entries.values_of["aggregate/kernel"].reshape(1, 3, 1)
+        entries["aggregate.bias"] = entries.values_of["aggregate/bias"]
     else:
-        norm("norm4", "norm")
-    layer("head", "head")
+        entries.norm("norm4", "norm")
+    entries.layer("head", "head")
     return entries
 
 
