@@ -82,7 +82,8 @@ class ConvRelativePositions(layers.Layer):
 
     def call(self, qkv):
         q, _, v = (patches_as_map(t, (self.height, self.width)) for t in ops.split(qkv, 3, axis=-1))
-        groups, start = [], 0  # slices: XNNPACK takes no split into unequal parts (LiteRT 2.3: 19 pieces of CoaT-Tiny, now 5)
+        # Slices, as XNNPACK takes no split into unequal parts: CoaT-Tiny in 5 pieces, not 19 (LiteRT 2.3).
+        groups, start = [], 0
         for part, width in zip(self.convs, self.widths):
             groups.append(part(v[..., start : start + width]))
             start += width
