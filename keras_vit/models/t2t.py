@@ -284,7 +284,7 @@ def encoder(x, config, drop_path_rate):
 
 
 def build(config, image, top, drop_path_rate=0.0):
-    """Fig. 4, left to right: tokens to tokens, class token, positions, backbone, classifier.  (B, H, W, 3) -> (B, K)."""
+    """Fig. 4, left to right: tokens to tokens, class token, positions, backbone, head.  (B, H, W, 3) -> (B, K)."""
     return build_with(encoder, config, image, top, drop_path_rate)
 
 

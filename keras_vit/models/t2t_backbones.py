@@ -41,7 +41,7 @@ SE_REDUCTION = 16  # arXiv:1709.01507, Sec. 6.1
 
 @keras.saving.register_keras_serializable("keras_vit")
 class ChannelAttention(layers.Layer):
-    """x * sigmoid(W2 ReLU(W1 mean(x))), the mean over all tokens (SE, arXiv:1709.01507, Eq. 2-4).  (B, N, C) -> same."""
+    """x * sigmoid(W2 ReLU(W1 mean(x))), a mean over all tokens (SE, arXiv:1709.01507, Eq. 2-4).  (B, N, C) -> same."""
 
     def build(self, shape):
         C, dtype = shape[-1], self.dtype_policy
@@ -98,7 +98,7 @@ class ChannelAttentionBlock(layers.Layer):
 
 
 def ghost_scale(layer, width, name):
-    """A factor per channel: the "cheap operation" of Ghost, in PyTorch a grouped convolution with its initial values."""
+    """A factor per channel: a "cheap operation" of Ghost, in PyTorch a grouped convolution with its initial values."""
     return layer.add_weight((width,), initializers.RandomUniform(-1.0, 1.0), name=name)
 
 
