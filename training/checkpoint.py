@@ -30,9 +30,7 @@ def load(path):
             arrays = {name: entries[name] for name in entries.files}
         state = json.loads(arrays.pop(STATE).tobytes())
     except (ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(
-            f"{path} is not a complete checkpoint ({error}). Remove it to begin the run again."
-        ) from error
+        raise ValueError(f"{path} is not a complete checkpoint ({error}). Remove it to begin the run again.") from error
     return arrays, state
 
 

@@ -130,9 +130,7 @@ def _pictures(prepared, indices, batch_size):
             return batches.map(lambda i: (tf.gather(cache, i), tf.gather(labels, i)))
         source = tf.constant(_source(prepared.part))
     decode = _decoder(prepared.part, prepared.spec)
-    singles = indices.map(
-        lambda i: (decode(source[i]), labels[i]), num_parallel_calls=tf.data.AUTOTUNE
-    )
+    singles = indices.map(lambda i: (decode(source[i]), labels[i]), num_parallel_calls=tf.data.AUTOTUNE)
     return singles.batch(batch_size, drop_remainder=True)
 
 

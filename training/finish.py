@@ -104,8 +104,7 @@ def _write_pictures(decided, history, part, scores, results):
         scores.argmax(axis=1),
         data_set.classes,
         f"{name}: {results['correct']} of {results['n_images']} {kind} pictures right "
-        f"({results['top1']:.2f} %); "
-        + (f"mistakes first, framed: {mistakes}" if mistakes else "no mistakes"),
+        f"({results['top1']:.2f} %); " + (f"mistakes, framed and first: {mistakes}" if mistakes else "no mistakes"),
     )
 
 

@@ -1,9 +1,9 @@
 """A data set as a folder of class folders.
 
-    data/cat/1.jpg, data/dog/7.png, ...             divided 80 / 10 / 10, stratified, by a seed
-    data/train/cat/..., data/val/cat/...            as it is; val chooses the checkpoint and is reported on
-    data/train/..., data/val/..., data/test/...     as it is; test is held out
-    data/train/..., data/test/...                   a tenth of train becomes the validation part
+data/cat/1.jpg, data/dog/7.png, ...             divided 80 / 10 / 10, stratified, by a seed
+data/train/cat/..., data/val/cat/...            as it is; val chooses the checkpoint and is reported on
+data/train/..., data/val/..., data/test/...     as it is; test is held out
+data/train/..., data/test/...                   a tenth of train becomes the validation part
 """
 
 from pathlib import Path
@@ -58,8 +58,7 @@ def _scan(folder):
     classes = sorted(found, key=lambda entry: entry.name)
     if len(classes) < 2:
         raise ValueError(
-            f"A data set needs two class folders or more. {folder} has {len(classes)}: "
-            f"{[c.name for c in classes]}."
+            f"A data set needs two class folders or more. {folder} has {len(classes)}: " f"{[c.name for c in classes]}."
         )
     names, labels = [], []
     for number, entry in enumerate(classes):

@@ -56,6 +56,4 @@ def build_for_training(recipe, classes, spec):
 def build_for_saving(recipe, classes, spec):
     """The same model as users want it: probabilities, float32, nothing dropped; its weights are to be set."""
     variant, _ = find(recipe)
-    return variant(
-        weights=None, input_shape=(*spec.size, 3), classes=classes, dtype="float32"
-    )
+    return variant(weights=None, input_shape=(*spec.size, 3), classes=classes, dtype="float32")

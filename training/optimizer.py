@@ -24,9 +24,7 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, peak, steps, warmup_steps=0, floor=0.0):
         if not 0 <= warmup_steps <= steps:
-            raise ValueError(
-                f"warmup_steps must lie between 0 and steps={steps}. Received: {warmup_steps}."
-            )
+            raise ValueError(f"warmup_steps must lie between 0 and steps={steps}. Received: {warmup_steps}.")
         self.peak, self.steps, self.warmup_steps, self.floor = peak, steps, warmup_steps, floor
 
     def __call__(self, step):

@@ -21,18 +21,21 @@ def save_curves(folder, history, title):
     epochs = [row["epoch"] + 1 for row in history]
     best = max(history, key=lambda row: (row["eval_top1"], -row["eval_loss"]))
     panels = (
-        (left, "loss", "cross entropy (nats)", "train_loss", "eval_loss"),
-        (right, "top1", "accuracy (%)", "train_top1", "eval_top1"),
+        (left, "cross entropy (nats)", "train_loss", "eval_loss"),
+        (right, "accuracy (%)", "train_top1", "eval_top1"),
     )
-    for axis, name, label, train, val in panels:
+    for axis, quantity, train, val in panels:
         marker = "." if len(history) < 40 else None
-        axis.plot(epochs, [row[train] for row in history], "--", c=ORANGE, marker=marker, label="training")
-        axis.plot(epochs, [row[val] for row in history], "-", c=BLUE, marker=marker, label="validation")
+        learned, judged = ([row[name] for row in history] for name in (train, val))
+        axis.plot(epochs, learned, "--", c=ORANGE, marker=marker, label="training")
+        axis.plot(epochs, judged, "-", c=BLUE, marker=marker, label="validation")
         axis.plot(best["epoch"] + 1, best[val], "o", c=BLUE, ms=9, mfc="none", label="best checkpoint")
-        axis.set(xlabel="epoch", ylabel=label)
+        axis.set(xlabel="epoch", ylabel=quantity)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     right.legend(loc="lower right", frameon=False)
+    left.set_title("training: of augmented pictures, with the recipe's label smoothing", fontsize=9)
     figure.suptitle(title)
     return _save(figure, Path(folder) / "curves.png")
 
@@ -68,7 +71,8 @@ def _thumbnail(axis, image, predicted, actual):
     if predicted == actual:
         axis.set_title(_clip(predicted), color=GREY, fontsize=9, pad=3)
         return
-    axis.set_title(f"{_clip(predicted)}\nis {_clip(actual)}", color=VERMILION, fontsize=9, pad=5, weight="bold")
+    text = f"{_clip(predicted)}\nis {_clip(actual)}"
+    axis.set_title(text, color=VERMILION, fontsize=9, pad=5, weight="bold")
     axis.axis("on")
     axis.set(xticks=[], yticks=[])
     for spine in axis.spines.values():

@@ -103,13 +103,11 @@ def settings_of(recipe, data_set, spec):
 
 def check_folder(folder, settings):
     """Whether `folder` holds a run to be continued; ValueError if it holds anything else than this run."""
-    if not folder.exists() or not any(folder.iterdir()):
+    if not folder.exists() or all(entry.name.startswith(".") for entry in folder.iterdir()):
         return False
     earlier = logs.read_settings(folder)
     if earlier is None:
-        raise ValueError(
-            f"{folder} is not empty, and not a run folder: it has no args.yaml. Give another --output."
-        )
+        raise ValueError(f"{folder} is not empty, and not a run folder: it has no args.yaml. Give another --output.")
     names = [name for name in settings | earlier if name not in FREE]
     differing = [
         f"  {name}: {_text(earlier, name)} in the folder, {_text(settings, name)} now"
@@ -127,12 +125,12 @@ def check_folder(folder, settings):
 
 def write_folder(plan):
     """The parts of the run folder that are known before training."""
-    recipe, folder = plan.recipe, plan.folder
+    folder = plan.folder
+    logs.write_settings(folder, plan.settings)  # first: by it the folder is known as this run's
     held_out = write_pictures(plan.data_set.held_out, folder / "held_out")
     Run.write_held_out(folder, zip(held_out.names, held_out.labels))
     logs.write_bad_files(folder, plan.bad)
     describe(plan, {"finished": False})
-    logs.write_settings(folder, plan.settings)
     return dataclasses.replace(plan, data_set=dataclasses.replace(plan.data_set, held_out=held_out))
 
 

@@ -23,13 +23,15 @@ class Progress:
 
     def header(self, entries):
         """Lines of `name  value`, before the first step."""
+        from rich.markup import escape
+
         width = max(len(name) for name in entries)
         for name, value in entries.items():
-            self.console.print(f"[bold]{name:<{width}}[/bold]  {value}")
+            self.console.print(f"[bold]{name:<{width}}[/bold]  {escape(str(value))}")
 
     def say(self, text):
         """A line that stays."""
-        self.console.print(text)
+        self.console.print(text, markup=False)
 
     def __enter__(self):
         if self.live:

@@ -120,9 +120,7 @@ def _check_choices(recipe):
     }
     for name, allowed in choices.items():
         if getattr(recipe, name) not in allowed:
-            raise ValueError(
-                f"{name} must be one of {', '.join(allowed)}. Received: {getattr(recipe, name)!r}."
-            )
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}. Received: {getattr(recipe, name)!r}.")
 
 
 def _check_positive(recipe):

@@ -116,9 +116,7 @@ def layer_seeds(seed, draw, layers):
     import tensorflow as tf
 
     start = tf.stack([tf.constant(seed, tf.int64), draw])
-    values = tf.random.stateless_uniform(
-        (layers, 2), start, minval=0, maxval=2**31 - 1, dtype=tf.int32, alg="philox"
-    )
+    values = tf.random.stateless_uniform((layers, 2), start, minval=0, maxval=2**31 - 1, dtype=tf.int32, alg="philox")
     return tf.cast(values, tf.int64)
 
 

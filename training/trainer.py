@@ -57,9 +57,7 @@ class Trainer:
             variables = self.model.trainable_variables
             self.optimizer = optimizer.make(recipe, variables, decided.steps)
         self.saved = model.build_for_saving(recipe, classes, decided.spec)
-        self.train_step = step.make_train_step(
-            decided.strategy, self.model, self.optimizer, recipe
-        )
+        self.train_step = step.make_train_step(decided.strategy, self.model, self.optimizer, recipe)
         self.eval_step = step.make_eval_step(decided.strategy, self.model, xla=recipe.xla)
         self.progress = Progress(recipe.epochs, decided.steps, decided.batch_size, console)
         self.history, self.best = [], None
@@ -72,10 +70,12 @@ class Trainer:
             self.progress.say(f"left out of {part}: {file} ({reason})")
         if self.history:
             self.progress.say(f"continuing after epoch {len(self.history)}")
-        batches = self.distribute(self.train_set())
+        batches = iter(self.distribute(self.train_set()))
+        judged = self.distribute(data.evaluation_batches(self.plan.val, self.plan.batch_size))
         with self.progress, logs.TensorBoard(self.plan.folder) as board:
             for epoch in range(len(self.history), self.plan.recipe.epochs):
-                row = {"epoch": epoch, **self.train_epoch(epoch, batches), **self.evaluate()}
+                row = {"epoch": epoch, **self.train_epoch(epoch, batches)}
+                row |= self.evaluate(judged)
                 improved = self.keep(row)
                 board.write(row)
                 self.progress.epoch(row, improved)
@@ -86,8 +86,8 @@ class Trainer:
         return data.training_batches(self.plan.train, self.plan.recipe, size, start)
 
     def distribute(self, dataset):
-        """An iterator whose batches are divided among the replicas."""
-        return iter(self.plan.strategy.experimental_distribute_dataset(dataset))
+        """The dataset with its batches divided among the replicas."""
+        return self.plan.strategy.experimental_distribute_dataset(dataset)
 
     def train_epoch(self, epoch, batches):
         """One epoch of steps; its means. FloatingPointError at the first loss that is not finite."""
@@ -113,10 +113,9 @@ class Trainer:
             "images_per_second": self.plan.steps * self.plan.batch_size / seconds,
         }
 
-    def evaluate(self):
+    def evaluate(self, batches):
         """Loss and accuracy (in percent) on the validation part, each picture counted once."""
-        batches = data.evaluation_batches(self.plan.val, self.plan.batch_size)
-        total = sum(self.eval_step(*batch).numpy() for batch in self.distribute(batches))
+        total = sum(self.eval_step(*batch).numpy() for batch in batches)
         loss, top1, top5 = (float(value) / float(total[3]) for value in total[:3])
         if not np.isfinite(loss):
             raise FloatingPointError("The validation loss is not finite; the last checkpoint stays.")

@@ -35,9 +35,7 @@ def parse(argv):
     try:
         import tyro
     except ImportError as error:
-        raise ValueError(
-            "Training needs more packages; install keras-vit-models[train]."
-        ) from error
+        raise ValueError("Training needs more packages; install keras-vit-models[train].") from error
     from keras_vit.training import recipe as recipes
 
     chosen = argparse.ArgumentParser(add_help=False, allow_abbrev=False)

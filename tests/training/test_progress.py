@@ -31,13 +31,13 @@ def test_durations(seconds, text):
 def test_without_a_terminal_there_are_plain_lines_only():
     out = console(False)
     with Progress(4, 10, 8, out) as progress:
-        progress.header({"model": "Toy", "steps": "40"})
+        progress.header({"model": "Toy", "output": "runs/[red]x"})
         assert not progress.due()
         progress.step(0, 3, 1.0, 0.5)
         progress.epoch(ROW, best=True)
     assert out.file.getvalue().splitlines() == [
-        "model  Toy",
-        "steps  40",
+        "model   Toy",
+        "output  runs/[red]x",
         "epoch   2/4  loss 0.500  accuracy  81.25 %  validation loss 0.250 accuracy  97.50 %  "
         "400 images/s  1 min 00 s left  best",
     ]

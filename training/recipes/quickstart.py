@@ -12,9 +12,7 @@ from keras_vit.training.recipe import Recipe
 
 # A patch is a pixel of the scan. Swin knows places only by windows and merging; with two mergings it learns the
 # digits in a fifth of the steps that it takes with one.
-CONFIG = swin.Config(
-    embed_dim=64, depths=(2, 2, 2), num_heads=(2, 4, 8), window_size=4, patch_size=4
-)
+CONFIG = swin.Config(embed_dim=64, depths=(2, 2, 2), num_heads=(2, 4, 8), window_size=4, patch_size=4)
 SwinDigits = Variant("SwinDigits", swin.SWIN, CONFIG, parameters=2_248_486)
 
 RECIPE = Recipe(
