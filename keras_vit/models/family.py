@@ -5,7 +5,6 @@ of that paper's table. Calling a variant builds it, with the signature of keras.
 """
 
 import contextlib
-import functools
 import inspect
 import re
 from dataclasses import dataclass, field
@@ -119,9 +118,10 @@ class Variant:
     @property
     def snake_name(self):
         """Default name of the Keras model: SwinT -> swin_t, ViTB16 -> vit_b16, ConvNeXtAtto -> convnext_atto."""
-        brands = {"ViT": "Vit", "ConvNeXt": "Convnext", "DeiT": "Deit", "CoaT": "Coat", "TNT": "Tnt", "PVT": "Pvt"}
-        name = functools.reduce(lambda n, brand: n.replace(*brand), {"T2TViT": "T2tVit", **brands}.items(), self.name)
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+        name = self.name.replace("T2TViT", "T2tVit")
+        for brand in ("ViT", "ConvNeXt", "ResNeXt", "DeiT", "CoaT", "TNT", "PVT"):  # words, not initials
+            name = name.replace(brand, brand.capitalize())
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
     @property
     def tags(self):

@@ -47,3 +47,19 @@ def test_signature_is_that_of_keras_applications():
         "dtype",
     }
     assert next(p.default for p in ours if p.name == "name") == "swin_t"
+
+
+@pytest.mark.parametrize(
+    "name, model_name",
+    [
+        ("ViTB16", "vit_b16"),
+        ("ViTRTi16", "vit_r_ti16"),
+        ("ConvNeXtXL", "convnext_xl"),
+        ("DeiTSDistilled", "deit_s_distilled"),
+        ("TNTSLegacy", "tnt_s_legacy"),
+        ("T2TViT14ResNeXt", "t2t_vit14_resnext"),
+        ("PVTV2B2Li", "pvt_v2_b2_li"),
+    ],
+)
+def test_default_model_names(name, model_name):
+    assert VARIANTS[name].snake_name == model_name
