@@ -39,11 +39,11 @@ quickstart: $(VENV)/.train
 
 test: $(VENV)/.dev
 	@echo "== Running the tests"
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-all: $(VENV)/.dev test-jax test-torch
 	@echo "== Running all tests"
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -n auto -m ""
 
 build/toy_outputs.npz: $(VENV)/.dev $(wildcard keras_vit/models/*.py keras_vit/layers/*.py) tests/models/toys.py
 	@echo "== Computing the toy models' outputs on TensorFlow"
