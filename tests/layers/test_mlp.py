@@ -19,6 +19,14 @@ def test_mlp_uses_the_exact_gelu():
     assert result.shape == x.shape
 
 
+def test_initial_kernels_are_small_normals_cut_at_two_deviations():
+    layer = MLP(300)
+    layer.build((None, 200))
+    kernel = np.asarray(layer.fc1.kernel)
+    assert abs(kernel.std() - 0.02 * 0.88) < 0.001 and np.abs(kernel).max() <= 0.0401  # cutting takes 12 % of the spread
+    assert not np.any(layer.fc1.bias)
+
+
 def test_layer_scale():
     layer = LayerScale(0.25)
     x = np.random.default_rng(0).standard_normal((2, 3, 4)).astype("float32")
