@@ -107,7 +107,7 @@ def test_a_full_disk_leaves_the_epoch_before(tmp_path, recipe, monkeypatch):
     original = trainer.Trainer.keep
 
     def keep(self, row):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
         return original(self, row)
 
     monkeypatch.setattr(trainer.Trainer, "keep", keep)
