@@ -24,7 +24,7 @@ from keras_vit.zoo import lookup
 from tests.golden.seeded import picture, seeded
 
 RECORDS = pathlib.Path(__file__).parent / "records"
-# Published as repositories that cannot be installed: a sample of each was recorded from a copy, the rest was not.
+# Published as repositories that cannot be installed; a few of each were recorded from copies of those.
 NOT_INSTALLABLE = re.compile(r"T2TViT|PVT(?!V2)|ConvNeXtIso")
 
 
@@ -46,6 +46,9 @@ class Comparison:
     @property
     def passed(self):
         return self.largest_difference <= self.tolerance and self.parameters == self.reference_parameters
+
+
+COLUMNS = [column.name for column in fields(Comparison)]
 
 
 def write_weights(meta, path):
@@ -85,39 +88,43 @@ def compare(path):
     )
 
 
-def order(row):
-    """Rows go in the order of the zoo, then by size."""
-    size = [int(n) for n in row["image_size"].split("x") if n]
-    return list(VARIANTS).index(row["variant"]), size, row["resampled"]
+def as_text(comparison):
+    """The cells of a row."""
+    numbers = {column: f"{getattr(comparison, column):.2e}" for column in ("largest_difference", "tolerance")}
+    return {column: str(value) for column, value in asdict(comparison).items()} | numbers
 
 
-def not_compared(name):
-    """The row of a variant that has no record."""
-    why = "the published code is in no package, and no record of this size of it exists"
-    note = f"not compared: {why if NOT_INSTALLABLE.match(name) else 'not recorded'}"
-    return {"variant": name, "reference_name": VARIANTS[name].alias, "image_size": "", "resampled": "", "note": note}
+def not_compared(variant):
+    """The cells of a variant without a record."""
+    why = "the published code is in no package" if NOT_INSTALLABLE.match(variant.name) else "no record"
+    note = f"not compared: {why}"
+    return dict.fromkeys(COLUMNS, "") | {"variant": variant.name, "reference_name": variant.alias, "note": note}
 
 
 def write_csv(path, compared):
-    """Puts the rows into the table, in place of earlier ones of the same records."""
-    columns, rows = [field.name for field in fields(Comparison)], {}
+    """Puts the rows into the table, in place of earlier ones of the same records, and lists every name without any."""
+    rows = []
     if path.exists():
         with open(path, newline="") as file:
-            rows = {key(row): row for row in csv.DictReader(file) if row["reference"]}
-    for row in compared:
-        text = {column: str(value) for column, value in asdict(row).items()}
-        text |= {column: f"{getattr(row, column):.2e}" for column in ("largest_difference", "tolerance")}
-        rows[key(text)] = text
-    names = {row["variant"] for row in rows.values()}
-    lacking = [not_compared(name) for name in VARIANTS if name not in names]
+            rows = [row for row in csv.DictReader(file) if row["reference"]]
+    rows = {record_of(row): row for row in [*rows, *map(as_text, compared)]}.values()
+    names = {row["variant"] for row in rows}
+    lacking = [not_compared(variant) for variant in VARIANTS.values() if variant.name not in names]
     with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(sorted([*rows.values(), *lacking], key=order))
+        writer.writerows(sorted([*rows, *lacking], key=order))
 
 
-def key(row):
+def record_of(row):
+    """What a row is the comparison of."""
     return row["reference_name"], row["image_size"], row["resampled"]
+
+
+def order(row):
+    """Rows go in the order of the zoo, then by size."""
+    size = [int(side) for side in row["image_size"].split("x") if side]
+    return list(VARIANTS).index(row["variant"]), size, row["reference_name"], row["resampled"]
 
 
 def main():

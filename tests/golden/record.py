@@ -28,6 +28,7 @@ UNNAMED = {
     )
 }
 SIZELESS = ("convnext", "pvt_v2")  # take pictures of any size, and no argument for it
+CLASSES = 1000  # timm's names without a classifier get one
 
 
 def shared_names(model):
@@ -63,7 +64,7 @@ def build(name, size=None):
     if size is not None and not name.startswith(SIZELESS):
         arguments = {**arguments, "img_size": size}
     with mock.patch.multiple(torch.Tensor, normal_=_leave, uniform_=_leave, erfinv_=_leave):
-        return timm.create_model(name, **arguments)
+        return timm.create_model(name, num_classes=CLASSES, **arguments)
 
 
 def _leave(tensor, *args, **kwargs):
