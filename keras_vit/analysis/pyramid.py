@@ -15,6 +15,20 @@ WIDTH = 256  # channels of each level of a simple feature pyramid, arXiv:2203.16
 EPSILON = 1e-6
 
 
+@keras.saving.register_keras_serializable("keras_vit")
+class FeaturePyramid(keras.Model):
+    """A functional model whose outputs are the maps of several scales, by level.
+
+    Attributes:
+        pyramid_outputs: {"P2": symbolic output, ...}, what KerasHub's detectors read, also after loading from a file.
+    """
+
+    @property
+    def pyramid_outputs(self):
+        finest = _level(self, self.outputs[0])
+        return {f"P{level}": x for level, x in enumerate(self.outputs, finest)}
+
+
 def feature_pyramid(model):
     """A functional model with the maps of four scales, {"P2": (B, H/4, W/4, C), ..., "P5": (B, H/32, W/32, C')}.
 
@@ -25,8 +39,7 @@ def feature_pyramid(model):
     Args:
         model: a model of this library, with or without its classifier, fresh or loaded from a .keras file.
     Returns:
-        keras.Model that shares the layers of `model`; its attribute `pyramid_outputs`, the same dict of symbolic
-        outputs, is what KerasHub's detectors read.
+        FeaturePyramid, a functional model that shares the layers of `model`.
     Raises:   ValueError for models without such maps and for patch sizes that are no power of two.
     """
     maps = _stage_outputs(model)
@@ -39,9 +52,7 @@ def feature_pyramid(model):
         outputs = {f"P{_level(model, x)}": x for x in maps}
     else:
         outputs = _simple_pyramid(maps[0], _level(model, maps[0]))
-    pyramid = keras.Model(model.input, outputs, name=f"{model.name}_pyramid")
-    pyramid.pyramid_outputs = outputs
-    return pyramid
+    return FeaturePyramid(model.input, outputs, name=f"{model.name}_pyramid")
 
 
 def _stage_outputs(model):

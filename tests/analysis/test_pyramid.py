@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from tests.models.toys import TOYS
 
 import keras_vit
 from keras_vit.models import convnext, vit
+from tests.models.toys import TOYS
 
 
 @pytest.mark.parametrize("name, patch", [("ViTS8", 8), ("ViTTi16", 16), ("ViTS32", 32)])
@@ -35,6 +35,20 @@ def test_works_on_a_reloaded_model(tmp_path):
     variant(weights=None, input_shape=shape).save(tmp_path / "swin.keras")
     pyramid = keras_vit.feature_pyramid(keras.saving.load_model(tmp_path / "swin.keras"))
     assert list(pyramid.pyramid_outputs) == ["P2", "P3"]
+
+
+@pytest.mark.parametrize("toy", ["swin", "coat", "vit"])
+def test_a_pyramid_keeps_its_levels_in_a_file(toy, tmp_path):
+    variant, shape = TOYS[toy]
+    pyramid = keras_vit.feature_pyramid(variant(weights=None, input_shape=shape, include_top=False))
+    pyramid.save(tmp_path / "pyramid.keras")
+    loaded = keras.saving.load_model(tmp_path / "pyramid.keras")
+    shapes = [{level: x.shape for level, x in model.pyramid_outputs.items()} for model in (pyramid, loaded)]
+    assert shapes[0] == shapes[1] and list(shapes[0]) == [f"P{p}" for p in range(2, 2 + len(shapes[0]))]
+    image = np.ones((1, *shape), "float32")
+    for level, expected in pyramid(image).items():
+        assert expected.shape[1:] == shapes[0][level][1:]
+        np.testing.assert_array_equal(loaded(image)[level], expected)
 
 
 def test_refusals():
