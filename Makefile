@@ -63,7 +63,7 @@ test-torch: build/toy_outputs.npz
 	.venv-torch/bin/python -m pip install --quiet --editable .
 	KERAS_BACKEND=torch .venv-torch/bin/python -m tests.backends compare $<
 
-SOURCES := keras_vit training export benchmarks tests
+SOURCES := keras_vit training export benchmarks examples tests
 
 lint: $(VENV)/.dev
 	@echo "== Checking style"
