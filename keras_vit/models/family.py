@@ -198,6 +198,11 @@ Args:
     drop_path_rate: stochastic depth of the last block, in [0, 1).
     dtype: policy such as "mixed_bfloat16"; the global policy if None.
 
+To train at sizes whose activations do not fit into memory, build inside a scope that computes each block a second time
+instead of keeping what is inside it, without drop path but on JAX:
+    with keras.RematScope(mode="list_of_layers", layer_names=[f"block{i}" for i in range(12)]):  # stage0_block0, ...
+        model = keras_vit.models.ViTB16(input_shape=(1024, 1024, 3))
+
 Input:   (B, H, W, C), float, normalised as `keras_vit.preprocess_input` does unless include_preprocessing.
 Output:  (B, K) probabilities, or features.
 Raises:  ValueError for sizes, tags, files and arguments that do not fit, with the remedy.
