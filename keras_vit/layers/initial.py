@@ -4,8 +4,9 @@ from keras import initializers
 
 
 def truncated_normal():
-    """Normal with standard deviation 0.02, cut at two of them: kernels, tokens, positions and bias tables.
+    """Normal with standard deviation 0.02: kernels, tokens, positions and bias tables.
 
-    The value every published training script of these families uses.
+    Every published training script of these families uses it and calls it truncated, but cuts at -2 and 2, a hundred
+    standard deviations away. Nothing is cut here: that would take twice as long, half of the time to build a model.
     """
-    return initializers.TruncatedNormal(stddev=0.02)
+    return initializers.RandomNormal(stddev=0.02)
