@@ -1,0 +1,62 @@
+"""What all benchmarks share: the machine in words, a table on the screen, rows in a CSV file."""
+
+import csv
+import os
+import pathlib
+import platform
+import time
+from importlib import metadata
+
+PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "numpy")
+
+
+def machine():
+    """Processor, cores, memory, load and versions, in one line."""
+    versions = [f"{name} {version}" for name in PACKAGES if (version := _version(name))]
+    gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{_processor()}, {os.cpu_count()} cores, {gigabytes:.0f} GiB, load {os.getloadavg()[0]:.1f}; "
+        f"Python {platform.python_version()}, {', '.join(versions)}"
+    )
+
+
+def _processor():
+    path = pathlib.Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _version(package):
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def seconds(function):
+    """How long one call takes."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def show(rows):
+    """Prints dicts of the same keys as an aligned table."""
+    texts = [list(rows[0]), *([f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*texts)]
+    for line in texts:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip())
+
+
+def write(path, rows):
+    """Writes the same rows as CSV, the machine in a column of its own; no path, no file."""
+    if path is None:
+        return
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0], "machine"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, "machine": machine()} for row in rows)
+    print(f"Written: {path}")

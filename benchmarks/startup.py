@@ -1,0 +1,115 @@
+"""What a user waits for before the first image:  python -m benchmarks.startup [--rounds 5] [--csv FILE]
+
+Three ratios, each measured in one run with the sides alternating, medians over the rounds:
+- importing keras_vit on top of keras, in fresh processes; at most 0.3 s
+- building SwinT against keras.applications.ConvNeXtTiny; at most as long
+- building SwinT with a weight file against building it without and reading the file; at most twice as long
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+from benchmarks import report  # noqa: E402
+from keras_vit.models import SwinT  # noqa: E402
+from keras_vit.weights import readers  # noqa: E402
+from tests.golden import compare  # noqa: E402
+
+IMPORT = """
+import time
+start = time.perf_counter(); import keras
+middle = time.perf_counter(); import keras_vit
+print(middle - start, time.perf_counter() - middle)
+"""
+
+
+def importing():
+    """Seconds for keras, and for keras_vit after it, in a process of their own."""
+    done = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
+    keras_alone, ours = map(float, done.stdout.split())
+    return {"import keras": keras_alone, "import keras_vit": ours}
+
+
+def building():
+    """Seconds to build either model without weights."""
+    keras.backend.clear_session()
+    times = {"ConvNeXtTiny": report.seconds(lambda: keras.applications.ConvNeXtTiny(weights=None))}
+    keras.backend.clear_session()
+    return {**times, "SwinT": report.seconds(lambda: SwinT(weights=None))}
+
+
+def loading(path):
+    """Seconds to build a model, to read a file, and to do both by the public call."""
+    times = {}
+    for name, work in (
+        ("build SwinT", lambda: SwinT(weights=None)),
+        ("read the file", lambda: read_all(path)),
+        ("SwinT(weights=path)", lambda: SwinT(weights=path)),
+    ):
+        keras.backend.clear_session()
+        times[name] = report.seconds(work)
+    return times
+
+
+def read_all(path):
+    entries = readers.read(path)
+    return sum(float(np.asarray(entries[name]).ravel()[0]) for name in entries)
+
+
+def medians(work, rounds):
+    """One round to warm up, then the median of each part."""
+    work()
+    times = [work() for _ in range(rounds)]
+    return {part: statistics.median(t[part] for t in times) for part in times[0]}
+
+
+def swin_file(folder):
+    """A Swin-T checkpoint in timm's layout, its values by rule."""
+    record = np.load(compare.RECORDS / "swin_tiny_patch4_window7_224.npz")
+    path = pathlib.Path(folder) / "swin_t.safetensors"
+    compare.write_weights(json.loads(str(record["meta"])), path)
+    return path
+
+
+def measure(rounds):
+    """The table's rows."""
+    start = medians(importing, rounds)
+    build = medians(building, rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        path = swin_file(folder)
+        load = medians(lambda: loading(path), rounds)
+    parts = load["build SwinT"] + load["read the file"]
+    return [
+        row("import keras_vit after keras", start["import keras_vit"], "0.3 s", 0.3),
+        row("build SwinT", build["SwinT"], "ConvNeXtTiny", build["ConvNeXtTiny"]),
+        row("SwinT(weights=path)", load["SwinT(weights=path)"], "2 x (read + build)", 2 * parts),
+    ]
+
+
+def row(what, seconds, against, budget):
+    return {"what": what, "seconds": seconds, "against": against, "budget_s": budget, "ratio": seconds / budget}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--csv", help="where to write the rows as well")
+    arguments = parser.parse_args()
+    print(report.machine())
+    rows = measure(arguments.rounds)
+    report.show(rows)
+    report.write(arguments.csv, rows)
+
+
+if __name__ == "__main__":
+    main()
