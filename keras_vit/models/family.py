@@ -84,7 +84,7 @@ class Top:
         (B, n + H W, C) -> (B, C) or (B, H, W, C).
         """
         if self.include_top or self.pooling == "token":
-            return TakeToken(name="take_token")(x)
+            return TakeToken(name="pooled_token")(x)
         return self.pool_map(GridOfTokens(*grid, name="grid")(x))
 
 
