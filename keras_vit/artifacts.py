@@ -33,9 +33,7 @@ def _versions(path):
 
 def is_saved_model(path):
     below = (path / "models").iterdir() if (path / "models").is_dir() else ()
-    return (
-        (path / "saved_model.pb").is_file() or bool(_versions(path)) or any(map(_versions, below))
-    )
+    return (path / "saved_model.pb").is_file() or bool(_versions(path)) or any(map(_versions, below))
 
 
 def load_saved_model(folder):
@@ -54,9 +52,7 @@ def image_signature(loaded, folder):
     inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
     output = "probabilities" if "probabilities" in outputs else next(iter(outputs))
     if len(inputs) != 1:
-        raise ValueError(
-            f"{folder}: predict_images must take one input. Received: {sorted(inputs)}."
-        )
+        raise ValueError(f"{folder}: predict_images must take one input. Received: {sorted(inputs)}.")
     ((name, tensor),) = inputs.items()
 
     def run(pictures):
@@ -73,9 +69,7 @@ def bytes_signature(loaded, folder, classes):
     """serving_default as a function of encoded pictures; all but the best k stay at 0."""
     signature = loaded.signatures["serving_default"]
     inputs = set(signature.structured_input_signature[1])
-    if inputs != {"image_bytes"} or not {"scores", "class_ids"} <= set(
-        signature.structured_outputs
-    ):
+    if inputs != {"image_bytes"} or not {"scores", "class_ids"} <= set(signature.structured_outputs):
         raise ValueError(
             f"{folder}: serving_default must take image_bytes and give scores and class_ids. "
             f"It takes {sorted(inputs)} and gives {sorted(signature.structured_outputs)}."
@@ -146,9 +140,7 @@ def _quantized(values, details):
     if dtype.kind == "f":
         return values.astype(dtype)
     limits = np.iinfo(dtype)
-    return np.clip(np.round(values / (scale or 1) + zero_point), limits.min, limits.max).astype(
-        dtype
-    )
+    return np.clip(np.round(values / (scale or 1) + zero_point), limits.min, limits.max).astype(dtype)
 
 
 def _dequantized(values, details):

@@ -46,9 +46,7 @@ def evaluate(predictor, pictures, batch_size=32, max_bad_fraction=0.05, progress
             prepared = list(pool.map(lambda one: _prepare(predictor, one[0]), batch))
             bad += [path for (path, _), image in zip(batch, prepared) if image is None]
             _refuse_too_many(bad, len(pictures), max_bad_fraction)
-            good = [
-                (image, label) for image, (_, label) in zip(prepared, batch) if image is not None
-            ]
+            good = [(image, label) for image, (_, label) in zip(prepared, batch) if image is not None]
             if good:
                 scores = predictor.predict_prepared([image for image, _ in good], batch_size)
                 hits.append(_hits(scores, [label for _, label in good], k))

@@ -6,9 +6,7 @@ image directory (IFD0) of a TIFF header (TIFF 6.0, Sec. 2), which follows the le
 near the start of the file.
 """
 
-SEARCHED = (
-    4096  # bytes at the start of the file; EXIF comes first, and its first directory first in it
-)
+SEARCHED = 4096  # bytes at the start of the file; EXIF comes first, and its first directory first in it
 MARKER = (0x45, 0x78, 0x69, 0x66, 0, 0)  # "Exif\0\0"
 MOST_ENTRIES = 64  # of the directory; cameras write about ten
 

@@ -23,17 +23,13 @@ def atomic_file(path):
 
     Raises: FileNotFoundError if the block wrote nothing; IsADirectoryError if `path` is a folder.
     """
-    path = Path(
-        os.path.realpath(path)
-    )  # through a link: the file it names is replaced, not the link
+    path = Path(os.path.realpath(path))  # through a link: the file it names is replaced, not the link
     if path.is_dir():
         raise IsADirectoryError(f"Expected the path of a file. Received a folder: {path}.")
     with _temporary_beside(path) as temporary:
         yield temporary
         if not temporary.is_file():
-            raise FileNotFoundError(
-                f"Nothing was written for {path}: expected a file at {temporary}."
-            )
+            raise FileNotFoundError(f"Nothing was written for {path}: expected a file at {temporary}.")
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
@@ -73,9 +69,7 @@ def _temporary_beside(path):
         yield temporary
     finally:
         _remove(temporary)
-        with contextlib.suppress(
-            OSError
-        ):  # the folders made here go again unless something is in them
+        with contextlib.suppress(OSError):  # the folders made here go again unless something is in them
             for folder in made:
                 folder.rmdir()
 

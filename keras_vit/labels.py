@@ -29,9 +29,7 @@ def imagenet_labels(name="imagenet-1k"):
     known = _WIDTHS.get(name, name)
     if known not in _WIDTHS.values():
         sets = ", ".join(f"{each} ({width})" for width, each in _WIDTHS.items())
-        raise ValueError(
-            f"Expected a label set or its number of classes: {sets}. Received: {name!r}."
-        )
+        raise ValueError(f"Expected a label set or its number of classes: {sets}. Received: {name!r}.")
     return _sets()[known]
 
 
@@ -70,9 +68,7 @@ def _classes(labels, width):
     else:
         classes = [(str(label), str(label)) for label in labels]
     if len(classes) != width:
-        raise ValueError(
-            f"labels has {len(classes)} classes, and preds must have as many. Received: {width}."
-        )
+        raise ValueError(f"labels has {len(classes)} classes, and preds must have as many. Received: {width}.")
     return classes
 
 

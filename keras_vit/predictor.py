@@ -57,8 +57,7 @@ class Predictor:
         image = np.asarray(image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
             raise ValueError(
-                "A picture is a path, or a uint8 array (H, W, 3). "
-                f"Received: {image.dtype} of shape {image.shape}."
+                "A picture is a path, or a uint8 array (H, W, 3). " f"Received: {image.dtype} of shape {image.shape}."
             )
         return artifacts.as_png(image) if self.spec is None else resize(image, self.spec).numpy()
 
@@ -124,9 +123,7 @@ def _open_zoo(name, spec, labels):
 
     row = resolve_row(name)
     if not row.classes:
-        raise ValueError(
-            f"{row.name} was published without a classifier; it cannot predict classes."
-        )
+        raise ValueError(f"{row.name} was published without a classifier; it cannot predict classes.")
     weights = Path(fetch(row))
     model = create_model(row.name, input_shape=(*row.size, 3), classes=row.classes)
     labels = labels or [label for _, label in imagenet_labels(row.classes)]
@@ -137,9 +134,7 @@ def _open_zoo(name, spec, labels):
 def _keras_predictor(kind, name, model, spec, labels, weights):
     shape = model.input_shape
     if len(shape) != 4 or any(n not in (None, m) for n, m in zip(shape[1:], (*spec.size, 3))):
-        raise ValueError(
-            f"{weights}: the model takes {shape[1:]}, its preprocessing gives {(*spec.size, 3)}."
-        )
+        raise ValueError(f"{weights}: the model takes {shape[1:]}, its preprocessing gives {(*spec.size, 3)}.")
     normalized_inside = "normalization" in {layer.name for layer in model.layers[:2]}
     finish = _missing_softmax(model)
 

@@ -32,36 +32,25 @@ class Spec:
     mean: tuple[float, float, float]  # per channel R, G, B, of values in [0, 1]
     std: tuple[float, float, float]
     crop_pct: float = 1.0  # the crop's side as a share of the resized short side, in (0, 1]
-    crop_mode: str = (
-        "center"  # center: keep the aspect ratio, cut the sides; squash: give it up, keep all
-    )
+    crop_mode: str = "center"  # center: keep the aspect ratio, cut the sides; squash: give it up, keep all
     interpolation: str = "bicubic"
 
     def __post_init__(self):
         for field, length, kind in (("size", 2, int), ("mean", 3, float), ("std", 3, float)):
             object.__setattr__(self, field, _numbers(field, getattr(self, field), length, kind))
         if min(self.size) < 1 or min(self.std) <= 0:
-            raise ValueError(
-                f"size and std must be positive. Received: size={self.size}, std={self.std}."
-            )
+            raise ValueError(f"size and std must be positive. Received: size={self.size}, std={self.std}.")
         if not isinstance(self.crop_pct, (int, float)) or not 0 < self.crop_pct <= 1:
-            raise ValueError(
-                f"crop_pct must be a number in (0, 1]. Received: crop_pct={self.crop_pct!r}."
-            )
+            raise ValueError(f"crop_pct must be a number in (0, 1]. Received: crop_pct={self.crop_pct!r}.")
         if self.crop_mode not in CROP_MODES:
-            raise ValueError(
-                f"crop_mode must be one of {CROP_MODES}. Received: {self.crop_mode!r}."
-            )
+            raise ValueError(f"crop_mode must be one of {CROP_MODES}. Received: {self.crop_mode!r}.")
         if self.interpolation not in INTERPOLATIONS:
-            raise ValueError(
-                f"interpolation must be one of {INTERPOLATIONS}. Received: {self.interpolation!r}."
-            )
+            raise ValueError(f"interpolation must be one of {INTERPOLATIONS}. Received: {self.interpolation!r}.")
 
     def to_json(self):
         """A plain dictionary that `json.dump` takes."""
         return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
+            name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()
         }
 
     @classmethod
@@ -71,9 +60,7 @@ class Spec:
             raise ValueError(f"A preprocessing spec is a JSON object. Received: {entries!r}.")
         fields = dataclasses.fields(cls)
         unknown = sorted(set(entries) - {field.name for field in fields})
-        missing = [
-            f.name for f in fields if f.default is dataclasses.MISSING and f.name not in entries
-        ]
+        missing = [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in entries]
         if unknown or missing:
             raise ValueError(
                 f"A preprocessing spec has the entries {[field.name for field in fields]}. "
@@ -344,7 +331,5 @@ def _numbers(field, values, length, kind):
     except (TypeError, ValueError):
         numbers = ()
     if len(numbers) != length or any(number != value for number, value in zip(numbers, values)):
-        raise ValueError(
-            f"{field} must be {length} numbers ({kind.__name__}). Received: {values!r}."
-        )
+        raise ValueError(f"{field} must be {length} numbers ({kind.__name__}). Received: {values!r}.")
     return numbers

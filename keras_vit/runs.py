@@ -41,9 +41,7 @@ class Run:
         """Read a run folder's description; ValueError naming what is missing or does not fit."""
         folder = Path(folder)
         if not folder.is_dir():
-            raise ValueError(
-                f"Expected a run folder, as `keras-vit train` leaves. Received: {folder}."
-            )
+            raise ValueError(f"Expected a run folder, as `keras-vit train` leaves. Received: {folder}.")
         missing = [name for name in (MODEL, SPEC, LABELS, RUN) if not (folder / name).is_file()]
         if missing:
             raise ValueError(
@@ -53,9 +51,7 @@ class Run:
         labels = read_labels(folder / LABELS)
         entries = _read_description(folder / RUN)
         if entries["classes"] != len(labels):
-            raise ValueError(
-                f"{folder}: {RUN} says {entries['classes']} classes, {LABELS} has {len(labels)}."
-            )
+            raise ValueError(f"{folder}: {RUN} says {entries['classes']} classes, {LABELS} has {len(labels)}.")
         spec = Spec.load(folder / SPEC)
         return cls(folder, entries["name"], entries["model"], len(labels), labels, spec)
 
@@ -71,9 +67,7 @@ class Run:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             if not {"path", "label"} <= set(reader.fieldnames or ()):
-                raise ValueError(
-                    f"{path} needs the columns path,label; it has {reader.fieldnames}."
-                )
+                raise ValueError(f"{path} needs the columns path,label; it has {reader.fieldnames}.")
             return [self._held_out_row(path, reader.line_num, row) for row in reader]
 
     def _held_out_row(self, csv_path, line, row):
@@ -148,9 +142,7 @@ def _checked_labels(labels, where="labels"):
     labels = tuple(str(label) for label in labels)
     bad = [label for label in labels if not label.strip() or len(label.splitlines()) > 1]
     if bad or not labels:
-        raise ValueError(
-            f"{where}: expected one name per class and line. Received: {bad or 'no label'}."
-        )
+        raise ValueError(f"{where}: expected one name per class and line. Received: {bad or 'no label'}.")
     return labels
 
 
@@ -165,7 +157,6 @@ def _read_description(path):
     wrong = [name for name, kind in kinds.items() if not isinstance(entries.get(name), kind)]
     if wrong:
         raise ValueError(
-            f"{path} must hold model, name and classes. Missing, or of another kind: "
-            f"{', '.join(wrong)}."
+            f"{path} must hold model, name and classes. Missing, or of another kind: " f"{', '.join(wrong)}."
         )
     return entries

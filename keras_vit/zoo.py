@@ -54,7 +54,9 @@ def create_model(name, weights=None, **kwargs):
     variant, row = lookup(name)
     if row is not None:
         if weights not in (None, "imagenet", row.tag):
-            raise ValueError(f"{name} names the weights {row.tag!r}. Expected no other ones. Received: weights={weights!r}")
+            raise ValueError(
+                f"{name} names the weights {row.tag!r}. Expected no other ones. Received: weights={weights!r}"
+            )
         weights = row.tag
     elif variant.name != name and "input_shape" not in kwargs and weights is None:
         kwargs.setdefault("input_shape", _size_of_alias(name, variant))
@@ -101,7 +103,11 @@ class Info:
             f"  also known as {self.alias}\n"
             f"  architecture  {self.config}\n"
         )
-        return head + "\n".join(_describe(row) for row in self.weights) + ("" if self.weights else "  no published weights")
+        return (
+            head
+            + "\n".join(_describe(row) for row in self.weights)
+            + ("" if self.weights else "  no published weights")
+        )
 
 
 def _describe(row):

@@ -23,7 +23,9 @@ def rows_of(name):
 
 def table():
     """A row per public name; figures of the default weights where there are any."""
-    macs = {(r["constructor"], int(r["size"])): int(r["ours"]) / 1e9 for r in rows_of("tests/analysis/multiply_adds.csv")}
+    macs = {
+        (r["constructor"], int(r["size"])): int(r["ours"]) / 1e9 for r in rows_of("tests/analysis/multiply_adds.csv")
+    }
     parity = {}
     for row in rows_of("results/parity.csv"):
         if row["largest_difference"]:

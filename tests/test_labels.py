@@ -37,9 +37,7 @@ def test_well_known_classes():
 def test_how_the_sets_are_nested():
     small, middle, large, google = (set(imagenet_labels(name)) for name in SETS)
     assert large < google and middle < large
-    assert {label for _, label in google - large} == {"attorney general", "picture hat"} or len(
-        google - large
-    ) == 2
+    assert {label for _, label in google - large} == {"attorney general", "picture hat"} or len(google - large) == 2
     assert {label for _, label in small - large} == {"teddy"}
 
 

@@ -47,7 +47,9 @@ def test_arrows(path):
         assert not any(name == other or name.startswith(other + ".") for other in forbidden), name
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "keras_vit").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "keras_vit").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_no_tensorflow_at_the_top(path):
     assert not [name for name in imports(path, everywhere=False) if name.split(".")[0] == "tensorflow"]
 

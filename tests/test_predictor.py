@@ -132,9 +132,7 @@ def test_bare_file_asks_for_preprocessing(made, tmp_path, kind):
     bare.write_bytes((made / source).read_bytes())
     with pytest.raises(ValueError, match="--preprocessing"):
         open_predictor(bare)
-    predictor = open_predictor(
-        bare, spec=made / "run" / "preprocessing.json", labels=["a", "b", "c"]
-    )
+    predictor = open_predictor(bare, spec=made / "run" / "preprocessing.json", labels=["a", "b", "c"])
     assert predictor.labels == ("a", "b", "c")
     with pytest.raises(ValueError, match="3 classes.*2 labels"):
         open_predictor(bare, spec=made / "run", labels=["a", "b"])

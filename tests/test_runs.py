@@ -13,9 +13,7 @@ LABELS = ("ant", "bee", "wild cat")
 
 
 def description(folder, labels=LABELS, details=None):
-    Run.write_description(
-        folder, name="toy-1", model_name="Toy", labels=labels, spec=SPEC, details=details
-    )
+    Run.write_description(folder, name="toy-1", model_name="Toy", labels=labels, spec=SPEC, details=details)
     return folder
 
 

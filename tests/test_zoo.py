@@ -23,7 +23,10 @@ def test_lookup(name, variant, tag):
     assert found.name == variant and (row.tag if row else None) == tag
 
 
-@pytest.mark.parametrize("name, closest", [("SwinTT", "SwinT"), ("swin_tiny", "swin_tiny_patch4_window7_224"), ("ViT-B16", "ViTB16"), ("VitB16", "ViTB16")])
+@pytest.mark.parametrize(
+    "name, closest",
+    [("SwinTT", "SwinT"), ("swin_tiny", "swin_tiny_patch4_window7_224"), ("ViT-B16", "ViTB16"), ("VitB16", "ViTB16")],
+)
 def test_unknown_names_offer_the_closest(name, closest):
     with pytest.raises(ValueError, match=closest):
         keras_vit.create_model(name)
@@ -57,7 +60,16 @@ def test_list_models():
 
 def test_info_shows_what_a_user_must_know():
     text = str(keras_vit.info("SwinT"))
-    for part in ("28,288,354", "arXiv:2103.14030", "ms_in1k", "(default)", "MIT", "81.", "bicubic", "not measured here"):
+    for part in (
+        "28,288,354",
+        "arXiv:2103.14030",
+        "ms_in1k",
+        "(default)",
+        "MIT",
+        "81.",
+        "bicubic",
+        "not measured here",
+    ):
         assert part.lower() in text.lower(), part
     assert len(keras_vit.info("SwinT.ms_in22k").weights) == 1
     assert "224 x 224" in text

@@ -19,9 +19,7 @@ def main(argv=None):
 
     names = list_models(arguments.pattern, pretrained=arguments.pretrained)
     if not names:
-        raise ValueError(
-            f"no model is called like {arguments.pattern!r}; a pattern such as '*swin*' finds more."
-        )
+        raise ValueError(f"no model is called like {arguments.pattern!r}; a pattern such as '*swin*' finds more.")
     table = [HEADER, *map(_line, names)]
     if arguments.csv:
         csv.writer(sys.stdout, lineterminator="\n").writerows(table)

@@ -23,9 +23,7 @@ def main(argv=None):
         pictures = _held_out(arguments.source)
     else:
         pictures = class_folders(Path(arguments.data_dir, arguments.split), predictor.labels)
-    result = evaluate(
-        predictor, pictures, arguments.batch_size, arguments.max_bad_fraction, _progress
-    )
+    result = evaluate(predictor, pictures, arguments.batch_size, arguments.max_bad_fraction, _progress)
     for path in result.bad:
         print(f"keras-vit validate: skipped, not a readable picture: {path}", file=sys.stderr)
     print(
@@ -50,9 +48,7 @@ def _parser():
         help="folder with a folder of pictures per class, called as the label or the WordNet id "
         "(default: the run's held-out pictures)",
     )
-    parser.add_argument(
-        "--split", default="", metavar="NAME", help="use DIR/NAME, e.g. val (default: DIR itself)"
-    )
+    parser.add_argument("--split", default="", metavar="NAME", help="use DIR/NAME, e.g. val (default: DIR itself)")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--results-file", metavar="CSV", help="add a line to this file")
     parser.add_argument(

@@ -116,7 +116,9 @@ class WindowAttention(layers.Layer):
         if window_mask is not None:
             bias = bias + ops.cast(ops.expand_dims(window_mask, 1), bias.dtype)  # n h N N
 
-        def add(scores):  # every image of the batch gets the biases of its n windows; rank 4, as mobile runtimes like it
+        def add(
+            scores,
+        ):  # every image of the batch gets the biases of its n windows; rank 4, as mobile runtimes like it
             N = scores.shape[-1]
             merged = ops.reshape(scores, (-1, bias.shape[0] * self.num_heads, N, N))  # B n*h N N
             return ops.reshape(merged + ops.reshape(bias, (1, -1, N, N)), (-1, self.num_heads, N, N))
@@ -216,7 +218,7 @@ class PatchMerging(layers.Layer):
 
 
 def windows_and_shift(grid, window_size, shifted):
-    """Window and shift of a block on a map: a window never exceeds the map, and one that covers an axis never shifts."""
+    """Window and shift of a block on a map: no window exceeds the map, and one that covers an axis never shifts."""
     window = tuple(min(window_size, side) for side in grid)
     shift = tuple(m // 2 if shifted and side > m else 0 for side, m in zip(grid, window))
     return window, shift
@@ -287,15 +289,9 @@ SWIN = Family(
 )
 
 # Sec. 3.3; B and L also with windows of 12 for 384 pixels (Table 1). Parameters at the native size, 1000 classes.
-SwinT = Variant(
-    "SwinT", SWIN, Config(96, (2, 2, 6, 2), (3, 6, 12, 24)), 28_288_354, "swin_tiny_patch4_window7_224"
-)
-SwinS = Variant(
-    "SwinS", SWIN, Config(96, (2, 2, 18, 2), (3, 6, 12, 24)), 49_606_258, "swin_small_patch4_window7_224"
-)
-SwinB = Variant(
-    "SwinB", SWIN, Config(128, (2, 2, 18, 2), (4, 8, 16, 32)), 87_768_224, "swin_base_patch4_window7_224"
-)
+SwinT = Variant("SwinT", SWIN, Config(96, (2, 2, 6, 2), (3, 6, 12, 24)), 28_288_354, "swin_tiny_patch4_window7_224")
+SwinS = Variant("SwinS", SWIN, Config(96, (2, 2, 18, 2), (3, 6, 12, 24)), 49_606_258, "swin_small_patch4_window7_224")
+SwinB = Variant("SwinB", SWIN, Config(128, (2, 2, 18, 2), (4, 8, 16, 32)), 87_768_224, "swin_base_patch4_window7_224")
 SwinL = Variant(
     "SwinL", SWIN, Config(192, (2, 2, 18, 2), (6, 12, 24, 48)), 196_532_476, "swin_large_patch4_window7_224"
 )

@@ -87,8 +87,7 @@ def default(constructor):
     row = next((row for row in rows(constructor) if row.default), None)
     if row is None:
         raise ValueError(
-            f'{constructor} has no default weights: weights="imagenet" stands for nothing.'
-            f" {_tags(constructor)}"
+            f'{constructor} has no default weights: weights="imagenet" stands for nothing.' f" {_tags(constructor)}"
         )
     return row
 
@@ -98,13 +97,10 @@ def find(constructor, tag):
     for row in rows(constructor):
         if row.tag == tag:
             return row
-    near = difflib.get_close_matches(
-        str(tag), [row.tag for row in rows(constructor)], n=3, cutoff=0.4
-    )
+    near = difflib.get_close_matches(str(tag), [row.tag for row in rows(constructor)], n=3, cutoff=0.4)
     closest = f" Closest: {', '.join(near)}." if near else ""
     raise ValueError(
-        f"{constructor} has no weights of this tag. Received: weights={tag!r}.{closest}"
-        f" {_tags(constructor)}"
+        f"{constructor} has no weights of this tag. Received: weights={tag!r}.{closest}" f" {_tags(constructor)}"
     )
 
 
@@ -120,19 +116,13 @@ def spec(constructor, row=None):
     row = row or next(iter(rows(constructor)), None)
     if row is not None:
         return row.spec
-    return Spec(
-        size=(224, 224), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), crop_pct=0.9
-    )
+    return Spec(size=(224, 224), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), crop_pct=0.9)
 
 
 def _tags(constructor):
     """Return a sentence: what may be asked for instead."""
     tags = ", ".join(row.tag for row in rows(constructor))
-    return (
-        f"Its tags: {tags}."
-        if tags
-        else "No weights were published for it: pass weights=None or a path."
-    )
+    return f"Its tags: {tags}." if tags else "No weights were published for it: pass weights=None or a path."
 
 
 @functools.cache
@@ -140,9 +130,7 @@ def _by_constructor():
     groups = {}
     for row in _all_rows():
         groups.setdefault(row.constructor, []).append(row)
-    return {
-        name: tuple(sorted(group, key=lambda r: not r.default)) for name, group in groups.items()
-    }
+    return {name: tuple(sorted(group, key=lambda r: not r.default)) for name, group in groups.items()}
 
 
 @functools.cache

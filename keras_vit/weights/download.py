@@ -39,8 +39,7 @@ def fetch(row, *, official=False, cache_dir=None):
         return fetch_hub(row.hub_id, preferred, cache_dir=cache_dir)
     if not row.url:
         raise ValueError(
-            f"{row.name}: expected an official URL in the catalogue. Received: none. Use the hub's"
-            " copy."
+            f"{row.name}: expected an official URL in the catalogue. Received: none. Use the hub's" " copy."
         )
     return fetch_url(row.url, cache_dir=cache_dir)
 
@@ -103,9 +102,7 @@ def _from_hub(hub_id, name, metadata, cache_dir):
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        path = pathlib.Path(
-            hf_hub_download(hub_id, name, cache_dir=cache_dir, endpoint=_endpoint())
-        )
+        path = pathlib.Path(hf_hub_download(hub_id, name, cache_dir=cache_dir, endpoint=_endpoint()))
     except (ConnectionError, TimeoutError, LocalEntryNotFoundError, _http_error()) as error:
         raise _unreachable(name, _hub_url(hub_id, name), error) from error
     size = path.stat().st_size
@@ -160,8 +157,7 @@ def fetch_url(url, *, cache_dir=None):
         return path
     if parts.hostname in _BY_HAND:
         raise ValueError(
-            f"{parts.hostname} hands files only to a browser: download {url} by hand and pass its"
-            " path as weights=."
+            f"{parts.hostname} hands files only to a browser: download {url} by hand and pass its" " path as weights=."
         )
     digest = hashlib.sha256()
     with atomic_file(path) as temporary:
@@ -176,9 +172,7 @@ def _place(parts, cache_dir):
     """Return where a URL's file is kept: its host and path as folders, since file names repeat."""
     home = os.environ.get("KERAS_VIT_HOME") or pathlib.Path.home() / ".cache" / "keras_vit"
     folder = pathlib.Path(cache_dir or pathlib.Path(home).expanduser() / "weights")
-    steps = [
-        step for step in urllib.parse.unquote(parts.path).split("/") if step not in ("", ".", "..")
-    ]
+    steps = [step for step in urllib.parse.unquote(parts.path).split("/") if step not in ("", ".", "..")]
     if not steps:
         raise ValueError(f"Expected the URL of a file. Received: {urllib.parse.urlunsplit(parts)}.")
     return folder.joinpath(parts.netloc.replace(":", "_"), *steps)
@@ -206,9 +200,7 @@ def _copy(answer, file, digest, url):
         digest.update(chunk)
         received += len(chunk)
     if announced is not None and received != int(announced):
-        raise _unreachable(
-            pathlib.PurePosixPath(url).name, url, f"{received} of {announced} bytes came"
-        )
+        raise _unreachable(pathlib.PurePosixPath(url).name, url, f"{received} of {announced} bytes came")
 
 
 def _next_chunk(answer, url):
@@ -249,8 +241,7 @@ def sha256(path):
 
 def _wrong(path, expected, found):
     return ValueError(
-        f"{path} is not what was published: expected {expected}. Received: {found}. Delete it and"
-        " try again."
+        f"{path} is not what was published: expected {expected}. Received: {found}. Delete it and" " try again."
     )
 
 

@@ -66,8 +66,7 @@ def from_bfloat16(bits):
 def damaged(path, expected, found):
     """Return the error for a file that is cut short or changed; the remedy is to fetch it again."""
     return ValueError(
-        f"{path} is damaged or not a weight file: expected {expected}. Received: {found}. Download"
-        " it again."
+        f"{path} is damaged or not a weight file: expected {expected}. Received: {found}. Download" " it again."
     )
 
 

@@ -46,9 +46,7 @@ def read(path):
     path = pathlib.Path(path)
     if not path.is_file():
         reason = "it is a folder" if path.is_dir() else "there is no such file"
-        raise FileNotFoundError(
-            f"Expected a weight file ({_FORMATS}), but {reason}. Received: {path}."
-        )
+        raise FileNotFoundError(f"Expected a weight file ({_FORMATS}), but {reason}. Received: {path}.")
     if path.name.endswith(_KERAS_SUFFIXES):
         raise _written_by_keras(path)
     with open(path, "rb") as file:
@@ -74,9 +72,7 @@ def _read_zip(path):
         raise _written_by_keras(path)
     if names and all(name.endswith(".npy") for name in names):
         return Entries(path, _npz(archive))
-    raise damaged(
-        path, "a zip file with data.pkl (PyTorch) or .npy members (npz)", f"members {names[:5]}"
-    )
+    raise damaged(path, "a zip file with data.pkl (PyTorch) or .npy members (npz)", f"members {names[:5]}")
 
 
 def _written_by_keras(path):
@@ -138,9 +134,7 @@ def _safetensors_entry(path, name, item, start):
 
     def load():
         count = int(np.prod(shape, dtype=np.int64))
-        array = np.fromfile(
-            path, _SAFETENSORS_DTYPES[kind], count, offset=start + item["data_offsets"][0]
-        )
+        array = np.fromfile(path, _SAFETENSORS_DTYPES[kind], count, offset=start + item["data_offsets"][0])
         if array.size != count:
             raise damaged(path, f"{count} numbers for {name}", f"{array.size}")
         array = array.reshape(shape)

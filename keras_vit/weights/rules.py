@@ -144,7 +144,7 @@ def _spell(pattern, numbers):
 
 
 def match(layout, names):
-    """Lays a layout over the names of a file; says nothing yet about shapes. Of several rules for a name the first wins.
+    """Lays a layout over the names of a file; says nothing yet about shapes. The first rule that fits a name wins.
 
     Returns:
         A `Match`. A rule of several sources assigns its variable only if all of them are there; otherwise those

@@ -147,28 +147,19 @@ class _Tensor(_Fixed):
 def _rebuild_tensor(storage, offset, shape, strides, *_):
     """Return a _Tensor; a view that leaves its storage is refused."""
     counts = (offset, *shape, *strides)
-    if not isinstance(storage, _Storage) or not all(
-        type(count) is int and count >= 0 for count in counts
-    ):
-        raise RefusedError(
-            "a tensor of the file has no storage, or a negative size, stride or offset"
-        )
+    if not isinstance(storage, _Storage) or not all(type(count) is int and count >= 0 for count in counts):
+        raise RefusedError("a tensor of the file has no storage, or a negative size, stride or offset")
     if len(shape) != len(strides) or len(shape) > 32:
-        raise RefusedError(
-            f"a tensor of the file has sizes {tuple(shape)} and strides {tuple(strides)}"
-        )
+        raise RefusedError(f"a tensor of the file has sizes {tuple(shape)} and strides {tuple(strides)}")
     offset += storage.base
     if math.prod(shape):
         last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides))
         if last >= storage.count:
             raise RefusedError(
-                f"a tensor of shape {tuple(shape)} reaches element {last} of a storage of"
-                f" {storage.count}"
+                f"a tensor of shape {tuple(shape)} reaches element {last} of a storage of" f" {storage.count}"
             )
     elif offset > storage.count:
-        raise RefusedError(
-            f"an empty tensor begins at element {offset} of a storage of {storage.count}"
-        )
+        raise RefusedError(f"an empty tensor begins at element {offset} of a storage of {storage.count}")
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
@@ -217,12 +208,7 @@ class _Unpickler(pickle.Unpickler):
         if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
             raise RefusedError(f"it holds something other than tensors ({pid!r:.60})")
         kind, key, count = pid[1], pid[2], pid[4]
-        if (
-            not isinstance(kind, _StorageType)
-            or not isinstance(key, str)
-            or type(count) is not int
-            or count < 0
-        ):
+        if not isinstance(kind, _StorageType) or not isinstance(key, str) or type(count) is not int or count < 0:
             raise RefusedError(f"it describes a storage as {pid!r:.60}")
         base = 0
         if len(pid) == 6 and pid[5] is not None:
@@ -364,9 +350,7 @@ def _state_dict(path, tree):
     tensors = _tensors(tree)
     if not tensors:
         found = f"the keys {list(tree)[:8]}" if isinstance(tree, dict) else type(tree).__name__
-        raise ValueError(
-            f"{path} holds no state dict: expected a dictionary of tensors. Received: {found}."
-        )
+        raise ValueError(f"{path} holds no state dict: expected a dictionary of tensors. Received: {found}.")
     while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in tensors)), None):
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors

@@ -5,9 +5,9 @@ import json
 import pathlib
 
 import numpy as np
-from tests.golden.compare import RECORDS, Comparison, write_csv
 
 from keras_vit.models import VARIANTS
+from tests.golden.compare import RECORDS, Comparison, write_csv
 
 TABLE = pathlib.Path(__file__).parents[2] / "results" / "parity.csv"
 

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests.models.toys import TOYS
 
 from keras_vit.models.family import Family
+from tests.models.toys import TOYS
 
 CLASSES = 5
 
@@ -110,7 +110,9 @@ def test_compile_and_fit_as_a_keras_user_writes_it(toy, replicas, mirrored):
     history = model.fit(pictures(toy), np.arange(4) % CLASSES, batch_size=2, epochs=1, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
     after = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
-    assert all(not np.array_equal(a, b) or is_key_bias(v.path) for a, b, v in zip(before, after, model.trainable_variables))
+    assert all(
+        not np.array_equal(a, b) or is_key_bias(v.path) for a, b, v in zip(before, after, model.trainable_variables)
+    )
 
 
 @FAMILIES
@@ -137,7 +139,9 @@ def test_keras_files_load_where_only_keras_vit_is_imported(tmp_path):
         np.save(tmp_path / f"{toy}.npy", pictures(toy))
     script = (
         "import json, sys, keras, numpy as np, keras_vit\n"
-        "def run(toy): return keras.saving.load_model(f'{sys.argv[1]}/{toy}.keras')(np.load(f'{sys.argv[1]}/{toy}.npy'))\n"
+        "def run(toy):\n"
+        "    path = f'{sys.argv[1]}/{toy}'\n"
+        "    return keras.saving.load_model(path + '.keras')(np.load(path + '.npy'))\n"
         "print(json.dumps({toy: keras.ops.convert_to_numpy(run(toy)).tolist() for toy in sys.argv[2:]}))"
     )
     done = subprocess.run([sys.executable, "-c", script, tmp_path, *TOYS], capture_output=True, text=True, check=True)
@@ -171,8 +175,10 @@ def test_bfloat16_policy_survives_a_reload(toy, tmp_path):
 
 
 def expected_dtype(layer):
-    """Everything computes in bfloat16 but the classifier, and what states float32 because its paper's numbers need it."""
-    return layer.compute_dtype == "bfloat16" or (layer.compute_dtype == "float32" and layer.dtype_policy.name == "float32")
+    """bfloat16 everywhere but in the classifier and in what states float32 because its numbers need it."""
+    return layer.compute_dtype == "bfloat16" or (
+        layer.compute_dtype == "float32" and layer.dtype_policy.name == "float32"
+    )
 
 
 @FAMILIES
@@ -211,7 +217,10 @@ def test_features_without_the_classifier(toy):
     variant, (height, width, _) = TOYS[toy]
     maps = build(toy, include_top=False)
     assert len(maps.outputs[0].shape) == 4
-    features = {pooling: outputs(liven(build(toy, include_top=False, pooling=pooling)), pictures(toy)) for pooling in ("avg", "max")}
+    features = {
+        pooling: outputs(liven(build(toy, include_top=False, pooling=pooling)), pictures(toy))
+        for pooling in ("avg", "max")
+    }
     assert features["avg"].shape == features["max"].shape == (4, maps.outputs[0].shape[-1])
     assert not np.allclose(features["avg"], features["max"])
 

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from tests.golden.compare import RECORDS, compare
 
 from keras_vit.models import VARIANTS
 from keras_vit.zoo import lookup
+from tests.golden.compare import RECORDS, compare
 
 SMALL = 10_000_000  # parameters; beyond, only the smallest of each family runs in `make test`
 

@@ -1,6 +1,5 @@
 """The zoo's names: exact parameter counts, none forgotten, none without its catalogue rows."""
 
-
 import keras
 import pytest
 

@@ -24,7 +24,9 @@ def test_relative_position_index_of_the_published_windows():
     assert (index[0, 48], index[48, 0], index[48, 48]) == (0, 168, 84)
 
 
-@pytest.mark.parametrize("grid, window, shift", [((6, 9), (3, 3), (1, 1)), ((4, 6), (4, 2), (0, 1)), ((4, 4), (2, 4), (1, 0))])
+@pytest.mark.parametrize(
+    "grid, window, shift", [((6, 9), (3, 3), (1, 1)), ((4, 6), (4, 2), (0, 1)), ((4, 4), (2, 4), (1, 0))]
+)
 def test_shift_mask_separates_what_was_not_adjacent(grid, window, shift):
     """Two pixels of a window may attend exactly if they lay in one window-sized piece before the cyclic shift."""
     H, W = grid
@@ -42,7 +44,12 @@ def test_shift_mask_separates_what_was_not_adjacent(grid, window, shift):
 
 @pytest.mark.parametrize(
     "grid, shifted, window, shift",
-    [((56, 56), True, (7, 7), (3, 3)), ((56, 56), False, (7, 7), (0, 0)), ((7, 9), True, (7, 7), (0, 3)), ((5, 7), True, (5, 7), (0, 0))],
+    [
+        ((56, 56), True, (7, 7), (3, 3)),
+        ((56, 56), False, (7, 7), (0, 0)),
+        ((7, 9), True, (7, 7), (0, 3)),
+        ((5, 7), True, (5, 7), (0, 0)),
+    ],
 )
 def test_windows_and_shift(grid, shifted, window, shift):
     assert swin.windows_and_shift(grid, 7, shifted) == (window, shift)
@@ -58,7 +65,9 @@ def test_window_attention_is_softmax_of_scores_and_bias():
     heads = []
     for h in range(2):
         q, k, v = (projected[..., part * 8 + h * 4 : part * 8 + h * 4 + 4] for part in range(3))
-        scores = q @ k.transpose(0, 2, 1) / 2 + table[swin.relative_position_index((2, 3)), h] + np.tile(mask, (2, 1, 1))
+        scores = (
+            q @ k.transpose(0, 2, 1) / 2 + table[swin.relative_position_index((2, 3)), h] + np.tile(mask, (2, 1, 1))
+        )
         weights = np.exp(scores - scores.max(-1, keepdims=True))
         heads.append(weights / weights.sum(-1, keepdims=True) @ v)
     np.testing.assert_allclose(out, np.concatenate(heads, -1) @ np.asarray(layer.proj.kernel), atol=1e-6)

@@ -63,9 +63,7 @@ def test_default_weights_can_classify():
 
 def test_swin_t():
     row = catalogue.default("SwinT")
-    assert row.name == "SwinT.ms_in1k" and row is catalogue.rows("SwinT")[0] is catalogue.find(
-        "SwinT", "ms_in1k"
-    )
+    assert row.name == "SwinT.ms_in1k" and row is catalogue.rows("SwinT")[0] is catalogue.find("SwinT", "ms_in1k")
     assert row.hub_id == "timm/swin_tiny_patch4_window7_224.ms_in1k" and row.licence == "mit"
     assert row.mean == (0.485, 0.456, 0.406) and row.top1 == "81.2" and row.params == 28.2884
     assert catalogue.spec("SwinT") == row.spec
@@ -76,9 +74,7 @@ def test_rows_are_parsed_once():
 
 
 def test_an_unknown_tag_lists_the_closest():
-    with pytest.raises(
-        ValueError, match="'ms_in22k_ft_1k'.*Closest: ms_in22k_ft_in1k.*Its tags: ms_in1k"
-    ):
+    with pytest.raises(ValueError, match="'ms_in22k_ft_1k'.*Closest: ms_in22k_ft_in1k.*Its tags: ms_in1k"):
         catalogue.find("SwinT", "ms_in22k_ft_1k")
 
 

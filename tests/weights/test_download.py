@@ -97,10 +97,7 @@ def test_the_home_folder_is_named_by_the_environment(server, tmp_path, monkeypat
 
 def test_equal_names_of_different_urls_do_not_meet(server, tmp_path):
     server.replies |= {"/one/ViT.npz": Reply(b"1"), "/two/ViT.npz": Reply(b"2")}
-    one, two = (
-        download.fetch_url(f"{server.url}/{folder}/ViT.npz", cache_dir=tmp_path)
-        for folder in ("one", "two")
-    )
+    one, two = (download.fetch_url(f"{server.url}/{folder}/ViT.npz", cache_dir=tmp_path) for folder in ("one", "two"))
     assert (one.read_bytes(), two.read_bytes()) == (b"1", b"2")
 
 
@@ -116,9 +113,7 @@ def test_equal_names_of_different_urls_do_not_meet(server, tmp_path):
 def test_a_failed_download_leaves_nothing_and_may_be_repeated(server, tmp_path, reply, reason):
     server.replies["/files/net.pth"] = reply
     url = f"{server.url}/files/net.pth"
-    with pytest.raises(
-        ConnectionError, match=f"net.pth could not be fetched from {url}.*{reason}.*weights=path"
-    ):
+    with pytest.raises(ConnectionError, match=f"net.pth could not be fetched from {url}.*{reason}.*weights=path"):
         download.fetch_url(url, cache_dir=tmp_path)
     assert files_in(tmp_path) == []
     server.replies["/files/net.pth"] = Reply()
@@ -132,18 +127,13 @@ def test_a_changed_file_in_the_cache_is_noticed(server, tmp_path):
     with pytest.raises(ValueError, match=f"net.pth is not what was published.*{SHA256}.*Delete it"):
         download.fetch_url(f"{server.url}/files/net.pth", cache_dir=tmp_path)
     path.unlink()
-    assert (
-        download.fetch_url(f"{server.url}/files/net.pth", cache_dir=tmp_path).read_bytes()
-        == CONTENT
-    )
+    assert download.fetch_url(f"{server.url}/files/net.pth", cache_dir=tmp_path).read_bytes() == CONTENT
 
 
 def test_no_network(server, tmp_path):
     url = f"{server.url}/files/net.pth"
     server.server_close()  # the port is free now: nobody answers
-    with pytest.raises(
-        ConnectionError, match=f"net.pth.*{url}.*weights=path.*HF_HUB_OFFLINE.*HF_ENDPOINT"
-    ):
+    with pytest.raises(ConnectionError, match=f"net.pth.*{url}.*weights=path.*HF_HUB_OFFLINE.*HF_ENDPOINT"):
         download.fetch_url(url, cache_dir=tmp_path)
 
 
@@ -179,9 +169,7 @@ def test_a_hub_file_is_fetched_once(hub, tmp_path, monkeypatch):
 def test_the_second_choice_where_the_first_is_missing(hub, tmp_path):
     hub.replies[f"{REPOSITORY}/pytorch_model.bin"] = Reply()
     assert download.fetch_hub("timm/net.tag", cache_dir=tmp_path).name == "pytorch_model.bin"
-    with pytest.raises(
-        FileNotFoundError, match="timm/other has none of model.safetensors, pytorch_model.bin"
-    ):
+    with pytest.raises(FileNotFoundError, match="timm/other has none of model.safetensors, pytorch_model.bin"):
         download.fetch_hub("timm/other", cache_dir=tmp_path)
 
 
@@ -209,18 +197,14 @@ def test_small_files_have_another_kind_of_etag(hub, tmp_path):
 
 def test_offline_without_the_file(hub, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(
-        ConnectionError, match="model.safetensors.*HF_HUB_OFFLINE is set.*weights=path"
-    ):
+    with pytest.raises(ConnectionError, match="model.safetensors.*HF_HUB_OFFLINE is set.*weights=path"):
         download.fetch_hub("timm/net.tag", cache_dir=tmp_path)
     assert hub.requests == []
 
 
 def test_no_hub(hub, tmp_path):
     hub.server_close()
-    with pytest.raises(
-        ConnectionError, match=f"model.safetensors.*{hub.url}.*weights=path.*HF_ENDPOINT"
-    ):
+    with pytest.raises(ConnectionError, match=f"model.safetensors.*{hub.url}.*weights=path.*HF_ENDPOINT"):
         download.fetch_hub("timm/net.tag", cache_dir=tmp_path)
 
 

@@ -16,12 +16,7 @@ def test_entries_are_read_when_asked_for():
         return np.ones((2, 3), "float16")
 
     entries = Entries("w.npz", {"a": Entry((2, 3), load)})
-    assert (
-        entries.shapes() == {"a": (2, 3)}
-        and "a" in entries
-        and list(entries) == ["a"]
-        and len(entries) == 1
-    )
+    assert entries.shapes() == {"a": (2, 3)} and "a" in entries and list(entries) == ["a"] and len(entries) == 1
     assert "b" not in entries and not asked
     assert entries["a"].dtype == np.float32 and asked == ["a"]
     with pytest.raises(KeyError):

@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from tests.golden.seeded import seeded
-from tests.models.toys import TOYS
 
 import keras_vit
 from keras_vit.models import swin, vit
 from keras_vit.models.family import Variant
+from tests.golden.seeded import seeded
+from tests.models.toys import TOYS
 
 VIT, SHAPE = TOYS["vit"]
 SIZE = SHAPE[:2]
@@ -151,7 +151,9 @@ def test_flax_npz_equals_timm(tmp_path):
     model = VIT(weights=tmp_path / "flax.npz", input_shape=SHAPE)
     np.testing.assert_allclose(model.get_layer("pre_logits").kernel, flax["pre_logits/kernel"], rtol=1e-6)
     assert model.get_layer("pre_logits").activation is keras.activations.tanh
-    assert "pre_logits" not in [layer.name for layer in VIT(weights=tmp_path / "flax.npz", input_shape=SHAPE, classes=9).layers]
+    assert "pre_logits" not in [
+        layer.name for layer in VIT(weights=tmp_path / "flax.npz", input_shape=SHAPE, classes=9).layers
+    ]
 
 
 def test_keras_own_formats(tmp_path):
@@ -174,7 +176,9 @@ def test_swin_layouts_differ_in_where_merging_is_counted(tmp_path):
     for variable in model.weights:
         path, value = variable.path, keras.ops.convert_to_numpy(variable)
         name = path.replace("patch_norm", "patch_embed/norm")
-        name = name.replace("patch_embed/kernel", "patch_embed/proj/kernel").replace("patch_embed/bias", "patch_embed/proj/bias")
+        name = name.replace("patch_embed/kernel", "patch_embed/proj/kernel").replace(
+            "patch_embed/bias", "patch_embed/proj/bias"
+        )
         name = name.replace("merge", "layers/").replace("/reduction", "/downsample/reduction")
         if path.startswith("merge"):
             name = name.replace("/norm", "/downsample/norm")
@@ -199,7 +203,12 @@ def test_swin_layouts_differ_in_where_merging_is_counted(tmp_path):
 
 @pytest.mark.parametrize(
     "weights, expected",
-    [("no_such_tag", "ms_in1k"), ("ms_in1kk", "ms_in1k"), ("missing.safetensors", "no such file"), ("/nowhere/file", "no such file")],
+    [
+        ("no_such_tag", "ms_in1k"),
+        ("ms_in1kk", "ms_in1k"),
+        ("missing.safetensors", "no such file"),
+        ("/nowhere/file", "no such file"),
+    ],
 )
 def test_unknown_tags_and_paths(weights, expected):
     with pytest.raises(ValueError, match=expected):

@@ -95,9 +95,7 @@ FOREIGN = {
 def test_foreign_files_are_named_with_what_they_are(tmp_path, kind):
     content, found = FOREIGN[kind]
     (tmp_path / "w.pth").write_bytes(content)
-    with pytest.raises(
-        ValueError, match=f"(?s)w.pth is damaged.*expected.*Received: .*{found}.*Download it again"
-    ):
+    with pytest.raises(ValueError, match=f"(?s)w.pth is damaged.*expected.*Received: .*{found}.*Download it again"):
         readers.read(tmp_path / "w.pth")
 
 

@@ -1,4 +1,4 @@
-"""Resampling matrices against brute force and PIL; the reference loaders' results are in tests/models/test_parity.py."""
+"""Resampling matrices against brute force and PIL; tests/models/test_parity.py holds the reference loaders'."""
 
 import numpy as np
 import pytest

@@ -36,10 +36,7 @@ def call(function, *arguments):
 
 
 def storage(key, count, kind="FloatStorage", module="torch"):
-    return (
-        many(literal("storage"), name(module, kind), literal(key), literal("cpu"), literal(count))
-        + b"Q"
-    )
+    return many(literal("storage"), name(module, kind), literal(key), literal("cpu"), literal(count)) + b"Q"
 
 
 def tensor(stored, offset=0, shape=(2,), strides=(1,), function="_rebuild_tensor_v2"):
@@ -202,9 +199,7 @@ def test_big_endian_files_are_refused(tmp_path):
             readers.read(path)
 
 
-@pytest.mark.parametrize(
-    "kind", ["LongStorage", "IntStorage", "ShortStorage", "CharStorage", "ByteStorage"]
-)
+@pytest.mark.parametrize("kind", ["LongStorage", "IntStorage", "ShortStorage", "CharStorage", "ByteStorage"])
 def test_whole_numbers(tmp_path, kind):
     numbers = np.arange(6, dtype={"L": "i8", "I": "i4", "S": "i2", "C": "i1", "B": "u1"}[kind[0]])
     tree = table(x=tensor(storage("0", 6, kind), shape=(6,)))
@@ -226,9 +221,7 @@ def test_the_order_of_preference(tmp_path):
     for first in range(5):
         wrapped = {order[k]: table(x=one(str(k))) for k in reversed(range(first, 5))}
         used = {str(k): data[str(k)] for k in range(first, 5)}
-        entries = readers.read(
-            zip_file(tmp_path / "w.pth", table(**wrapped, epoch=literal(3)), used)
-        )
+        entries = readers.read(zip_file(tmp_path / "w.pth", table(**wrapped, epoch=literal(3)), used))
         np.testing.assert_array_equal(entries["x"], [first, first])
 
 
@@ -247,9 +240,7 @@ def test_prefixes_common_to_all_are_removed(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(
-    "tree", [literal({"epoch": 3}), literal([1, 2]), literal("text"), one("0")]
-)
+@pytest.mark.parametrize("tree", [literal({"epoch": 3}), literal([1, 2]), literal("text"), one("0")])
 def test_no_state_dict(tmp_path, tree):
     with pytest.raises(ValueError, match="w.pth holds no state dict"):
         readers.read(zip_file(tmp_path / "w.pth", tree, {"0": bytes(8)}))
@@ -266,14 +257,10 @@ def hostile_trees(target):
         "system": call(system, command),
         "eval": call(name("builtins", "eval"), literal(f"open({str(target)!r}, 'w')")),
         "behind a stub": call(name("argparse", "Namespace"), call(system, command)),
-        "getattr": call(
-            name("builtins", "getattr"), name("torch", "FloatStorage"), literal("__class__")
-        ),
+        "getattr": call(name("builtins", "getattr"), name("torch", "FloatStorage"), literal("__class__")),
         "dotted": b"\x80\x04" + literal("collections") + literal("OrderedDict.__init__") + b"\x93",
         "of a known module": call(name("collections", "_sys")),
-        "as a storage": (
-            many(literal("storage"), system, literal("0"), literal("cpu"), literal(2)) + b"Q"
-        ),
+        "as a storage": (many(literal("storage"), system, literal("0"), literal("cpu"), literal(2)) + b"Q"),
         "torch's own loader": call(name("torch.storage", "_load_from_bytes"), literal("x")),
         "instance": b"(" + command + b"iposix\nsystem\n",
         "object": b"(" + system + command + b"o",
@@ -313,32 +300,20 @@ def test_stubs_swallow_whatever_is_done_to_them(tmp_path, write):
     filled = stub + literal({"a": 1}) + b"b" + b"(" + literal("k") + literal("v") + b"u"
     longer = stub + b"(" + literal(1) + literal(2) + b"e" + literal(3) + b"a"
     called = call(call(name("torch", "device"), literal("cuda")), literal(1))
-    number = call(
-        name("numpy.core.multiarray", "scalar"), call(name("numpy", "dtype"), literal("f8"))
-    )
+    number = call(name("numpy.core.multiarray", "scalar"), call(name("numpy", "dtype"), literal("f8")))
     tree = table(model=table(x=one("0")), a=filled, b=longer, c=called, d=number)
     assert list(readers.read(write(tmp_path / "w.pth", tree, {"0": bytes(8)}))) == ["x"]
 
 
 def test_attributes_set_on_a_dictionary_change_nothing(tmp_path):
     attributes = many(literal({"items": 1, "get": 2}), literal({"keys": 3}))
-    tree = (
-        call(name("collections", "OrderedDict"))
-        + b"("
-        + literal("x")
-        + one("0")
-        + b"u"
-        + attributes
-        + b"b"
-    )
+    tree = call(name("collections", "OrderedDict")) + b"(" + literal("x") + one("0") + b"u" + attributes + b"b"
     entries = readers.read(zip_file(tmp_path / "w.pth", tree, {"0": bytes(8)}))
     np.testing.assert_array_equal(entries["x"], [0, 0])
 
 
 @WRITERS
-@pytest.mark.parametrize(
-    "pid", [("module", "x", "y", "z", 1), "storage", 7, ("storage", 1, "0", "cpu", 2)]
-)
+@pytest.mark.parametrize("pid", [("module", "x", "y", "z", 1), "storage", 7, ("storage", 1, "0", "cpu", 2)])
 def test_persistent_ids_of_other_kinds(tmp_path, write, pid):
     with pytest.raises(ValueError, match="w.pth is not read"):
         readers.read(write(tmp_path / "w.pth", table(x=literal(pid) + b"Q"), {"0": bytes(8)}))

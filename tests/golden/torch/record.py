@@ -38,14 +38,9 @@ def main():
     checkpoint = {
         "epoch": 300,
         "max_accuracy": np.float64(81.3),
-        "args": argparse.Namespace(
-            lr=1e-3, device=torch.device("cpu"), dtype=torch.float16, shape=torch.Size([2])
-        ),
+        "args": argparse.Namespace(lr=1e-3, device=torch.device("cpu"), dtype=torch.float16, shape=torch.Size([2])),
         "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]},
-        "model": (
-            {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
-            | {"module.version": 2}
-        ),
+        "model": ({f"module.{name}": tensor for name, tensor in model.state_dict().items()} | {"module.version": 2}),
     }
     for suffix, options in (("zip", {}), ("legacy", {"_use_new_zipfile_serialization": False})):
         torch.save(state_dict(), HERE / f"state_dict_{suffix}.pth", **options)
