@@ -207,6 +207,22 @@ def test_saved_model_equals_keras(toy, tmp_path):
 
 
 @FAMILIES
+def test_tflite_equals_keras(toy):
+    from ai_edge_litert.interpreter import Interpreter
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    model, image = liven(build(toy)), pictures(toy, 1)
+    traced = tf.function(lambda x: model(x, training=False)).get_concrete_function(tf.TensorSpec(image.shape))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(traced)])
+    interpreter = Interpreter(model_content=converter.convert())  # operators that are not builtin would fail here
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
+    interpreter.invoke()
+    answer = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    np.testing.assert_allclose(answer, outputs(model, image), atol=1e-4)
+
+
+@FAMILIES
 def test_unknown_arguments_are_errors(toy):
     with pytest.raises(TypeError, match="drop_path"):
         build(toy, drop_path=0.1)
