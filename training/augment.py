@@ -36,7 +36,7 @@ def augment(images, recipe, seed):
 
 def changes(recipe):
     """Whether the recipe changes pictures at all."""
-    return bool(recipe.shift or recipe.rotate or recipe.zoom or recipe.shear or recipe.flip)
+    return bool(recipe.shift or recipe.rotate or recipe.zoom or recipe.shear or recipe.hflip)
 
 
 def affine(draws, recipe, height, width):
@@ -59,7 +59,7 @@ def affine(draws, recipe, height, width):
     angle = rotate * math.radians(recipe.rotate)
     lean = tf.tan(shear * math.radians(recipe.shear))
     scale = 1 / (1 + zoom * recipe.zoom)
-    mirror = tf.where(flip < 0, -one, one) if recipe.flip else one
+    mirror = tf.where(flip < 2 * recipe.hflip - 1, -one, one)
     x, y = (width - 1) / 2, (height - 1) / 2
     c, s = tf.cos(angle), tf.sin(angle)
     turned = matrix(c, -s, zero, s, c, zero, zero, zero, one)

@@ -30,10 +30,10 @@ class Prepared:
 
 def load(recipe):
     """The recipe's data set: the embedded digits, or the folder of class folders at data_dir."""
-    if recipe.data == "digits":
+    if recipe.dataset == "digits":
         return digits.load()
     if recipe.data_dir is None:
-        raise ValueError('data="folder" needs data_dir, a folder of class folders.')
+        raise ValueError('dataset="folder" needs data_dir, a folder of class folders.')
     return folders.load(recipe.data_dir, recipe.seed)
 
 

@@ -24,9 +24,9 @@ def spec_of(recipe):
     """The preprocessing of a run: that of the weights it starts from, at the recipe's size."""
     variant, weights = find(recipe)
     if weights is None:
-        return Spec(recipe.image_size or variant.image_size, **PLAIN)
+        return Spec(recipe.img_size or variant.image_size, **PLAIN)
     spec = _spec_of_weights(variant, weights)
-    return dataclasses.replace(spec, size=recipe.image_size) if recipe.image_size else spec
+    return dataclasses.replace(spec, size=recipe.img_size) if recipe.img_size else spec
 
 
 def _spec_of_weights(variant, weights):
@@ -47,8 +47,8 @@ def build_for_training(recipe, classes, spec):
         input_shape=(*spec.size, 3),
         classes=classes,
         classifier_activation=None,
-        drop_rate=recipe.drop_rate,
-        drop_path_rate=recipe.drop_path_rate,
+        drop_rate=recipe.drop,
+        drop_path_rate=recipe.drop_path,
         dtype={"float32": "float32", "bfloat16": "mixed_bfloat16"}[recipe.precision],
     )
 

@@ -57,12 +57,12 @@ class SummedAdamW(keras.optimizers.AdamW):
 def make(recipe, variables, steps_per_epoch):
     """The recipe's AdamW, built for `variables`; call it in the scope of the strategy."""
     schedule = WarmupCosine(
-        recipe.learning_rate,
+        recipe.lr,
         recipe.epochs * steps_per_epoch,
         round(recipe.warmup_epochs * steps_per_epoch),
-        recipe.min_learning_rate,
+        recipe.min_lr,
     )
-    options = {"weight_decay": recipe.weight_decay, "beta_2": recipe.beta_2, "name": "adamw"}
+    options = {"weight_decay": recipe.weight_decay, "beta_1": recipe.opt_betas[0], "beta_2": recipe.opt_betas[1], "name": "adamw"}
     optimizer = SummedAdamW(schedule, **options)
     optimizer.exclude_from_weight_decay(var_list=[v for v in variables if not decayed(v)])
     optimizer.build(variables)

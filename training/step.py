@@ -29,7 +29,7 @@ def make_train_step(strategy, model, optimizer, recipe):
         with tf.GradientTape() as tape:
             with keras.StatelessScope(state_mapping=mapping) as scope:
                 logits = model(images, training=True)
-            losses = cross_entropy(labels, logits, recipe.label_smoothing)
+            losses = cross_entropy(labels, logits, recipe.smoothing)
             loss = tf.reduce_mean(losses) / replicas
         gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
         updates = [scope.get_current_value(v) for v in others]  # moving averages, where there are any
@@ -42,8 +42,8 @@ def make_train_step(strategy, model, optimizer, recipe):
         loss, correct, gradients, updates = forward_backward(images, labels, seed_values)
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         norm = tf.linalg.global_norm(gradients)
-        if recipe.clip_norm is not None:
-            gradients, _ = tf.clip_by_global_norm(gradients, recipe.clip_norm, use_norm=norm)
+        if recipe.clip_grad is not None:
+            gradients, _ = tf.clip_by_global_norm(gradients, recipe.clip_grad, use_norm=norm)
         optimizer.apply(gradients, model.trainable_variables)
         _assign_mean(context, [(v, u) for v, u in zip(others, updates) if u is not None])
         return loss, correct, norm

@@ -187,8 +187,8 @@ class Trainer:
             "devices": f"{replicas} x {kind}, {recipe.precision}, XLA {'on' if recipe.xla else 'off'}",
             "batch": f"{decided.batch_size} ({decided.batch_size // replicas} per device)",
             "steps": f"{recipe.epochs} epochs x {decided.steps} = {recipe.epochs * decided.steps}",
-            "learning rate": f"up to {recipe.learning_rate:g} in {recipe.warmup_epochs:g} epochs, "
-            f"cosine to {recipe.min_learning_rate:g}",
+            "learning rate": f"up to {recipe.lr:g} in {recipe.warmup_epochs:g} epochs, "
+            f"cosine to {recipe.min_lr:g}",
             "output": str(decided.folder),
         }
 
@@ -211,8 +211,8 @@ class EpochSums:
             if not np.isfinite(values).all():
                 raise FloatingPointError(
                     f"Step {self.next_step}: loss {values[0]:g}, gradient norm {values[2]:g}. "
-                    "The run stops; the checkpoint of the last epoch stays. Try a lower learning_rate, "
-                    "a longer warm-up or a smaller clip_norm."
+                    "The run stops; the checkpoint of the last epoch stays. Try a lower lr, "
+                    "a longer warm-up or a smaller clip_grad."
                 )
             self.totals += values
             self.steps += 1

@@ -45,7 +45,7 @@ def parse(argv):
     name = known.recipe or ("finetune" if folder else "quickstart")
     base = recipes.load(name)
     if folder:
-        base = base.replace(data="folder")
+        base = base.replace(dataset="folder")
     options = tyro.cli(
         _options(recipes.Settings),
         args=rest,

@@ -11,10 +11,10 @@ def test_the_recipes_values_are_the_defaults():
 
 
 def test_every_setting_is_an_option():
-    options = ["--epochs", "7", "--learning-rate", "0.5", "--flip", "--image-size", "16", "24"]
-    parsed, _ = train.parse(["--output", "x", *options, "--clip-norm", "None"])
-    changes = {"epochs": 7, "learning_rate": 0.5, "flip": True, "image_size": (16, 24)}
-    assert parsed == recipe.load("quickstart").replace(clip_norm=None, **changes)
+    options = ["--epochs", "7", "--lr", "0.5", "--hflip", "0.5", "--img-size", "16", "24"]
+    parsed, _ = train.parse(["--output", "x", *options, "--clip-grad", "None"])
+    changes = {"epochs": 7, "lr": 0.5, "hflip": 0.5, "img_size": (16, 24)}
+    assert parsed == recipe.load("quickstart").replace(clip_grad=None, **changes)
 
 
 @pytest.mark.parametrize("option", [["--data-dir", "photos"], ["--data-dir=photos"]])
@@ -26,7 +26,7 @@ def test_a_folder_means_finetuning(option):
 
 def test_a_folder_with_the_quickstart_recipe():
     parsed, _ = train.parse(["--recipe", "quickstart", "--data-dir", "d", "--output", "x"])
-    assert parsed == recipe.load("quickstart").replace(data="folder", data_dir="d")
+    assert parsed == recipe.load("quickstart").replace(dataset="folder", data_dir="d")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras_vit.training.augment import affine, augment
 from tests.training.toy import recipe
 
-STILL = {"shift": 0.0, "flip": False}
+STILL = {"shift": 0.0, "hflip": 0.0}
 
 
 def images(batch=4, side=9, seed=0):
@@ -31,7 +31,7 @@ def test_the_seed_decides_and_pictures_differ():
 
 def test_a_flip_mirrors_some_and_leaves_others():
     given = images(32)
-    flipped = augment(given, recipe(shift=0.0, flip=True), (0, 3)).numpy()
+    flipped = augment(given, recipe(shift=0.0, hflip=0.5), (0, 3)).numpy()
     mirrored = [np.allclose(f, g[:, ::-1], atol=1e-3) for f, g in zip(flipped, given)]
     left = [np.allclose(f, g, atol=1e-3) for f, g in zip(flipped, given)]
     assert all(a != b for a, b in zip(mirrored, left)) and 4 < sum(mirrored) < 28
@@ -39,7 +39,7 @@ def test_a_flip_mirrors_some_and_leaves_others():
 
 def test_the_centre_stays_but_for_a_shift():
     centre = np.array([5, 4, 1.0])  # of 11 columns and 9 rows
-    changes = {"rotate": 30, "zoom": 0.3, "shear": 20, "flip": True}
+    changes = {"rotate": 30, "zoom": 0.3, "shear": 20, "hflip": 0.5}
     np.testing.assert_allclose(matrix([0, 0, 0.7, 0.5, -0.9, -1], **changes) @ centre, centre, atol=1e-5)
     moved = matrix([1, -1, 0, 0, 0, 1], shift=0.2) @ centre
     np.testing.assert_allclose(moved, centre + [0.2 * 11, -0.2 * 9, 0], atol=1e-5)
@@ -59,6 +59,6 @@ def test_single_changes_take_points_where_they_should(draws, changes, point, sou
 
 def test_what_lies_outside():
     white = np.full((8, 9, 9, 3), 255, "float32")
-    black = augment(white, recipe(shift=0.3, flip=False, fill="black"), (0, 0)).numpy()
-    reflected = augment(white, recipe(shift=0.3, flip=False, fill="reflect"), (0, 0)).numpy()
+    black = augment(white, recipe(shift=0.3, hflip=0.0, fill="black"), (0, 0)).numpy()
+    reflected = augment(white, recipe(shift=0.3, hflip=0.0, fill="reflect"), (0, 0)).numpy()
     assert black.min() == 0 and reflected.min() > 254

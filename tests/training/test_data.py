@@ -8,7 +8,7 @@ from keras_vit.training import data, folders
 from tests.training.toy import recipe, write_folder
 
 SPEC = Spec((8, 8), (0.5,) * 3, (0.5,) * 3)
-STILL = {"shift": 0.0, "flip": False}
+STILL = {"shift": 0.0, "hflip": 0.0}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ def row(epoch):
 
 
 def test_settings_come_back(tmp_path):
-    settings = toy.recipe().settings() | {"image_size": [8, 8], "note": "a: b\n#c", "classes": ["x"]}
+    settings = toy.recipe().settings() | {"img_size": [8, 8], "note": "a: b\n#c", "classes": ["x"]}
     logs.write_settings(tmp_path, settings)
     assert logs.read_settings(tmp_path) == settings
     assert logs.read_settings(tmp_path / "elsewhere") is None

@@ -21,11 +21,11 @@ def test_a_tag_in_the_name_wins_over_the_default_weights():
 
 def test_preprocessing_from_scratch_and_from_weights():
     assert model.spec_of(toy.recipe()).size == (8, 8)
-    scratch = model.spec_of(toy.recipe(model="SwinT", image_size=None))
+    scratch = model.spec_of(toy.recipe(model="SwinT", img_size=None))
     assert scratch.size == (224, 224) and scratch.mean == (0.5,) * 3
     tuned = model.spec_of(recipe.load("finetune"))
     assert tuned.size == (224, 224) and tuned.mean == (0.485, 0.456, 0.406)
-    larger = model.spec_of(recipe.load("finetune").replace(image_size=(256, 192)))
+    larger = model.spec_of(recipe.load("finetune").replace(img_size=(256, 192)))
     assert larger.size == (256, 192) and larger.crop_pct == tuned.crop_pct
 
 

@@ -39,16 +39,16 @@ def test_settings_are_all_options_and_no_variant():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"data": "digit"}, "data must be one of digits, folder"),
-        ({"precision": "float16"}, "precision must be one of"),
+        ({"dataset": "digit"}, "dataset must be one of digits, folder"),
+        ({"precision": "float64"}, "precision must be one of"),
         ({"fill": "white"}, "fill must be one of"),
         ({"epochs": 0}, "epochs must be above 0"),
-        ({"learning_rate": -1.0}, "learning_rate must be above 0"),
+        ({"lr": -1.0}, "lr must be above 0"),
         ({"weight_decay": -0.1}, "weight_decay must not be negative"),
-        ({"clip_norm": 0.0}, "clip_norm must be above 0, or None"),
+        ({"clip_grad": 0.0}, "clip_grad must be above 0, or None"),
         ({"warmup_epochs": 31}, "warmup_epochs must not exceed epochs=30"),
-        ({"label_smoothing": 1.0}, r"label_smoothing must lie in \[0, 1\)"),
-        ({"drop_path_rate": -0.1}, r"drop_path_rate must lie in \[0, 1\)"),
+        ({"smoothing": 1.0}, r"smoothing must lie in \[0, 1\)"),
+        ({"drop_path": -0.1}, r"drop_path must lie in \[0, 1\)"),
     ],
 )
 def test_values_out_of_range_are_refused(changes, message):

@@ -29,7 +29,7 @@ def distributed(scheme, *arrays):
 
 def toy_model(recipe):
     shape = {"input_shape": (8, 8, 3), "classes": 3}
-    return toy.TOY(weights=None, classifier_activation=None, drop_rate=recipe.drop_rate, **shape)
+    return toy.TOY(weights=None, classifier_activation=None, drop_rate=recipe.drop, **shape)
 
 
 def trained(replicas, steps=3, build=toy_model, **changes):
@@ -48,9 +48,9 @@ def trained(replicas, steps=3, build=toy_model, **changes):
     return model, scalars
 
 
-@pytest.mark.parametrize("clip_norm", [None, 0.01])
+@pytest.mark.parametrize("clip_grad", [None, 0.01])
 def test_two_replicas_train_as_one(clip_norm):
-    changes = {"drop_rate": 0.0, "clip_norm": clip_norm}
+    changes = {"drop": 0.0, "clip_grad": clip_norm}
     (one, first), (two, second) = trained(1, **changes), trained(2, **changes)
     for a, b in zip(first, second):
         assert a == pytest.approx(b, rel=1e-4)
@@ -59,13 +59,13 @@ def test_two_replicas_train_as_one(clip_norm):
 
 
 def test_xla_trains_as_without_under_two_replicas():
-    (one, first), (two, second) = (trained(2, xla=xla, drop_rate=0.0) for xla in (True, False))
+    (one, first), (two, second) = (trained(2, xla=xla, drop=0.0) for xla in (True, False))
     assert first[0]["loss"] == pytest.approx(second[0]["loss"], rel=1e-4)
     assert first[0]["norm"] == pytest.approx(second[0]["norm"], rel=1e-3)
 
 
 def test_a_batch_is_over_fitted():
-    recipe, scheme = toy.recipe(label_smoothing=0.0, drop_rate=0.0, learning_rate=0.05), strategy(2)
+    recipe, scheme = toy.recipe(smoothing=0.0, drop=0.0, lr=0.05), strategy(2)
     with scheme.scope():
         model = toy_model(recipe)
         made = optimizer.make(recipe, model.trainable_variables, 100)
@@ -85,7 +85,7 @@ class Recorder(optimizer.SummedAdamW):
 
 def dropout_gradient(replicas, pictures=2):
     """Gradient of a zero kernel behind a dropout, for equal pictures: it shows the masks."""
-    scheme, recipe = strategy(replicas), toy.recipe(clip_norm=None, label_smoothing=0.0)
+    scheme, recipe = strategy(replicas), toy.recipe(clip_grad=None, smoothing=0.0)
     with scheme.scope():
         image = keras.Input((64,))
         dropped = keras.layers.Dropout(0.5)(image)

@@ -65,8 +65,8 @@ def test_a_run_folder_is_complete_and_a_finished_run_says_so(tmp_path, recipe):
 
 
 def test_colours_are_learned(tmp_path, recipe):
-    still = {"drop_rate": 0.0, "label_smoothing": 0.0, "shift": 0.0}
-    results, _ = train(recipe.replace(epochs=8, learning_rate=1e-2, **still), tmp_path / "run")
+    still = {"drop": 0.0, "smoothing": 0.0, "shift": 0.0}
+    results, _ = train(recipe.replace(epochs=8, lr=1e-2, **still), tmp_path / "run")
     assert results["top1"] == 100
 
 
@@ -123,7 +123,7 @@ def test_a_full_disk_leaves_the_epoch_before(tmp_path, recipe, monkeypatch):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tmp_path, recipe):
     with pytest.raises(FloatingPointError, match=r"Step \d+: loss (nan|inf)"):
-        train(recipe.replace(learning_rate=1e30, clip_norm=None, warmup_epochs=0), tmp_path / "run")
+        train(recipe.replace(lr=1e30, clip_grad=None, warmup_epochs=0), tmp_path / "run")
 
 
 def test_a_corrupt_picture_is_named_counted_and_listed(tmp_path, recipe):

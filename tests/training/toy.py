@@ -44,14 +44,14 @@ def recipe(**changes):
     values = {
         "model": "Toy",
         "variant": TOY,
-        "data": "folder",
-        "image_size": (8, 8),
+        "dataset": "folder",
+        "img_size": (8, 8),
         "epochs": 2,
         "batch_size": 8,
-        "learning_rate": 3e-3,
-        "drop_rate": 0.2,
+        "lr": 3e-3,
+        "drop": 0.2,
         "shift": 0.1,
-        "flip": True,
+        "hflip": 0.5,
         "xla": False,
     }
     return Recipe(**values | changes)

@@ -13,17 +13,17 @@ from keras_vit.training.recipe import Recipe
 
 RECIPE = Recipe(
     model="SwinT",
-    data="folder",
+    dataset="folder",
     weights="imagenet",
     epochs=10,
     batch_size=32,
-    learning_rate=1e-4,
+    lr=1e-4,
     warmup_epochs=1,
     weight_decay=0.05,
-    label_smoothing=0.1,
-    drop_path_rate=0.1,
+    smoothing=0.1,
+    drop_path=0.1,
     shift=0.1,
     rotate=10,
     zoom=0.2,
-    flip=True,
+    hflip=0.5,
 )

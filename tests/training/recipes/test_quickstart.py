@@ -12,4 +12,4 @@ def test_the_model_is_the_stated_size_and_stays_out_of_the_zoo():
 
 
 def test_digits_are_never_mirrored():
-    assert recipe.load("quickstart").flip is False
+    assert recipe.load("quickstart").hflip == 0
