@@ -34,6 +34,44 @@ def augment(images, recipe, seed):
     return tf.ensure_shape(moved, images.shape)
 
 
+def changes_pictures(recipe):
+    """Whether the recipe changes pictures one by one, beyond crop and flip: colour jitter, RandAugment."""
+    return bool(recipe.color_jitter or recipe.aa)
+
+
+def augment_picture(image, recipe, seed):
+    """Colour jitter or RandAugment, as the recipe says.
+
+    Args:
+        image: uint8 (H, W, 3).
+        seed: two int64; the same seed gives the same picture.
+    Output: as the input.
+    """
+    return image
+
+
+def augment_batch(images, labels, recipe, spec, step, offset, batch_size):
+    """Move, flip, normalise, erase and mix a share of the pictures of a step.
+
+    Args:
+        images: uint8 or float32 (B, H, W, 3) in [0, 255]: pictures offset ... offset + B of the step's batch.
+        labels: int32 (B,).
+        spec: the preprocessing that normalises.
+        step: int64, the number of the step; with recipe.seed it decides all draws.
+        batch_size: pictures of the whole batch; the draws are made for all of them, so that a batch divided
+            otherwise holds the same pictures.
+    Output: the training batch (images float32 (B, H, W, 3) normalised, labels (B,), partners int32 (B,), weights
+        float32 (B,)): partners are the labels of the pictures mixed in, weights the shares of the own labels.
+    """
+    import tensorflow as tf
+
+    from keras_vit import preprocessing
+
+    seed = tf.stack([tf.constant(recipe.seed ^ 0x5EED, tf.int64), tf.cast(step, tf.int64)])
+    images = augment(tf.cast(images, tf.float32), recipe, seed)
+    return preprocessing.normalize(images, spec), labels, labels, tf.ones(tf.shape(labels), tf.float32)
+
+
 def changes(recipe):
     """Whether the recipe changes pictures at all."""
     return bool(recipe.shift or recipe.rotate or recipe.zoom or recipe.shear or recipe.hflip)
