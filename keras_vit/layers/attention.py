@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_vit.layers.initial import truncated_normal
+from keras_vit.layers.initial import initial_normal
 
 ASSUMED_BATCH = 8  # images; the batch is unknown when a graph is built
 LARGEST_SCORES = 2**29  # bytes of float32 scores (B, h, N, N) beyond which queries are taken in chunks
@@ -105,14 +105,14 @@ class SelfAttention(layers.Layer):
             raise ValueError(
                 f"{self.name}: num_heads must divide the {C} channels. " f"Received: num_heads={self.num_heads}"
             )
-        dense = {"kernel_initializer": truncated_normal(), "dtype": self.dtype_policy}
+        dense = {"kernel_initializer": initial_normal(), "dtype": self.dtype_policy}
         self.qkv = layers.Dense(3 * C, use_bias=self.qkv_bias, name="qkv", **dense)
         self.proj = layers.Dense(C, name="proj", **dense)
         self.qkv.build(shape)
         self.proj.build(shape)
         if self.relative_positions:
             d = C // self.num_heads
-            self.offset_keys = self.add_weight((2 * N - 1, d), truncated_normal(), name="offset_keys")
+            self.offset_keys = self.add_weight((2 * N - 1, d), initial_normal(), name="offset_keys")
 
     def call(self, x):
         q, k, v = (split_heads(t, self.num_heads) for t in ops.split(self.qkv(x), 3, axis=-1))

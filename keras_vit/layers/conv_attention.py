@@ -7,7 +7,7 @@ import keras
 from keras import initializers, layers, ops
 
 from keras_vit.layers.attention import merge_heads, split_heads
-from keras_vit.layers.initial import truncated_normal
+from keras_vit.layers.initial import initial_normal
 from keras_vit.layers.scales import map_as_tokens, patches_as_map
 
 EPSILON = 1e-6  # of the LayerNorms in blocks and before the classifier, in the published code
@@ -115,7 +115,7 @@ class ProjectQKV(layers.Layer):
                 f"{self.name}: num_heads must divide the {C} channels. Received: num_heads={self.num_heads}"
             )
         self.norm1 = layer_norm("norm1", dtype)
-        self.qkv = layers.Dense(3 * C, kernel_initializer=truncated_normal(), dtype=dtype, name="qkv")
+        self.qkv = layers.Dense(3 * C, kernel_initializer=initial_normal(), dtype=dtype, name="qkv")
         self.norm1.build(shape)
         self.qkv.build(shape)
 

@@ -3,7 +3,7 @@
 from keras import initializers
 
 
-def truncated_normal():
+def initial_normal():
     """Normal with standard deviation 0.02: kernels, tokens, positions and bias tables.
 
     Every published training script of these families uses it and calls it truncated, but cuts at -2 and 2, a hundred

@@ -3,7 +3,7 @@
 import keras
 from keras import layers, ops
 
-from keras_vit.layers.initial import truncated_normal
+from keras_vit.layers.initial import initial_normal
 
 
 @keras.saving.register_keras_serializable("keras_vit")
@@ -21,7 +21,7 @@ class MLP(layers.Layer):
         self.hidden_dim = hidden_dim
 
     def build(self, shape):
-        dense = {"kernel_initializer": truncated_normal(), "dtype": self.dtype_policy}
+        dense = {"kernel_initializer": initial_normal(), "dtype": self.dtype_policy}
         self.fc1 = layers.Dense(self.hidden_dim, name="fc1", **dense)
         self.fc2 = layers.Dense(shape[-1], name="fc2", **dense)
         self.fc1.build(shape)

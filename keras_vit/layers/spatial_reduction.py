@@ -9,7 +9,7 @@ import keras
 from keras import layers, ops
 
 from keras_vit.layers.attention import attend, merge_heads, split_heads
-from keras_vit.layers.initial import truncated_normal
+from keras_vit.layers.initial import initial_normal
 
 EPSILON = 1e-5  # of the norm after the reduction in the published code, whatever the blocks' own
 
@@ -51,7 +51,7 @@ class SpatialReductionAttention(layers.Layer):
             )
         if R > 1 and len(shape) != 4:
             raise ValueError(f"{self.name}: expected a map (B, H, W, C) for reduction={R}. Received: {shape}")
-        dense = {"kernel_initializer": truncated_normal(), "dtype": dtype}
+        dense = {"kernel_initializer": initial_normal(), "dtype": dtype}
         self.q = layers.Dense(C, name="q", **dense)
         self.kv = layers.Dense(2 * C, name="kv", **dense)
         self.proj = layers.Dense(C, name="proj", **dense)

@@ -6,7 +6,7 @@ Letters: B batch, H W grid, N = H * W tokens, C channels.
 import keras
 from keras import layers, ops
 
-from keras_vit.layers.initial import truncated_normal
+from keras_vit.layers.initial import initial_normal
 
 
 @keras.saving.register_keras_serializable("keras_vit")
@@ -14,7 +14,7 @@ class PrependToken(layers.Layer):
     """A learned token put before the others, the [class] token of ViT, Eq. 1.  (B, N, C) -> (B, 1 + N, C)."""
 
     def build(self, shape):
-        self.token = self.add_weight((1, 1, shape[-1]), truncated_normal(), name="token")
+        self.token = self.add_weight((1, 1, shape[-1]), initial_normal(), name="token")
 
     def call(self, x):
         token = ops.cast(self.token, x.dtype)
@@ -30,7 +30,7 @@ class PositionEmbedding(layers.Layer):
     """Adds a learned vector per position, E_pos of ViT, Eq. 1.  Shapes: (B, N, C) -> same."""
 
     def build(self, shape):
-        self.table = self.add_weight((1, *shape[1:]), truncated_normal(), name="table")
+        self.table = self.add_weight((1, *shape[1:]), initial_normal(), name="table")
 
     def call(self, x):
         return x + self.table

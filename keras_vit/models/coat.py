@@ -37,7 +37,7 @@ from keras_vit.layers.conv_attention import (
     layer_norm,
     uniform,
 )
-from keras_vit.layers.initial import truncated_normal
+from keras_vit.layers.initial import initial_normal
 from keras_vit.layers.scales import interpolate
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels
@@ -80,7 +80,7 @@ class SerialBlock(layers.Layer):
 
     def build(self, x_shape, qkv_shape, e_shape):
         dtype, C = self.dtype_policy, x_shape[-1]
-        self.proj = layers.Dense(C, kernel_initializer=truncated_normal(), dtype=dtype, name="proj")
+        self.proj = layers.Dense(C, kernel_initializer=initial_normal(), dtype=dtype, name="proj")
         self.norm2 = layer_norm("norm2", dtype)
         self.mlp = MLP(self.mlp_ratio * C, dtype=dtype, name="mlp")
         self.drop_path = drop_path(self.drop_path_rate, rank=3, dtype=dtype)
@@ -118,7 +118,7 @@ class ParallelBlock(layers.Layer):
 
     def build(self, xs_shape, qkvs_shape, es_shape):
         dtype, C, scales = self.dtype_policy, xs_shape[0][-1], range(1, len(xs_shape) + 1)
-        init = truncated_normal()
+        init = initial_normal()
         self.projs = [layers.Dense(C, kernel_initializer=init, dtype=dtype, name=f"proj{s}") for s in scales]
         self.norms = [layer_norm(f"norm{s}", dtype) for s in scales]
         self.mlp = MLP(self.mlp_ratio * C, dtype=dtype, name="mlp")

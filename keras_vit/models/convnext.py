@@ -20,7 +20,7 @@ from keras import layers
 
 from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import MLP, LayerScale, drop_path, drop_path_rates
-from keras_vit.layers.initial import truncated_normal
+from keras_vit.layers.initial import initial_normal
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels
 from keras_vit.weights.rules import Layout, conv, dense, depthwise, norm, param
@@ -64,7 +64,7 @@ class ConvNeXtBlock(layers.Layer):
     def build(self, shape):
         dtype = self.dtype_policy
         self.dwconv = layers.DepthwiseConv2D(
-            7, padding="same", depthwise_initializer=truncated_normal(), dtype=dtype, name="dwconv"
+            7, padding="same", depthwise_initializer=initial_normal(), dtype=dtype, name="dwconv"
         )
         self.norm = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm")
         self.mlp = MLP(4 * shape[-1], dtype=dtype, name="mlp")
@@ -86,7 +86,7 @@ class ConvNeXtBlock(layers.Layer):
 
 def build(config, image, top, drop_path_rate=0.0):
     """Stem, four stages with downsampling between them, classifier.  (B, H, W, 3) -> (B, K)."""
-    init = truncated_normal()
+    init = initial_normal()
     x = layers.Conv2D(config.dims[0], 4, strides=4, kernel_initializer=init, name="stem")(image)
     x = layers.LayerNormalization(epsilon=EPSILON, name="stem_norm")(x)  # B H W C
     rates = iter(drop_path_rates(drop_path_rate, sum(config.depths)))
@@ -102,7 +102,7 @@ def build(config, image, top, drop_path_rate=0.0):
 def build_isotropic(config, image, top, drop_path_rate=0.0):
     """Sec. 3.3: ViT's patches, then one stage; no norm after the stem.  (B, H, W, 3) -> (B, K)."""
     P = config.patch_size
-    x = layers.Conv2D(config.embed_dim, P, strides=P, kernel_initializer=truncated_normal(), name="stem")(image)
+    x = layers.Conv2D(config.embed_dim, P, strides=P, kernel_initializer=initial_normal(), name="stem")(image)
     for b, rate in enumerate(drop_path_rates(drop_path_rate, config.depth)):
         x = ConvNeXtBlock(config.layer_scale, rate, name=f"stage0_block{b}")(x)
     return _finish(x, top)

@@ -15,7 +15,7 @@ import numpy as np
 from keras import layers
 
 from keras_vit.layers import GridOfTokens, TakeToken
-from keras_vit.layers.initial import truncated_normal
+from keras_vit.layers.initial import initial_normal
 from keras_vit.preprocessing import Spec, normalize
 from keras_vit.weights import catalogue, loading
 from keras_vit.weights.rules import Layout
@@ -67,7 +67,7 @@ class Top:
     def classify(self, x, name="head"):
         """Dropout and the classifier, in float32.  (B, C) -> (B, K)."""
         x = layers.Dropout(self.drop_rate, name=f"{name}_drop")(x) if self.drop_rate else x
-        dense = {"kernel_initializer": truncated_normal(), "dtype": "float32", "name": name}
+        dense = {"kernel_initializer": initial_normal(), "dtype": "float32", "name": name}
         return layers.Dense(self.classes, activation=self.activation, **dense)(x)
 
     def pool_map(self, x):

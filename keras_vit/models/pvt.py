@@ -20,7 +20,7 @@ from keras import layers
 
 from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import MLP, PositionEmbedding, PrependToken, drop_path, drop_path_rates
-from keras_vit.layers.initial import truncated_normal
+from keras_vit.layers.initial import initial_normal
 from keras_vit.layers.spatial_reduction import SpatialReductionAttention
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels, positions, resample_grid
@@ -79,7 +79,7 @@ class PVTBlock(layers.Layer):
 
 def build(config, image, top, drop_path_rate=0.0):
     """Fig. 3: stages of patches, positions and blocks, the last with a class token.  (B, H, W, 3) -> (B, K)."""
-    x, init = image, truncated_normal()
+    x, init = image, initial_normal()
     rates = iter(drop_path_rates(drop_path_rate, sum(config.depths)))
     stages = zip(config.depths, config.embed_dims, config.num_heads, config.mlp_ratios, config.sr_ratios)
     for s, (depth, C, num_heads, mlp_ratio, reduction) in enumerate(stages):

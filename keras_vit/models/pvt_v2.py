@@ -22,7 +22,7 @@ from keras import initializers, layers, ops
 
 from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import drop_path, drop_path_rates
-from keras_vit.layers.initial import truncated_normal
+from keras_vit.layers.initial import initial_normal
 from keras_vit.layers.spatial_reduction import SpatialReductionAttention, attend_to, flatten_map
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input
 from keras_vit.weights.resample import input_channels
@@ -46,7 +46,7 @@ class Config:
 
 def he_normal_fan_out():
     """Normal with variance 2 / fan-out, as the published code begins; 0.02 would all but silence the MLP."""
-    return initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+    return initializers.VarianceScaling(2.0, "fan_out", "uninitial_normal")
 
 
 @functools.cache
@@ -93,7 +93,7 @@ class LinearSpatialReductionAttention(layers.Layer):
             raise ValueError(
                 f"{self.name}: num_heads must divide the {C} channels. Received: num_heads={self.num_heads}"
             )
-        dense = {"kernel_initializer": truncated_normal(), "dtype": dtype}
+        dense = {"kernel_initializer": initial_normal(), "dtype": dtype}
         self.q = layers.Dense(C, name="q", **dense)
         self.kv = layers.Dense(2 * C, name="kv", **dense)
         self.sr = layers.Conv2D(C, 1, name="sr", **dense)
@@ -128,7 +128,7 @@ class ConvMLP(layers.Layer):
 
     def build(self, shape):
         dtype, hidden_shape = self.dtype_policy, (*shape[:-1], self.hidden_dim)
-        dense = {"kernel_initializer": truncated_normal(), "dtype": dtype}
+        dense = {"kernel_initializer": initial_normal(), "dtype": dtype}
         self.fc1 = layers.Dense(self.hidden_dim, name="fc1", **dense)
         self.dwconv = layers.DepthwiseConv2D(
             3, padding="same", depthwise_initializer=he_normal_fan_out(), dtype=dtype, name="dwconv"

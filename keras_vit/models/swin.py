@@ -24,7 +24,7 @@ from keras import layers, ops
 
 from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import MLP, attend, drop_path, drop_path_rates, merge_heads, split_heads
-from keras_vit.layers.initial import truncated_normal
+from keras_vit.layers.initial import initial_normal
 from keras_vit.layers.windows import window_merge, window_partition
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels, relative_position_bias
@@ -102,13 +102,13 @@ class WindowAttention(layers.Layer):
             raise ValueError(
                 f"{self.name}: num_heads must divide the {C} channels. Received: num_heads={self.num_heads}"
             )
-        dense = {"kernel_initializer": truncated_normal(), "dtype": self.dtype_policy}
+        dense = {"kernel_initializer": initial_normal(), "dtype": self.dtype_policy}
         self.qkv = layers.Dense(3 * C, name="qkv", **dense)
         self.proj = layers.Dense(C, name="proj", **dense)
         self.qkv.build(shape)
         self.proj.build(shape)
         table = (2 * M - 1, 2 * L - 1, self.num_heads)
-        self.bias_table = self.add_weight(table, truncated_normal(), name="bias_table")
+        self.bias_table = self.add_weight(table, initial_normal(), name="bias_table")
 
     def call(self, x, window_mask=None):
         q, k, v = (split_heads(t, self.num_heads) for t in ops.split(self.qkv(x), 3, axis=-1))  # B*n h N d
@@ -198,7 +198,7 @@ class PatchMerging(layers.Layer):
     def build(self, shape):
         C, dtype = shape[-1], self.dtype_policy
         self.norm = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm")
-        init = truncated_normal()
+        init = initial_normal()
         self.reduction = layers.Dense(2 * C, use_bias=False, kernel_initializer=init, dtype=dtype, name="reduction")
         self.norm.build((*shape[:-1], 4 * C))
         self.reduction.build((*shape[:-1], 4 * C))
@@ -227,7 +227,7 @@ def windows_and_shift(grid, window_size, shifted):
 def build(config, image, top, drop_path_rate=0.0):
     """Fig. 3a, left to right: patches, four stages with merging between them, classifier.  (B, H, W, 3) -> (B, K)."""
     C, P = config.embed_dim, config.patch_size
-    x = layers.Conv2D(C, P, strides=P, kernel_initializer=truncated_normal(), name="patch_embed")(image)
+    x = layers.Conv2D(C, P, strides=P, kernel_initializer=initial_normal(), name="patch_embed")(image)
     x = layers.LayerNormalization(epsilon=EPSILON, name="patch_norm")(x)  # B H W C
     rates = iter(drop_path_rates(drop_path_rate, sum(config.depths)))
     for s, (depth, num_heads) in enumerate(zip(config.depths, config.num_heads)):

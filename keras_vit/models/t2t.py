@@ -29,14 +29,13 @@ from keras import initializers, layers, ops
 
 from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import MLP, EncoderBlock, PrependToken, attend, drop_path_rates
-from keras_vit.layers.initial import truncated_normal
+from keras_vit.layers.initial import initial_normal
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels, positions
 from keras_vit.weights.rules import Layout, dense, ignore, norm, param
 
 EPSILON = 1e-5  # of every LayerNorm in the published code; the paper does not say
 PERFORMER_EPSILON = 1e-8  # beside the normaliser of the Performer's attention
-PERFORMER_DROP_RATE = 0.1  # inside the Performer; the published code trains every model with it
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class Config:
     mlp_ratio: float  # hidden width of the backbone's MLP, in units of D
     performer: bool = True  # the module attends by a Performer; T2T-ViT_t has full attention
     token_dim: int = 64  # e
+    performer_drop_rate: float = 0.1  # the published code trains every model with it, whatever its other rates
 
 
 # Tokens to tokens ------------------------------------------------------------------------------------------------
@@ -116,101 +116,87 @@ def linear_attention(q, k, v):
     return ops.matmul(q, context) / (ops.matmul(q, total) + PERFORMER_EPSILON)
 
 
-@keras.saving.register_keras_serializable("keras_vit")
-class TokenPerformer(layers.Layer):
-    """One step of the T2T module (Eq. 1), by a Performer with one head.
+class TokenStep(layers.Layer):
+    """One step of the T2T module (Eq. 1), with one head; the two kinds differ in their attention.
 
-        k, q, v = LN(x) W,    y = v + attention(q, k, v) W',    out = y + MLP(LN(y))
+        q, k, v = LN(x) W,    y = v + attention(q, k, v) W',    out = y + MLP(LN(y))
 
-    The skip comes from v: the input has another width. Features and attention are computed in float32, for their
-    exponentials overflow in float16. Both branches are followed by dropout in training.
+    The skip comes from v: the input has another width.
 
     Args:
         embed_dim: width e.
-        drop_rate: of both dropouts, in [0, 1).
+        drop_rate: of the dropout behind both branches, in [0, 1).
     Input:   (B, H, W, C).      Output: (B, H, W, e).
     """
 
-    def __init__(self, embed_dim, drop_rate=PERFORMER_DROP_RATE, **kwargs):
+    qkv_name, qkv_bias = "qkv", True  # order of the files' projection, and whether it is biased
+
+    def __init__(self, embed_dim, drop_rate=0.0, **kwargs):
         super().__init__(**kwargs)
         self.embed_dim, self.drop_rate = embed_dim, drop_rate
 
     def build(self, shape):
         dtype, (H, W, C), e = self.dtype_policy, shape[1:], self.embed_dim
-        m = e // 2
-        init = truncated_normal()
+        init, name = initial_normal(), self.qkv_name
         self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
-        self.kqv = layers.Dense(3 * e, kernel_initializer=init, dtype=dtype, name="kqv")
+        self.qkv = layers.Dense(3 * e, use_bias=self.qkv_bias, kernel_initializer=init, dtype=dtype, name=name)
         self.proj = layers.Dense(e, kernel_initializer=init, dtype=dtype, name="proj")
         self.norm2 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm2")
         self.mlp = MLP(e, dtype=dtype, name="mlp")
         self.drop = layers.Dropout(self.drop_rate, dtype=dtype, name="drop")
         self.norm1.build((None, H * W, C))
-        self.kqv.build((None, H * W, C))
+        self.qkv.build((None, H * W, C))
         for part in (self.proj, self.norm2, self.mlp, self.drop):
             part.build((None, H * W, e))
-        orthogonal = initializers.Orthogonal(gain=math.sqrt(m))  # rows of length sqrt(m)
-        self.features = self.add_weight(
-            (m, e), orthogonal, dtype="float32", trainable=False, autocast=False, name="features"
-        )
 
     def call(self, x):
         H, W, C = x.shape[1:]
         x = ops.reshape(x, (-1, H * W, C))  # B N C
-        k, q, v = ops.split(self.kqv(self.norm1(x)), 3, axis=-1)  # B N e
-        x = v + self.drop(self.proj(self.attention(q, k, v)))
+        attended, v = self.attention(*ops.split(self.qkv(self.norm1(x)), 3, axis=-1), width=C)  # B N e, twice
+        x = v + self.drop(self.proj(attended))
         x = x + self.drop(self.mlp(self.norm2(x)))
         return ops.reshape(x, (-1, H, W, self.embed_dim))
-
-    def attention(self, q, k, v):
-        """(B, N, e), three times -> (B, N, e)."""
-        w = ops.convert_to_tensor(self.features)
-        k, q = (random_features(ops.cast(t, "float32"), w) for t in (k, q))  # B N m
-        return ops.cast(linear_attention(q, k, ops.cast(v, "float32")), v.dtype)
 
     def compute_output_shape(self, shape):
         return (*shape[:3], self.embed_dim)
 
 
 @keras.saving.register_keras_serializable("keras_vit")
-class TokenTransformer(layers.Layer):
-    """One step of the T2T module (Eq. 1), by full attention with one head: T2T-ViT_t.
+class TokenPerformer(TokenStep):
+    """The step of T2T-ViT: attention by a Performer.
 
-        q, k, v = LN(x) W,    y = v + softmax(q k^T / sqrt(C)) v W',    out = y + MLP(LN(y))
-
-    Args:
-        embed_dim: width e.
-    Input:   (B, H, W, C).      Output: (B, H, W, e).
-    Note:    The published code scales by the width C of the input, not of the queries.
+    Features and attention are computed in float32, for their exponentials overflow in float16.
     """
 
-    def __init__(self, embed_dim, **kwargs):
-        super().__init__(**kwargs)
-        self.embed_dim = embed_dim
+    qkv_name = "kqv"
 
     def build(self, shape):
-        dtype, (H, W, C), e = self.dtype_policy, shape[1:], self.embed_dim
-        init = truncated_normal()
-        self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
-        self.qkv = layers.Dense(3 * e, use_bias=False, kernel_initializer=init, dtype=dtype, name="qkv")
-        self.proj = layers.Dense(e, kernel_initializer=init, dtype=dtype, name="proj")
-        self.norm2 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm2")
-        self.mlp = MLP(e, dtype=dtype, name="mlp")
-        self.norm1.build((None, H * W, C))
-        self.qkv.build((None, H * W, C))
-        for part in (self.proj, self.norm2, self.mlp):
-            part.build((None, H * W, e))
+        super().build(shape)
+        e, m = self.embed_dim, self.embed_dim // 2
+        init = initializers.Orthogonal(gain=math.sqrt(m))  # rows of length sqrt(m)
+        fixed = {"trainable": False, "autocast": False, "dtype": "float32"}
+        self.features = self.add_weight((m, e), init, name="features", **fixed)
 
-    def call(self, x):
-        H, W, C = x.shape[1:]
-        x = ops.reshape(x, (-1, H * W, C))  # B N C
-        q, k, v = ops.split(ops.expand_dims(self.qkv(self.norm1(x)), 1), 3, axis=-1)  # B 1 N e
-        x = ops.squeeze(v, 1) + self.proj(ops.squeeze(attend(q, k, v, scale=C**-0.5), 1))  # B N e
-        x = x + self.mlp(self.norm2(x))
-        return ops.reshape(x, (-1, H, W, self.embed_dim))
+    def attention(self, k, q, v, width):
+        """(B, N, e), three times -> the values attended to, and v."""
+        w = ops.convert_to_tensor(self.features)
+        k, q = (random_features(ops.cast(t, "float32"), w) for t in (k, q))  # B N m
+        return ops.cast(linear_attention(q, k, ops.cast(v, "float32")), v.dtype), v
 
-    def compute_output_shape(self, shape):
-        return (*shape[:3], self.embed_dim)
+
+@keras.saving.register_keras_serializable("keras_vit")
+class TokenTransformer(TokenStep):
+    """The step of T2T-ViT_t: full attention, softmax(q k^T / sqrt(C)) v.
+
+    The published code scales by the width C of the step's input, not of the queries.
+    """
+
+    qkv_bias = False
+
+    def attention(self, q, k, v, width):
+        """(B, N, e), three times -> the values attended to, and v."""
+        one_head = (ops.expand_dims(t, 1) for t in (q, k, v))  # B 1 N e
+        return ops.squeeze(attend(*one_head, scale=width**-0.5), 1), v
 
 
 # Backbone --------------------------------------------------------------------------------------------------------
@@ -247,14 +233,14 @@ class SinusoidPositions(layers.Layer):
 
 def tokens_to_token(config, image):
     """Fig. 3: two steps of soft split and transformer, and a third soft split.  (B, H, W, 3) -> (B, H/16, W/16, D)."""
-    step = TokenPerformer if config.performer else TokenTransformer
+    step, rate = (TokenPerformer, config.performer_drop_rate) if config.performer else (TokenTransformer, 0.0)
     x = SoftSplit(7, 4, 2, name="split1")(image)  # B H/4 W/4 7*7*3
-    x = step(config.token_dim, name="tokens1")(x)
+    x = step(config.token_dim, rate, name="tokens1")(x)
     x = SoftSplit(3, 2, 1, name="split2")(x)  # B H/8 W/8 3*3*e
-    x = step(config.token_dim, name="tokens2")(x)
+    x = step(config.token_dim, rate, name="tokens2")(x)
     # A soft split and a linear map of its tokens: a convolution, with the symmetric padding of the split.
     x = layers.ZeroPadding2D(1, name="split3")(x)
-    project = {"kernel_initializer": truncated_normal(), "name": "patch_embed"}
+    project = {"kernel_initializer": initial_normal(), "name": "patch_embed"}
     return layers.Conv2D(config.embed_dim, 3, strides=2, **project)(x)
 
 
@@ -302,13 +288,15 @@ def _window_order(array, kernel):
     return split.swapaxes(-1, -2).reshape(array.shape)
 
 
+def _convolution(array):
+    """The last soft split's projection, (D, e k k), as a kernel (k, k, e, D)."""
+    return array.reshape(len(array), -1, 3, 3).transpose(2, 3, 1, 0)
+
+
 def _token_rules(step, kernel):
     """Rules of one step of either module."""
     source, target = f"tokens_to_token.attention{step}", f"tokens{step}"
-
-    def order(array):
-        return _window_order(array, kernel)
-
+    order = functools.partial(_window_order, kernel=kernel)
     return (
         *param(f"{source}.norm1.weight", f"{target}/norm1/gamma", order),
         *param(f"{source}.norm1.bias", f"{target}/norm1/beta", order),
@@ -337,11 +325,7 @@ def official_layout(block_rules=(), encoder="block{i}"):
     rules = (
         *_token_rules(1, 7),
         *_token_rules(2, 3),
-        *param(
-            "tokens_to_token.project.weight",
-            "patch_embed/kernel",
-            lambda w: w.reshape(len(w), -1, 3, 3).transpose(2, 3, 1, 0),
-        ),
+        *param("tokens_to_token.project.weight", "patch_embed/kernel", _convolution),
         *param("tokens_to_token.project.bias", "patch_embed/bias"),
         *param("cls_token", "class_token/token"),
         *param("pos_embed", "positions/table"),

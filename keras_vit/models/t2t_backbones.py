@@ -28,7 +28,7 @@ from keras_vit.layers import (
     merge_heads,
     split_heads,
 )
-from keras_vit.layers.initial import truncated_normal
+from keras_vit.layers.initial import initial_normal
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input
 from keras_vit.models.t2t import EPSILON, RESAMPLERS, T2T, Config, build_with, check_size, official_layout
 from keras_vit.weights.rules import dense, param
@@ -45,7 +45,7 @@ class ChannelAttention(layers.Layer):
 
     def build(self, shape):
         C, dtype = shape[-1], self.dtype_policy
-        part = {"use_bias": False, "kernel_initializer": truncated_normal(), "dtype": dtype}
+        part = {"use_bias": False, "kernel_initializer": initial_normal(), "dtype": dtype}
         self.squeeze = layers.Dense(C // SE_REDUCTION, activation="relu", name="squeeze", **part)
         self.excite = layers.Dense(C, activation="sigmoid", name="excite", **part)
         self.squeeze.build((None, 1, C))
@@ -123,7 +123,7 @@ class GhostAttention(layers.Layer):
                 f"{self.name}: num_heads must divide the {C} channels, and two must. "
                 f"Received: num_heads={self.num_heads}"
             )
-        init = truncated_normal()
+        init = initial_normal()
         half = {"units": C // 2, "use_bias": False, "kernel_initializer": init, "dtype": dtype}
         self.halves = [layers.Dense(name=name, **half) for name in "qkv"]
         self.proj = layers.Dense(C, kernel_initializer=init, dtype=dtype, name="proj")
@@ -150,7 +150,7 @@ class GhostMLP(layers.Layer):
 
     def build(self, shape):
         C, dtype = shape[-1], self.dtype_policy
-        init = truncated_normal()
+        init = initial_normal()
         self.fc1 = layers.Dense(C, kernel_initializer=init, dtype=dtype, name="fc1")
         self.fc2 = layers.Dense(C, kernel_initializer=init, dtype=dtype, name="fc2")
         self.fc1.build(shape)
@@ -211,6 +211,7 @@ class DenseConfig:
     mlp_ratio: float = 2.0  # hidden width of the MLP, in units of C
     performer: bool = True  # as in t2t.Config
     token_dim: int = 64  # e
+    performer_drop_rate: float = 0.1  # as in t2t.Config
 
 
 @keras.saving.register_keras_serializable("keras_vit")
@@ -231,7 +232,7 @@ class DenseBlock(layers.Layer):
         dtype = self.dtype_policy
         block = {"epsilon": EPSILON, "qkv_bias": False, "dtype": dtype, "name": "encoder"}
         self.encoder = EncoderBlock(self.num_heads, self.mlp_ratio, self.drop_path_rate, **block)
-        self.dense = layers.Dense(self.growth, kernel_initializer=truncated_normal(), dtype=dtype, name="dense")
+        self.dense = layers.Dense(self.growth, kernel_initializer=initial_normal(), dtype=dtype, name="dense")
         self.encoder.build(shape)
         self.dense.build(shape)
 
@@ -265,7 +266,7 @@ def _dense(x, config, drop_path_rate):
     for s, depth in enumerate(config.depths):
         if s > 0:
             # Keras' activation "gelu" is the exact one; its operation of that name is not.
-            half = {"activation": "gelu", "kernel_initializer": truncated_normal(), "name": f"transition{i}"}
+            half = {"activation": "gelu", "kernel_initializer": initial_normal(), "name": f"transition{i}"}
             x, i = layers.Dense(x.shape[-1] // 2, **half)(x), i + 1
         for _ in range(depth):
             x = DenseBlock(config.growth, config.num_heads, config.mlp_ratio, rates[s], name=f"block{i}")(x)

@@ -25,7 +25,7 @@ from keras import layers, ops
 
 from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import EncoderBlock, PositionEmbedding, PrependToken, drop_path_rates
-from keras_vit.layers.initial import truncated_normal
+from keras_vit.layers.initial import initial_normal
 from keras_vit.layers.windows import window_partition
 from keras_vit.models.family import INCEPTION, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels, positions
@@ -51,7 +51,7 @@ class Config:
 
 
 def _convolution(embed_dim, dtype):
-    init = truncated_normal()
+    init = initial_normal()
     return layers.Conv2D(embed_dim, 7, strides=STRIDE, kernel_initializer=init, dtype=dtype, name="proj")
 
 
@@ -135,7 +135,7 @@ class PixelsToPatches(layers.Layer):
         self.embed_dim, self.grid, self.use_bias = embed_dim, tuple(grid), use_bias
 
     def build(self, shape):
-        dtype, init = self.dtype_policy, truncated_normal()
+        dtype, init = self.dtype_policy, initial_normal()
         self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
         self.proj = layers.Dense(
             self.embed_dim, use_bias=self.use_bias, kernel_initializer=init, dtype=dtype, name="proj"
@@ -168,7 +168,7 @@ class LegacyPixelsToPatches(layers.Layer):
         self.embed_dim, self.num_patches = embed_dim, num_patches
 
     def build(self, shape):
-        dtype, init = self.dtype_policy, truncated_normal()
+        dtype, init = self.dtype_policy, initial_normal()
         self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
         self.proj = layers.Dense(self.embed_dim, kernel_initializer=init, dtype=dtype, name="proj")
         self.norm1.build(shape)

@@ -26,7 +26,7 @@ from keras import layers, ops
 
 from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import EncoderBlock, GridOfTokens, PositionEmbedding, PrependToken, drop_path_rates
-from keras_vit.layers.initial import truncated_normal
+from keras_vit.layers.initial import initial_normal
 from keras_vit.models.family import INCEPTION, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels, interpolation_matrix, positions
 from keras_vit.weights.rules import Layout, conv, dense, fuse, merge_qkv_biases, merge_qkv_kernels, norm, param
@@ -66,8 +66,8 @@ class GridPositionEmbedding(layers.Layer):
 
     def build(self, shape):
         _, H, W, D = shape
-        self.columns = self.add_weight((W, D // 2), truncated_normal(), name="columns")
-        self.rows = self.add_weight((H, D - D // 2), truncated_normal(), name="rows")
+        self.columns = self.add_weight((W, D // 2), initial_normal(), name="columns")
+        self.rows = self.add_weight((H, D - D // 2), initial_normal(), name="rows")
 
     def call(self, x):
         H, W, D = x.shape[1:]
@@ -87,7 +87,7 @@ def build(config, image, top, drop_path_rate=0.0):
 def patch_embed(config, x):
     """Cuts an image, or a map of features, into patches and projects them.  (B, H, W, C) -> (B, H/P, W/P, D)."""
     D, P = config.embed_dim, config.patch_size
-    return layers.Conv2D(D, P, strides=P, kernel_initializer=truncated_normal(), name="patch_embed")(x)
+    return layers.Conv2D(D, P, strides=P, kernel_initializer=initial_normal(), name="patch_embed")(x)
 
 
 def classify_patches(config, x, top, drop_path_rate):

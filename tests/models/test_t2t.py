@@ -101,7 +101,7 @@ def test_large_activations_stay_finite_in_half_precision():
     layer = t2t.TokenPerformer(16, dtype="mixed_float16")
     x = 4 * random(2, 4, 4, 12)
     layer.build(x.shape)
-    layer.kqv.kernel.assign(0.7 * random(12, 48, seed=3))
+    layer.qkv.kernel.assign(0.7 * random(12, 48, seed=3))
     y = layer(x)
     assert y.dtype == "float16"
     assert np.isfinite(numpy(y)).all()
