@@ -46,7 +46,7 @@ class Config:
 
 def he_normal_fan_out():
     """Normal with variance 2 / fan-out, as the published code begins; 0.02 would all but silence the MLP."""
-    return initializers.VarianceScaling(2.0, "fan_out", "uninitial_normal")
+    return initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
 
 
 @functools.cache
