@@ -82,7 +82,7 @@ class Trainer:
 
     def train_set(self):
         """The batches from the next epoch on."""
-        start, size = len(self.history), self.plan.batch_size
+        start, size = len(self.history) * self.plan.steps, self.plan.batch_size
         return data.training_batches(self.plan.train, self.plan.recipe, size, start)
 
     def distribute(self, dataset):
@@ -95,7 +95,7 @@ class Trainer:
 
         start, sums = time.monotonic(), EpochSums(epoch * self.plan.steps)
         for number in range(self.plan.steps):
-            images, labels = next(batches)
+            images, labels, _, _ = next(batches)
             absolute = tf.constant(epoch * self.plan.steps + number, tf.int64)
             sums.add(self.train_step(images, labels, absolute))
             last = number + 1 == self.plan.steps

@@ -21,16 +21,14 @@ def test_the_cache_and_decoding_anew_give_the_same_batches(part):
     anew = data.prepare(part, SPEC)
     assert cached.cache is not None and anew.cache is None
     streams = [data.training_batches(p, recipe(), 8) for p in (cached, anew)]
-    for one, other in zip(*streams, strict=True):
-        np.testing.assert_array_equal(one[0], other[0])
-        np.testing.assert_array_equal(one[1], other[1])
+    assert_equal(*map(arrays, streams))
 
 
 def test_an_epoch_shows_every_picture_once_in_an_order_of_its_own(part):
     prepared = data.prepare(part, SPEC, cache_bytes=2**20)
     batches = list(data.training_batches(prepared, recipe(**STILL), 3))
     steps = len(part) // 3
-    epochs = [_keys(batches[:steps]), _keys(batches[steps:])]
+    epochs = [keys(batches[:steps]), keys(batches[steps:])]
     assert len(batches) == 2 * steps
     assert sorted(epochs[0]) == sorted(epochs[1]) and epochs[0] != epochs[1]
     assert len(set(epochs[0])) == len(part) - len(part) % 3
@@ -38,16 +36,72 @@ def test_an_epoch_shows_every_picture_once_in_an_order_of_its_own(part):
 
 def test_a_later_start_continues_the_same_stream(part):
     prepared = data.prepare(part, SPEC, cache_bytes=2**20)
-    whole = list(data.training_batches(prepared, recipe(epochs=3), 4))
-    rest = list(data.training_batches(prepared, recipe(epochs=3), 4, start_epoch=2))
-    assert len(rest) == len(whole) // 3
-    for (a, b), (c, d) in zip(whole[-len(rest) :], rest):
-        np.testing.assert_array_equal(a, c), np.testing.assert_array_equal(b, d)
+    whole = arrays(data.training_batches(prepared, recipe(epochs=3), 4))
+    assert len(whole) == 15
+    for start in (0, 1, 4, 5, 13, 15):
+        assert_equal(whole[start:], arrays(data.training_batches(prepared, recipe(epochs=3), 4, start)))
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 2**20])
+@pytest.mark.parametrize("workers, replicas, accumulated", [(1, 2, 1), (2, 1, 1), (1, 1, 4), (2, 2, 2)])
+def test_however_it_is_divided_a_step_sees_the_same_batch(part, cache_bytes, workers, replicas, accumulated):
+    prepared = data.prepare(part, SPEC, cache_bytes=cache_bytes)
+    whole = arrays(data.training_batches(prepared, recipe(**STILL), 8))
+    divided = recipe(grad_accum_steps=accumulated, **STILL)
+    streams = [
+        arrays(data.training_batches(prepared, divided, 8, 1, data.Worker(w, workers, replicas)))
+        for w in range(workers)
+    ]
+    parts = replicas * accumulated
+    for step, expected in enumerate(whole[1:]):
+        shares = [share for stream in streams for share in stream[step * parts : (step + 1) * parts]]
+        assert {len(share[0]) for share in shares} == {8 // workers // parts}
+        assert_equal([expected], [[np.concatenate(values) for values in zip(*shares)]])
+
+
+def test_repeated_augmentation_takes_copies_that_stand_apart(part):
+    prepared = data.prepare(part, SPEC, cache_bytes=2**20)
+    still = arrays(data.training_batches(prepared, recipe(aug_repeats=3, **STILL), 12))
+    assert len(still) == 2 * (len(part) // 12)
+    for images, labels, _, _ in still:
+        copies = images.reshape(3, 4, -1)
+        np.testing.assert_array_equal(copies[0], copies[1]), np.testing.assert_array_equal(copies[0], copies[2])
+        assert len({picture.tobytes() for picture in images}) == 4
+    moved = arrays(data.training_batches(prepared, recipe(aug_repeats=3), 12))
+    assert all(len({picture.tobytes() for picture in images}) > 4 for images, *_ in moved)
+
+
+@pytest.mark.parametrize(
+    "changes, batch_size, workers, message",
+    [
+        ({}, 22, 1, "21 training pictures do not fill a batch of 22"),
+        ({}, 9, 2, "batch_size=9 cannot be divided among 2 workers x 1 replicas x grad_accum_steps=1.*multiple of 2"),
+        ({"grad_accum_steps": 3}, 8, 1, "grad_accum_steps=3; give a multiple of 3"),
+        ({"aug_repeats": 3}, 8, 1, "batch_size=8 must be a multiple of aug_repeats=3"),
+        ({"mixup": 0.8}, 6, 2, "takes 3 at a time, an odd number; give batch_size=8, or another multiple of 4"),
+        ({"cutmix": 1.0, "aug_repeats": 2}, 2, 1, "a single picture"),
+    ],
+)
+def test_batches_that_cannot_be_made(part, changes, batch_size, workers, message):
+    prepared = data.prepare(part, SPEC, cache_bytes=2**20)
+    with pytest.raises(ValueError, match=message):
+        data.training_batches(prepared, recipe(**changes), batch_size, worker=data.Worker(0, workers, 1))
+
+
+@pytest.mark.parametrize("workers, replicas", [(1, 2), (2, 1), (3, 2)])
+def test_workers_and_replicas_judge_every_picture_once(part, workers, replicas):
+    prepared = data.prepare(part, SPEC, cache_bytes=2**20)
+    (whole,) = arrays(data.evaluation_batches(prepared, 24))
+    streams = [arrays(data.evaluation_batches(prepared, 12, data.Worker(w, workers, replicas))) for w in range(workers)]
+    assert {len(stream) for stream in streams} == {2 * replicas}
+    steps = [stream[s * replicas : (s + 1) * replicas] for s in range(2) for stream in streams]
+    shares = [share for step in steps for share in step]
+    assert_equal([whole], [[np.concatenate(values) for values in zip(*shares)]])
 
 
 def test_the_seed_gives_another_order(part):
     prepared = data.prepare(part, SPEC, cache_bytes=2**20)
-    one, other = (_keys(data.training_batches(prepared, recipe(seed=s, **STILL), 4)) for s in (0, 1))
+    one, other = (keys(data.training_batches(prepared, recipe(seed=s, **STILL), 4)) for s in (0, 1))
     assert one != other
 
 
@@ -97,5 +151,15 @@ def test_a_folder_needs_its_path():
         data.load(recipe(data_dir=None))
 
 
-def _keys(batches):
-    return [image.tobytes() for images, _ in batches for image in images.numpy()]
+def arrays(batches):
+    return [[value.numpy() for value in batch] for batch in batches]
+
+
+def assert_equal(some, others):
+    for batch, other in zip(some, others, strict=True):
+        for value, expected in zip(batch, other, strict=True):
+            np.testing.assert_array_equal(value, expected)
+
+
+def keys(batches):
+    return [image.tobytes() for images, *_ in batches for image in images.numpy()]
