@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_vit.artifacts import is_saved_model, version_folder
 from keras_vit.export import parity
 from keras_vit.export.graph import probabilities
 from keras_vit.files import atomic_file
@@ -66,12 +67,13 @@ def find_artifacts(paths, name):
     """
     found = []
     for path in map(Path, paths):
-        if path.suffix == ".tflite" and path.is_file():
-            found.append(("tflite", path))
-        elif (path / "saved_model.pb").is_file():
-            found.append(("saved_model", path))
+        files = [path] if path.suffix == ".tflite" and path.is_file() else sorted(path.glob("*.tflite"))
+        if files:
+            found.extend(("tflite", file) for file in files)
+        elif is_saved_model(path):
+            found.append(("saved_model", version_folder(path, name)))
         else:
-            found.extend(_inside(path, name))
+            raise ValueError(f"{path}: expected a .tflite file, a SavedModel, or a folder of them.")
     return found
 
 
@@ -150,27 +152,3 @@ def _row(name, expected, answered, size, milliseconds):
         milliseconds,
         parity.cores(),
     )
-
-
-def _inside(path, name):
-    files = sorted(path.glob("*.tflite"))
-    if files:
-        return [("tflite", file) for file in files]
-    models = [path, *_sub_folders(path / "models")]  # a model's folder of versions, or a bundle
-    served = {model.name: version for model in models if (version := _newest(model))}
-    if len(served) == 1 or name in served:
-        return [("saved_model", served.get(name) or next(iter(served.values())))]
-    raise ValueError(
-        f"{path}: expected a .tflite file, a SavedModel, or a folder of them"
-        + (f", and found several models: {', '.join(sorted(served))}; name one of their folders." if served else ".")
-    )
-
-
-def _sub_folders(path):
-    return sorted(entry for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
-
-
-def _newest(folder):
-    versions = [entry for entry in _sub_folders(folder) if entry.name.isdigit()]
-    versions = [entry for entry in versions if (entry / "saved_model.pb").is_file()]
-    return max(versions, key=lambda entry: int(entry.name), default=None)

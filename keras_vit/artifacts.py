@@ -10,18 +10,19 @@ import os
 import numpy as np
 
 
-def version_folder(path):
-    """The folder with saved_model.pb: `path`, or its highest version, or that of its only model."""
+def version_folder(path, name=None):
+    """The folder with saved_model.pb: `path`, or its highest version, or that of the model `name` or its only one."""
     if (path / "saved_model.pb").is_file():
         return path
     versions = _versions(path)
     if versions:
         return max(versions, key=lambda folder: int(folder.name))
     models = sorted(entry for entry in (path / "models").iterdir() if _versions(entry))
-    if len(models) != 1:
+    chosen = [model for model in models if model.name == name] or models
+    if len(chosen) != 1:
         names = ", ".join(str(model) for model in models)
         raise ValueError(f"{path} holds {len(models)} models; name one of them: {names}.")
-    return version_folder(models[0])
+    return version_folder(chosen[0])
 
 
 def _versions(path):

@@ -24,7 +24,8 @@ def test_bundle_of_one_model_and_of_several(tmp_path):
     only = version(tmp_path / "models" / "one" / "1")
     (tmp_path / "models" / "models.config").write_text("")
     assert is_saved_model(tmp_path) and version_folder(tmp_path) == only
-    version(tmp_path / "models" / "two" / "1")
+    other = version(tmp_path / "models" / "two" / "1")
+    assert version_folder(tmp_path, "two") == other
     with pytest.raises(ValueError, match="2 models"):
         version_folder(tmp_path)
 
