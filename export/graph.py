@@ -3,16 +3,18 @@
 import keras
 import numpy as np
 
-from keras_vit.preprocessing import normalize
+from keras_vit.preprocessing import normalize, normalizes_inside
 
 
 def probabilities(source):
     """images float32 (B, H, W, 3) in [0, 255], of the model's size -> probabilities (B, K): the function to trace.
 
-    A model that gives logits gets the softmax it lacks.
+    A model that gives logits gets the softmax it lacks; one that normalises its pixels itself is left to it.
     """
     model, spec = source.model, source.spec
     finish = keras.ops.softmax if gives_logits(model, spec.size) else keras.ops.convert_to_tensor
+    if normalizes_inside(model):
+        return lambda images: finish(model(images, training=False))
     return lambda images: finish(model(normalize(images, spec), training=False))
 
 

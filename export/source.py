@@ -15,7 +15,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 class Source:
     """A model with all that must travel with it."""
 
-    model: Any  # keras.Model in float32: (B, H, W, 3) normalised -> (B, K)
+    model: Any  # keras.Model in float32: (B, H, W, 3), normalised unless it does so itself -> (B, K)
     spec: Spec
     labels: tuple[str, ...]  # K names, in the order of the outputs
     name: str  # for folders, files and URLs

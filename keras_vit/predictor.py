@@ -14,7 +14,7 @@ from typing import Callable
 import numpy as np
 
 from keras_vit import artifacts
-from keras_vit.preprocessing import Spec, normalize, read_image, resize, resolve_row, resolve_spec
+from keras_vit.preprocessing import Spec, normalize, normalizes_inside, read_image, resize, resolve_row, resolve_spec
 from keras_vit.runs import LABELS, MODEL, RUN, SPEC, Run, load_keras_model, read_labels
 
 EXPECTED = (
@@ -135,12 +135,11 @@ def _keras_predictor(kind, name, model, spec, labels, weights):
     shape = model.input_shape
     if len(shape) != 4 or any(n not in (None, m) for n, m in zip(shape[1:], (*spec.size, 3))):
         raise ValueError(f"{weights}: the model takes {shape[1:]}, its preprocessing gives {(*spec.size, 3)}.")
-    normalized_inside = "normalization" in {layer.name for layer in model.layers[:2]}
-    finish = _missing_softmax(model)
+    as_pixels, finish = normalizes_inside(model), _missing_softmax(model)
 
     def run(pictures):
         pictures = np.stack(pictures)
-        pictures = pictures if normalized_inside else normalize(pictures, spec)
+        pictures = pictures if as_pixels else normalize(pictures, spec)
         return finish(np.asarray(model.predict_on_batch(pictures), "float32"))
 
     labels = _checked_labels(labels, model.output_shape[-1], weights)

@@ -105,6 +105,19 @@ def normalize(images, spec):
     return ops.divide(ops.subtract(ops.divide(ops.cast(images, "float32"), 255.0), mean), std)
 
 
+def normalizes_inside(model):
+    """Whether a Keras model takes pixels in [0, 255] and normalises them itself, as include_preprocessing builds it.
+
+    Told by the layer behind the input, which is called "normalization" then; so too in a model that is a layer itself.
+    """
+    import keras
+
+    first = next((layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)), None)
+    if isinstance(first, keras.Model):
+        return normalizes_inside(first)
+    return first is not None and first.name == "normalization"
+
+
 def resize(image, spec):
     """Resize and crop one picture, or a batch of one size, to the spec; TensorFlow, graph or eager.
 

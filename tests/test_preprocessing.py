@@ -12,6 +12,7 @@ from keras_vit.preprocessing import (
     decode_and_resize,
     decode_image,
     normalize,
+    normalizes_inside,
     preprocess_input,
     read_image,
     resize,
@@ -268,6 +269,20 @@ def test_channels_first_is_refused():
             preprocess_input(np.zeros((2, 32, 32, 3)), spec(32))
     finally:
         keras.config.set_image_data_format("channels_last")
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_model_that_normalises_by_itself_is_told_from_one_that_does_not(inside):
+    import keras
+
+    from tests.models.toys import TOYS
+
+    variant, shape = TOYS["convnext"]
+    model = variant(weights=None, input_shape=shape, classes=2, include_preprocessing=inside)
+    assert normalizes_inside(model) == inside
+    image = keras.Input(shape)
+    assert normalizes_inside(keras.Model(image, keras.layers.Dense(3)(model(image)))) == inside
+    assert normalizes_inside(keras.Sequential([keras.Input(shape), *model.layers[1:3]])) == inside
 
 
 def test_preprocess_input_resizes_only_other_sizes():

@@ -22,6 +22,18 @@ def test_normalisation_is_inside():
     np.testing.assert_allclose(predict(model), model(normalised), atol=1e-6)
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_model_that_normalises_by_itself_is_not_normalised_twice(nested):
+    mean, std = np.array(SPEC.mean), np.array(SPEC.std)
+    image, model = keras.Input((*toys.SIZE, 3)), toys.toy_model()
+    inside = keras.layers.Rescaling((1 / (255 * std)).tolist(), (-mean / std).tolist(), name="normalization")
+    whole = keras.Model(image, model(inside(image)))
+    if nested:
+        outer = keras.Input((*toys.SIZE, 3))
+        whole = keras.Model(outer, keras.layers.Identity()(whole(outer)))
+    np.testing.assert_allclose(predict(whole), predict(model), atol=1e-5)
+
+
 def test_logits_get_a_softmax():
     logits = predict(toys.toy_model(activation=None))
     np.testing.assert_allclose(logits, predict(toys.toy_model()), atol=1e-6)
