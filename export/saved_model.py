@@ -7,6 +7,8 @@ serving_default   image_bytes string (B)  ->  classes string (B, k), scores floa
                   the k best, best first. JPEG, PNG, BMP or GIF (first frame). A picture that cannot be decoded
                   leaves the others alone and is answered with classes "", scores 0 and class_ids -1.
 predict_images    images float32 (B, H, W, 3) in [0, 255], of the model's size  ->  probabilities float32 (B, K)
+
+A batch may be empty; so is its answer then.
 """
 
 import json
@@ -32,7 +34,7 @@ class ServedModel(tf.Module):
         super().__init__(name="served_model")
         self._spec = source.spec
         self._top_k = min(top_k, len(source.labels))
-        self._probabilities = probabilities(source)
+        self._probabilities = _or_empty(probabilities(source))
         self._names = tf.constant([*source.labels, ""])  # the last one for what cannot be decoded
         self.parameters = [weight.value for weight in source.model.weights]
         self.assets = [tf.saved_model.Asset(str(path)) for path in asset_files]
@@ -53,6 +55,17 @@ class ServedModel(tf.Module):
         nameless = tf.size(self._names) - 1
         classes = tf.gather(self._names, tf.where(decoded, class_ids, nameless))
         return {"classes": classes, "scores": scores, "class_ids": class_ids}
+
+
+def _or_empty(predict):
+    """`predict` for empty batches too, which models cannot reshape: a black picture stands in and is cut off again."""
+
+    def or_empty(images):
+        batch = tf.shape(images)[0]
+        filled = tf.cond(batch > 0, lambda: images, lambda: tf.zeros((1, *images.shape[1:])))
+        return predict(filled)[:batch]
+
+    return or_empty
 
 
 def decode_or_skip(encoded, spec):

@@ -103,6 +103,17 @@ def test_what_cannot_be_decoded_leaves_the_others_alone(served):
     assert (answer["class_ids"][1:5] == -1).all()
 
 
+def test_an_empty_batch_has_an_empty_answer(served):
+    answer = served.signatures["serving_default"](image_bytes=tf.constant([], tf.string))
+    assert {key: (value.shape, value.dtype) for key, value in answer.items()} == {
+        "classes": ((0, 3), tf.string),
+        "scores": ((0, 3), tf.float32),
+        "class_ids": ((0, 3), tf.int32),
+    }
+    answer = served.signatures["predict_images"](images=tf.zeros((0, 16, 24, 3)))
+    assert answer["probabilities"].shape == (0, 6)
+
+
 def test_no_more_answers_than_classes(toy_source, tmp_path):
     save(toy_source, tmp_path, top_k=50)
     signature = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
