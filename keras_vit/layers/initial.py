@@ -1,12 +1,49 @@
 """The initial values that every family shares."""
 
-from keras import initializers
+import functools
+import random
+import statistics
+
+import keras
+import numpy as np
+from keras import initializers, ops
+
+LEVELS = 2**16
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class InitialNormal(initializers.Initializer):
+    """Normal with mean 0 and standard deviation `stddev`, drawn as the quantile of 16 random bits.
+
+    A draw is one of 65,536 equally likely quantiles, of which the outermost lie at 4.3 standard deviations. Drawing
+    from a table takes a third of the time that the sampler of `keras.initializers.RandomNormal` takes, which is half of
+    what it takes to build a model. `keras.utils.set_random_seed` makes the values repeatable.
+    """
+
+    def __init__(self, stddev):
+        self.stddev = stddev
+
+    def __call__(self, shape, dtype=None):
+        generator = np.random.default_rng(random.getrandbits(64))
+        bits = generator.integers(LEVELS, size=shape, dtype="uint16")
+        return ops.convert_to_tensor(_quantiles(self.stddev)[bits], dtype=dtype)
+
+    def get_config(self):
+        return {"stddev": self.stddev}
+
+
+@functools.cache
+def _quantiles(stddev):
+    """The normal quantiles of (i + 1/2) / 65,536, (65536,) float32."""
+    normal = statistics.NormalDist(0.0, stddev)
+    upper = [normal.inv_cdf(0.5 + (i + 0.5) / LEVELS) for i in range(LEVELS // 2)]
+    return np.array([*(-q for q in reversed(upper)), *upper], "float32")
 
 
 def initial_normal():
-    """Normal with standard deviation 0.02: kernels, tokens, positions and bias tables.
+    """Standard deviation 0.02: kernels, tokens, positions and bias tables.
 
     Every published training script of these families uses it and calls it truncated, but cuts at -2 and 2, a hundred
-    standard deviations away. Nothing is cut here: that would take twice as long, half of the time to build a model.
+    standard deviations away: nothing is cut.
     """
-    return initializers.RandomNormal(stddev=0.02)
+    return InitialNormal(stddev=0.02)
