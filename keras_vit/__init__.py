@@ -6,6 +6,7 @@ guard.refuse_clash()
 
 from keras_vit import analysis, layers, models  # noqa: E402
 from keras_vit.analysis import feature_pyramid  # noqa: E402
+from keras_vit.depth import depth_groups  # noqa: E402
 from keras_vit.labels import decode_predictions  # noqa: E402
 from keras_vit.preprocessing import preprocess_input  # noqa: E402
 from keras_vit.zoo import create_model, info, list_models  # noqa: E402
@@ -16,6 +17,7 @@ __all__ = [
     "analysis",
     "create_model",
     "decode_predictions",
+    "depth_groups",
     "feature_pyramid",
     "info",
     "layers",
