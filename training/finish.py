@@ -36,15 +36,15 @@ def finish(decided, history, progress):
         max_bad_fraction=decided.recipe.max_bad_fraction,
         cache_bytes=decided.recipe.cache_megabytes * 2**20,
     )
+    scores, part = predict(model, prepared, decided.batch_size)
     if prepared.bad:
         bad = [("held_out", *entry) for entry in prepared.bad]
         logs.write_bad_files(folder, [*decided.bad, *bad])
-        runs.Run.write_held_out(folder, zip(prepared.part.names, prepared.part.labels))
-    scores = predict(model, prepared, decided.batch_size)
-    results = measure(scores, prepared.part.labels)
+        runs.Run.write_held_out(folder, zip(part.names, part.labels))
+    results = measure(scores, part.labels)
     results["chosen_on_same_pictures"] = data_set.held_out_is_val
     results["bad_pictures"] = len(decided.bad) + len(prepared.bad)
-    _write_pictures(decided, history, prepared.part, scores, results)
+    _write_pictures(decided, history, part, scores, results)
     _write_results(decided, model, results)
     best = max(history, key=lambda row: (row["eval_top1"], -row["eval_loss"]))
     seconds = sum(row["seconds"] for row in history)
@@ -74,13 +74,15 @@ def report(results):
 
 
 def predict(model, prepared, batch_size):
-    """Probabilities of every picture, (pictures, K), by the model that users get."""
+    """Probabilities (pictures, K) by the model that users get, and the part of the pictures that could be decoded."""
     import tensorflow as tf
 
     forward = tf.function(lambda images: model(images, training=False), autograph=False)
     batches = data.evaluation_batches(prepared, batch_size)
     scores = np.concatenate([forward(images).numpy() for images, _, _ in batches])
-    return scores[: len(prepared.part)]
+    prepared.quarantine.check()
+    good = prepared.quarantine.good()
+    return scores[good], prepared.part.take(good)
 
 
 def measure(scores, labels):

@@ -1,30 +1,61 @@
 """What a run learns from and is judged by: a data set in three parts, and how pictures are divided among them."""
 
+import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 
 @dataclass(frozen=True)
 class Part:
-    """Pictures and the numbers of their classes: picture files, or encoded pictures held in memory.
+    """Pictures and the numbers of their classes: picture files, encoded pictures in memory, or records.
 
-    names: the files' paths; for pictures in memory, the names they would have as files.
-    encoded: None, or as many byte strings.
+    names: the files' paths; for others, names by which people find them.
     """
 
     names: tuple[str, ...]
     labels: np.ndarray  # int32, one per name
-    encoded: tuple[bytes, ...] | None = None
+    encoded: tuple[bytes, ...] | None = None  # pictures in memory
+    records: Any = None  # a records.Records: where they lie
 
     def __len__(self):
         return len(self.names)
 
+    @property
+    def are_files(self):
+        """Whether the names are those of picture files."""
+        return self.encoded is None and self.records is None
+
     def take(self, indices):
         """The part's pictures at `indices`, in that order."""
         encoded = None if self.encoded is None else tuple(self.encoded[i] for i in indices)
-        return Part(tuple(self.names[i] for i in indices), self.labels[indices], encoded)
+        records = None if self.records is None else self.records.take(indices)
+        return Part(tuple(self.names[i] for i in indices), self.labels[indices], encoded, records)
+
+    def read(self, index):
+        """The bytes of an encoded picture. OSError or ValueError if they cannot be read."""
+        if self.encoded is not None:
+            return self.encoded[index]
+        if self.records is not None:
+            return self.records.read(index)
+        return Path(self.names[index]).read_bytes()
+
+    def reader(self):
+        """`read` in TensorFlow: a function from the number of a picture, int64, to its bytes, a scalar string."""
+        import tensorflow as tf
+
+        if self.records is not None:
+            return self.records.reader()
+        with tf.device("CPU:0"):
+            source = tf.constant(np.array(self.names if self.encoded is None else self.encoded, dtype=object))
+
+        def read(number):
+            return tf.io.read_file(source[number]) if self.encoded is None else source[number]
+
+        return read
 
 
 @dataclass(frozen=True)
@@ -75,6 +106,24 @@ def _shares(counts, size):
     largest = np.argsort(shares - exact, kind="stable")  # largest fraction first, then class order
     shares[largest[: size - shares.sum()]] += 1
     return shares
+
+
+def fingerprint(data_set, root=None):
+    """sha256 over names, labels and, where they are known without reading files, contents or sizes of all parts.
+
+    Args:
+        root: folder that files are named relative to, so that a data set may move.
+    """
+    digest = hashlib.sha256()
+    for name, part in data_set.parts().items():
+        digest.update(name.encode())
+        for i, (file, label) in enumerate(zip(part.names, part.labels)):
+            relative = os.path.relpath(file, root) if part.are_files else file
+            digest.update(f"{relative}\0{label}\n".encode(errors="surrogateescape"))
+            digest.update(b"" if part.encoded is None else part.encoded[i])
+        if part.records is not None:
+            digest.update(part.records.lengths.astype("<i8").tobytes())
+    return digest.hexdigest()
 
 
 def write_pictures(part, folder):

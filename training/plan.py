@@ -2,9 +2,7 @@
 
 import dataclasses
 import functools
-import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 from keras_vit.preprocessing import Spec
 from keras_vit.runs import Run
 from keras_vit.training import data, logs, model
-from keras_vit.training.parts import DataSet, write_pictures
+from keras_vit.training.parts import DataSet, fingerprint, write_pictures
 from keras_vit.training.recipe import Recipe
 
 FREE = ("cache_megabytes", "data_dir")  # may change between a run and its continuation
@@ -39,17 +37,17 @@ class Plan:
 
     @property
     def bad(self):
-        """(part, file, reason) of the pictures left out."""
-        parts = (("train", self.train), ("val", self.val))
-        return [(name, *entry) for name, prepared in parts for entry in prepared.bad]
+        """(part, file, reason) of the pictures that cannot be decoded."""
+        parts = (("train", self.train.replaced), ("val", self.val.bad))
+        return [(name, *entry) for name, entries in parts for entry in entries]
 
 
 def make(recipe, folder, data_set, spec, settings):
-    """Decode the pictures, choose the devices and the batch size. Nothing is written."""
+    """Decode what is cached, choose the devices and the batch size. Nothing is written."""
     cache = recipe.cache_megabytes * 2**20
-    limits = {"max_bad_fraction": recipe.max_bad_fraction, "cache_bytes": cache}
-    train = data.prepare(data_set.train, spec, **limits)
-    val = data.prepare(data_set.val, spec, **limits)
+    bad = recipe.max_bad_fraction
+    train = data.prepare(data_set.train, spec, max_bad_fraction=bad, cache_bytes=0 if recipe.scale else cache)
+    val = data.prepare(data_set.val, spec, max_bad_fraction=bad, cache_bytes=cache)
     strategy = make_strategy()
     batch_size = choose_batch_size(recipe, len(train.part), strategy.num_replicas_in_sync)
     return Plan(recipe, folder, data_set, spec, train, val, strategy, batch_size, settings)
@@ -97,7 +95,7 @@ def settings_of(recipe, data_set, spec):
         "preprocessing": spec.to_json(),
         "classes": list(data_set.classes),
         "pictures": {name: len(part) for name, part in data_set.parts().items()},
-        "data_sha256": _fingerprint(data_set, recipe.data_dir),
+        "data_sha256": fingerprint(data_set, recipe.data_dir),
     }
 
 
@@ -151,18 +149,6 @@ def _run_name(folder):
     """The folder's name, with a - for what a run's name may not have."""
     name = "".join(c if c.isalnum() or c in "_-." else "-" for c in folder.absolute().name)
     return name.strip("-.") or "run"
-
-
-def _fingerprint(data_set, data_dir):
-    """sha256 over names, labels and (for pictures in memory) contents of all parts."""
-    digest = hashlib.sha256()
-    for name, part in data_set.parts().items():
-        digest.update(name.encode())
-        for i, (file, label) in enumerate(zip(part.names, part.labels)):
-            relative = os.path.relpath(file, data_dir) if part.encoded is None else file
-            digest.update(f"{relative}\0{label}\n".encode(errors="surrogateescape"))
-            digest.update(b"" if part.encoded is None else part.encoded[i])
-    return digest.hexdigest()
 
 
 def _text(settings, name):

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_vit.preprocessing import Spec, preprocess_input, read_image
 from keras_vit.training import data, folders
@@ -122,28 +123,66 @@ def test_pictures_are_prepared_by_the_spec(part):
     np.testing.assert_allclose(images[0], expected[0], atol=1.01 * 2 / 255)
 
 
-def test_corrupt_pictures_are_named_and_left_out(part):
-    broken = [part.names[3], part.names[7]]
-    Path(broken[0]).write_bytes(Path(broken[0]).read_bytes()[:60])
-    Path(broken[1]).write_bytes(b"")
-    prepared = data.prepare(part, SPEC, max_bad_fraction=0.1, cache_bytes=2**20)
-    assert [name for name, _ in prepared.bad] == broken
-    assert all("cannot be read as a picture" in reason for _, reason in prepared.bad)
-    assert len(prepared.part) == len(prepared.cache) == len(part) - 2
+def break_two(part):
+    names = part.names[3], part.names[7]
+    Path(names[0]).write_bytes(Path(names[0]).read_bytes()[:60])
+    Path(names[1]).unlink()
+    return names
+
+
+def test_a_bad_picture_is_named_and_weighs_nothing(part):
+    broken = break_two(part)
+    cached = data.prepare(part, SPEC, max_bad_fraction=0.1, cache_bytes=2**20)
     anew = data.prepare(part, SPEC, max_bad_fraction=0.1)
-    for one, other in zip(data.evaluation_batches(prepared, 4), data.evaluation_batches(anew, 4)):
-        np.testing.assert_array_equal(one[0], other[0])
+    assert [name for name, _ in cached.bad] == list(broken) and anew.bad == ()
+    streams = [arrays(data.evaluation_batches(prepared, 4)) for prepared in (cached, anew)]
+    assert_equal(*streams)
+    weights = np.concatenate([batch[2] for batch in streams[0]])[: len(part)]
+    np.testing.assert_array_equal(np.flatnonzero(weights == 0), [3, 7])
+    assert sorted(anew.bad) == sorted(cached.bad)
+    assert [text in reason for (_, reason), text in zip(cached.bad, ("cannot be read as a picture", "No such file"))]
+
+
+def test_the_next_picture_is_shown_in_place_of_a_bad_one(part):
+    whole = data.prepare(part, SPEC, cache_bytes=2**20)
+    pictures = np.concatenate([batch[0] for batch in arrays(data.evaluation_batches(whole, 7))])
+    numbers = {picture.tobytes(): number for number, picture in enumerate(pictures)}
+    before = [numbers[key] for key in keys(data.training_batches(whole, recipe(**STILL), 7))]
+    broken = break_two(part)
+    cached = data.prepare(part, SPEC, max_bad_fraction=0.1, cache_bytes=2**20)
+    anew = data.prepare(part, SPEC, max_bad_fraction=0.1)
+    after = data.training_batches(cached, recipe(**STILL), 7)
+    assert [numbers[key] for key in keys(after)] == [{3: 4, 7: 8}.get(number, number) for number in before]
+    assert_equal(arrays(after), arrays(data.training_batches(anew, recipe(**STILL), 7)))
+    assert cached.replaced[0] == (broken[0], f"{cached.bad[0][1]}; {part.names[4]} takes its place")
+
+
+def test_a_file_that_breaks_while_training_is_met_and_replaced(part):
+    prepared = data.prepare(part, SPEC, max_bad_fraction=0.05)
+    batches = iter(data.training_batches(prepared, recipe(epochs=9), 7))
+    next(batches)
+    assert prepared.bad == ()
+    Path(part.names[0]).write_bytes(b"")
+    assert len(arrays(batches)) == 26
+    assert [name for name, _ in prepared.bad] == [part.names[0]]
+    prepared.quarantine.check()
+    break_two(part)
+    arrays(data.training_batches(prepared, recipe(), 7))
+    with pytest.raises(ValueError, match=r"3 of 21 pictures cannot be decoded, more than max_bad_fraction=0.05"):
+        prepared.quarantine.check()
+
+
+def test_without_any_good_picture_the_first_error_is_told(part):
+    for name in part.names:
+        Path(name).unlink()
+    with pytest.raises(tf.errors.NotFoundError, match=r"\.png; No such file"):
+        arrays(data.training_batches(data.prepare(part, SPEC), recipe(), 7))
 
 
 def test_more_corrupt_pictures_than_allowed_are_an_error(part):
     Path(part.names[0]).write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"1 of 21 pictures .*max_bad_fraction=0.04[\s\S]*00.png"):
-        data.prepare(part, SPEC, max_bad_fraction=0.04)
-
-
-def test_a_file_that_is_gone_counts_as_bad(part):
-    Path(part.names[0]).unlink()
-    assert [n for n, _ in data.prepare(part, SPEC, max_bad_fraction=0.1).bad] == [part.names[0]]
+        data.prepare(part, SPEC, max_bad_fraction=0.04, cache_bytes=2**20)
 
 
 def test_a_folder_needs_its_path():

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_vit.training.parts import Part, stratified, write_pictures
+from keras_vit.training.parts import DataSet, Part, fingerprint, stratified, write_pictures
 
 
 def test_parts_are_disjoint_complete_and_of_the_asked_sizes():
@@ -43,3 +43,25 @@ def test_pictures_in_memory_become_files(tmp_path):
 def test_take_keeps_names_labels_and_bytes_together():
     part = Part(("a", "b", "c"), np.array([0, 1, 2]), (b"A", b"B", b"C")).take([2, 0])
     assert part.names == ("c", "a") and list(part.labels) == [2, 0] and part.encoded == (b"C", b"A")
+
+
+def test_read_and_reader_give_the_same_bytes(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"A"), (tmp_path / "b.png").write_bytes(b"BB")
+    files = Part((str(tmp_path / "a.png"), str(tmp_path / "b.png")), np.array([0, 1]))
+    memory = Part(("a.png", "b.png"), np.array([0, 1]), (b"A", b"BB"))
+    for part in (files, memory):
+        read = part.reader()
+        assert [part.read(i) for i in (1, 0)] == [read(np.int64(i)).numpy() for i in (1, 0)] == [b"BB", b"A"]
+    assert files.are_files and not memory.are_files
+
+
+def test_the_fingerprint_moves_with_the_folder_and_notices_a_change():
+    def of(root, names=("1.png", "2.png"), labels=(0, 1), encoded=None):
+        names = tuple(f"{root}/{name}" for name in names) if encoded is None else names
+        part = Part(names, np.array(labels), encoded)
+        return fingerprint(DataSet("d", ("a", "b"), part, part.take([0]), part.take([1])), root)
+
+    first = of("/x")
+    assert first == of("/y")
+    others = [of("/x", names=("1.png", "3.png")), of("/x", labels=(1, 0)), of("/x", encoded=(b"1", b"2"))]
+    assert len({first, *others, of("/x", encoded=(b"1", b"3"))}) == 5
