@@ -2,7 +2,7 @@
 
 from keras_vit.layers.attention import SelfAttention, attend, merge_heads, split_heads
 from keras_vit.layers.drop_path import drop_path, drop_path_rates
-from keras_vit.layers.encoder_block import EncoderBlock
+from keras_vit.layers.encoder_block import EncoderBlock, PreNormBlock
 from keras_vit.layers.layer_scale import LayerScale
 from keras_vit.layers.mlp import MLP
 from keras_vit.layers.tokens import GridOfTokens, PositionEmbedding, PrependToken, TakeToken
@@ -13,6 +13,7 @@ __all__ = [
     "LayerScale",
     "MLP",
     "PositionEmbedding",
+    "PreNormBlock",
     "PrependToken",
     "SelfAttention",
     "TakeToken",

@@ -9,11 +9,43 @@ from keras_vit.layers.layer_scale import LayerScale
 from keras_vit.layers.mlp import MLP
 
 
-@keras.saving.register_keras_serializable("keras_vit")
-class EncoderBlock(layers.Layer):
-    """Pre-norm encoder block, ViT, Eq. 2 and 3.
+class PreNormBlock(layers.Layer):
+    """What the encoder blocks of these families have in common: ViT, Eq. 2 and 3, whatever attends and mixes.
 
-        z' = MSA(LN(z)) + z,    z'' = MLP(LN(z')) + z'
+        z' = attn(LN(z)) + z,    z'' = mlp(LN(z')) + z'
+
+    Subclasses give `make_attention()` and `make_mlp(width)`, the layers `attn` and `mlp`, and `epsilon` of the norms.
+
+    Input:   (B, N, C) or (B, H, W, C).      Output: as the input.
+    """
+
+    epsilon = 1e-6
+
+    def __init__(self, drop_path_rate=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.drop_path_rate = drop_path_rate
+
+    def build(self, shape):
+        dtype = self.dtype_policy
+        self.norm1 = layers.LayerNormalization(epsilon=self.epsilon, dtype=dtype, name="norm1")
+        self.attn = self.make_attention()
+        self.norm2 = layers.LayerNormalization(epsilon=self.epsilon, dtype=dtype, name="norm2")
+        self.mlp = self.make_mlp(shape[-1])
+        self.drop_path = drop_path(self.drop_path_rate, rank=len(shape), dtype=dtype)
+        for part in (self.norm1, self.attn, self.norm2, self.mlp, self.drop_path):
+            part.build(shape)
+
+    def call(self, z):
+        z = z + self.drop_path(self.attn(self.norm1(z)))
+        return z + self.drop_path(self.mlp(self.norm2(z)))
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class EncoderBlock(PreNormBlock):
+    """ViT's encoder block: multi-head self-attention, then MLP.
 
     With layer scale (CaiT, arXiv:2103.17239, Eq. 4) each branch is multiplied by a learned factor per channel.
 
@@ -39,31 +71,30 @@ class EncoderBlock(layers.Layer):
         relative_positions=False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.num_heads, self.mlp_ratio, self.drop_path_rate = num_heads, mlp_ratio, drop_path_rate
+        super().__init__(drop_path_rate, **kwargs)
+        self.num_heads, self.mlp_ratio = num_heads, mlp_ratio
         self.epsilon, self.qkv_bias, self.layer_scale = epsilon, qkv_bias, layer_scale
         self.relative_positions = relative_positions
 
+    def make_attention(self):
+        bias, relative = self.qkv_bias, self.relative_positions
+        return SelfAttention(self.num_heads, bias, relative, dtype=self.dtype_policy, name="attn")
+
+    def make_mlp(self, width):
+        return MLP(int(self.mlp_ratio * width), dtype=self.dtype_policy, name="mlp")
+
     def build(self, shape):
-        dtype = self.dtype_policy
-        self.norm1 = layers.LayerNormalization(epsilon=self.epsilon, dtype=dtype, name="norm1")
-        self.attn = SelfAttention(self.num_heads, self.qkv_bias, self.relative_positions, dtype=dtype, name="attn")
-        self.norm2 = layers.LayerNormalization(epsilon=self.epsilon, dtype=dtype, name="norm2")
-        self.mlp = MLP(int(self.mlp_ratio * shape[-1]), dtype=dtype, name="mlp")
-        self.drop_path = drop_path(self.drop_path_rate, rank=3, dtype=dtype)
-        parts = [self.norm1, self.attn, self.norm2, self.mlp, self.drop_path]
-        if self.layer_scale is not None:
-            self.scale1 = LayerScale(self.layer_scale, dtype=dtype, name="scale1")
-            self.scale2 = LayerScale(self.layer_scale, dtype=dtype, name="scale2")
-            parts += [self.scale1, self.scale2]
-        for part in parts:
-            part.build(shape)
+        super().build(shape)
+        self.scale1, self.scale2 = (self.make_scale(name) for name in ("scale1", "scale2"))
+        self.scale1.build(shape)
+        self.scale2.build(shape)
 
-    def call(self, x):
-        attended = self.attn(self.norm1(x))
-        x = x + self.drop_path(attended if self.layer_scale is None else self.scale1(attended))
-        mixed = self.mlp(self.norm2(x))
-        return x + self.drop_path(mixed if self.layer_scale is None else self.scale2(mixed))
+    def make_scale(self, name):
+        """The layer behind a branch."""
+        if self.layer_scale is None:
+            return layers.Identity(dtype=self.dtype_policy, name=name)
+        return LayerScale(self.layer_scale, dtype=self.dtype_policy, name=name)
 
-    def compute_output_shape(self, shape):
-        return shape
+    def call(self, z):
+        z = z + self.drop_path(self.scale1(self.attn(self.norm1(z))))
+        return z + self.drop_path(self.scale2(self.mlp(self.norm2(z))))

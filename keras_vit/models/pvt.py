@@ -19,7 +19,7 @@ import keras
 from keras import layers
 
 from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
-from keras_vit.layers import MLP, PositionEmbedding, PrependToken, drop_path, drop_path_rates
+from keras_vit.layers import MLP, PositionEmbedding, PreNormBlock, PrependToken, drop_path_rates
 from keras_vit.layers.initial import initial_normal
 from keras_vit.layers.spatial_reduction import SpatialReductionAttention
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
@@ -43,7 +43,7 @@ class Config:
 
 
 @keras.saving.register_keras_serializable("keras_vit")
-class PVTBlock(layers.Layer):
+class PVTBlock(PreNormBlock):
     """Pre-norm encoder block with spatial-reduction attention (Fig. 3, Sec. 3.3).
 
     Args:
@@ -54,27 +54,17 @@ class PVTBlock(layers.Layer):
     Input:   (B, H, W, C), or with R = 1 also (B, N, C).      Output: as the input.
     """
 
+    epsilon = EPSILON
+
     def __init__(self, num_heads, mlp_ratio=4.0, reduction=1, drop_path_rate=0.0, **kwargs):
-        super().__init__(**kwargs)
-        self.num_heads, self.mlp_ratio = num_heads, mlp_ratio
-        self.reduction, self.drop_path_rate = reduction, drop_path_rate
+        super().__init__(drop_path_rate, **kwargs)
+        self.num_heads, self.mlp_ratio, self.reduction = num_heads, mlp_ratio, reduction
 
-    def build(self, shape):
-        dtype = self.dtype_policy
-        self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
-        self.attn = SpatialReductionAttention(self.num_heads, self.reduction, dtype=dtype, name="attn")
-        self.norm2 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm2")
-        self.mlp = MLP(int(self.mlp_ratio * shape[-1]), dtype=dtype, name="mlp")
-        self.drop_path = drop_path(self.drop_path_rate, rank=len(shape), dtype=dtype)
-        for part in (self.norm1, self.attn, self.norm2, self.mlp, self.drop_path):
-            part.build(shape)
+    def make_attention(self):
+        return SpatialReductionAttention(self.num_heads, self.reduction, dtype=self.dtype_policy, name="attn")
 
-    def call(self, x):
-        x = x + self.drop_path(self.attn(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
-
-    def compute_output_shape(self, shape):
-        return shape
+    def make_mlp(self, width):
+        return MLP(int(self.mlp_ratio * width), dtype=self.dtype_policy, name="mlp")
 
 
 def build(config, image, top, drop_path_rate=0.0):

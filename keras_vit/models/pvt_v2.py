@@ -21,7 +21,7 @@ import numpy as np
 from keras import initializers, layers, ops
 
 from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
-from keras_vit.layers import drop_path, drop_path_rates
+from keras_vit.layers import PreNormBlock, drop_path_rates
 from keras_vit.layers.initial import initial_normal
 from keras_vit.layers.spatial_reduction import SpatialReductionAttention, attend_to, flatten_map
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input
@@ -148,7 +148,7 @@ class ConvMLP(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("keras_vit")
-class PVTV2Block(layers.Layer):
+class PVTV2Block(PreNormBlock):
     """Pre-norm encoder block with reduced keys and values and a convolution in its MLP.
 
     Args:
@@ -159,30 +159,20 @@ class PVTV2Block(layers.Layer):
     Input:   (B, H, W, C).      Output: (B, H, W, C).
     """
 
+    epsilon = EPSILON
+
     def __init__(self, num_heads, mlp_ratio=4.0, reduction=1, drop_path_rate=0.0, **kwargs):
-        super().__init__(**kwargs)
-        self.num_heads, self.mlp_ratio = num_heads, mlp_ratio
-        self.reduction, self.drop_path_rate = reduction, drop_path_rate
+        super().__init__(drop_path_rate, **kwargs)
+        self.num_heads, self.mlp_ratio, self.reduction = num_heads, mlp_ratio, reduction
 
-    def build(self, shape):
-        dtype, linear = self.dtype_policy, self.reduction is None
-        self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
-        if linear:
-            self.attn = LinearSpatialReductionAttention(self.num_heads, dtype=dtype, name="attn")
-        else:
-            self.attn = SpatialReductionAttention(self.num_heads, self.reduction, dtype=dtype, name="attn")
-        self.norm2 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm2")
-        self.mlp = ConvMLP(int(self.mlp_ratio * shape[-1]), relu=linear, dtype=dtype, name="mlp")
-        self.drop_path = drop_path(self.drop_path_rate, rank=4, dtype=dtype)
-        for part in (self.norm1, self.attn, self.norm2, self.mlp, self.drop_path):
-            part.build(shape)
+    def make_attention(self):
+        if self.reduction is None:
+            return LinearSpatialReductionAttention(self.num_heads, dtype=self.dtype_policy, name="attn")
+        return SpatialReductionAttention(self.num_heads, self.reduction, dtype=self.dtype_policy, name="attn")
 
-    def call(self, x):
-        x = x + self.drop_path(self.attn(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
-
-    def compute_output_shape(self, shape):
-        return shape
+    def make_mlp(self, width):
+        relu = self.reduction is None
+        return ConvMLP(int(self.mlp_ratio * width), relu=relu, dtype=self.dtype_policy, name="mlp")
 
 
 def overlapping_patches(x, embed_dim, kernel, stride, name):

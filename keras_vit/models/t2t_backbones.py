@@ -21,6 +21,7 @@ from keras_vit.labels import decode_predictions  # noqa: F401 - part of each fam
 from keras_vit.layers import (
     MLP,
     EncoderBlock,
+    PreNormBlock,
     SelfAttention,
     attend,
     drop_path,
@@ -167,7 +168,7 @@ class GhostMLP(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("keras_vit")
-class GhostBlock(layers.Layer):
+class GhostBlock(PreNormBlock):
     """An encoder block with Ghost attention and Ghost MLP.  (B, N, C) -> same.
 
     Args:
@@ -175,26 +176,17 @@ class GhostBlock(layers.Layer):
         drop_path_rate: probability, in [0, 1), of skipping a branch for a whole sample.
     """
 
+    epsilon = EPSILON
+
     def __init__(self, num_heads, drop_path_rate=0.0, **kwargs):
-        super().__init__(**kwargs)
-        self.num_heads, self.drop_path_rate = num_heads, drop_path_rate
+        super().__init__(drop_path_rate, **kwargs)
+        self.num_heads = num_heads
 
-    def build(self, shape):
-        dtype = self.dtype_policy
-        self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
-        self.attn = GhostAttention(self.num_heads, dtype=dtype, name="attn")
-        self.norm2 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm2")
-        self.mlp = GhostMLP(dtype=dtype, name="mlp")
-        self.drop_path = drop_path(self.drop_path_rate, rank=3, dtype=dtype)
-        for part in (self.norm1, self.attn, self.norm2, self.mlp, self.drop_path):
-            part.build(shape)
+    def make_attention(self):
+        return GhostAttention(self.num_heads, dtype=self.dtype_policy, name="attn")
 
-    def call(self, x):
-        x = x + self.drop_path(self.attn(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
-
-    def compute_output_shape(self, shape):
-        return shape
+    def make_mlp(self, width):
+        return GhostMLP(dtype=self.dtype_policy, name="mlp")
 
 
 # Dense -----------------------------------------------------------------------------------------------------------
