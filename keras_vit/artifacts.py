@@ -66,8 +66,14 @@ def image_signature(loaded, folder):
     return run, outputs[output].shape[-1]
 
 
+def parameters(loaded):
+    """Numbers in the variables of a SavedModel's signatures; None where they are constants of the graph."""
+    variables = {variable.ref() for signature in loaded.signatures.values() for variable in signature.variables}
+    return sum(int(np.prod(reference.deref().shape)) for reference in variables) or None
+
+
 def bytes_signature(loaded, folder, classes):
-    """serving_default as a function of encoded pictures; all but the best k stay at 0."""
+    """serving_default as a function of encoded pictures, whose scores are 0 but for the best k; and k."""
     signature = loaded.signatures["serving_default"]
     inputs = set(signature.structured_input_signature[1])
     if inputs != {"image_bytes"} or not {"scores", "class_ids"} <= set(signature.structured_outputs):
@@ -85,7 +91,7 @@ def bytes_signature(loaded, folder, classes):
         return probabilities
 
     run.loaded = loaded
-    return run
+    return run, signature.structured_outputs["scores"].shape[-1] or 1  # if it is not told, the best one is sure
 
 
 def as_png(image):

@@ -34,6 +34,7 @@ class Predictor:
     run: Callable  # list of B prepared pictures -> float32 (B, K)
     weights: Path | None = None  # the file that holds the weights, for its checksum
     parameters: int | None = None
+    top_k: int | None = None  # classes that an answer scores, all others being 0; None: all of them
 
     @property
     def runtime(self):
@@ -166,7 +167,7 @@ def _missing_softmax(model):
 
 def _open_saved_model(path, spec, labels):
     folder = artifacts.version_folder(path)
-    loaded, assets = artifacts.load_saved_model(folder), folder / "assets"
+    loaded, assets, top_k = artifacts.load_saved_model(folder), folder / "assets", None
     labels = _labels_beside(labels, assets)
     if "predict_images" in loaded.signatures and (spec is not None or (assets / SPEC).is_file()):
         spec = _spec_beside(path, spec, assets)
@@ -180,11 +181,11 @@ def _open_saved_model(path, spec, labels):
         raise ValueError(f"{assets} has no {LABELS}, without which classes cannot be counted.")
     else:
         spec, classes = None, len(labels)
-        run = artifacts.bytes_signature(loaded, folder, classes)
+        run, top_k = artifacts.bytes_signature(loaded, folder, classes)
     labels = _checked_labels(labels, classes, folder)
     name = folder.parent.name if folder.name.isdigit() else folder.name
     weights = min(folder.glob("variables/variables.data-*"), default=None)
-    return Predictor("SavedModel", name, labels, spec, run, weights)
+    return Predictor("SavedModel", name, labels, spec, run, weights, artifacts.parameters(loaded), top_k)
 
 
 def _open_tflite(path, spec, labels):

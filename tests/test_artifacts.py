@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_vit.artifacts import _dequantized, _quantized, is_saved_model, version_folder
+from keras_vit.artifacts import _dequantized, _quantized, is_saved_model, load_saved_model, parameters, version_folder
 
 
 def version(folder):
@@ -52,3 +52,18 @@ def test_quantising_clips_and_floats_pass():
     details = {"dtype": np.float32, "quantization": (0.0, 0)}
     values = np.array([0.25, 1e6], "float32")
     np.testing.assert_array_equal(_dequantized(_quantized(values, details), details), values)
+
+
+def test_parameters_are_counted_once_over_all_signatures(tmp_path):
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.weight, module.bias = tf.Variable(tf.ones((3, 4))), tf.Variable(tf.ones(4))
+    one = tf.function(lambda x: {"y": x @ module.weight + module.bias}, [tf.TensorSpec([None, 3])])
+    other = tf.function(lambda x: {"y": x @ module.weight}, [tf.TensorSpec([None, 3])])
+    tf.saved_model.save(module, str(tmp_path / "1"), {"one": one, "other": other})
+    assert parameters(load_saved_model(tmp_path / "1")) == 16
+    tf.saved_model.save(
+        tf.Module(), str(tmp_path / "2"), {"one": tf.function(lambda x: {"y": x}, [tf.TensorSpec([3])])}
+    )
+    assert parameters(load_saved_model(tmp_path / "2")) is None

@@ -87,7 +87,7 @@ def test_saved_model_with_serving_default_only_gets_bytes(tmp_path):
     expected = toy.expected(images)
     expected[np.arange(4), expected.argmin(1)] = 0  # its answer has the best two
     np.testing.assert_allclose(predictor.predict(images, batch_size=2), expected, atol=1e-5)
-    assert predictor.spec is None
+    assert predictor.spec is None and predictor.top_k == 2
 
 
 def test_saved_model_lacking_labels_or_signatures(tmp_path):

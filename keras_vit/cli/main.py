@@ -10,7 +10,7 @@ VERBS = {
     "info": ("info", "one model: paper, parameters, weights, licence, preprocessing"),
     "download": ("download", "fetch published weights into the cache"),
     "predict": ("predict", "labels and scores for pictures"),
-    "validate": ("validate", "top-1 and top-5 accuracy over a data set"),
+    "validate": ("validate", "accuracy, confusions and calibration over a data set"),
     "train": ("train", "train or fine-tune under tf.distribute"),
     "export": ("export", "a SavedModel for TF Serving"),
     "convert": ("convert", ".tflite files for phones and other small devices"),

@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from keras_vit.cli import source
+
 BAR = 24  # characters of a score of 1
 
 
@@ -13,9 +15,8 @@ def main(argv=None):
         raise ValueError(f"--top must be at least 1. Received: {arguments.top}.")
 
     from keras_vit.labels import decode_predictions
-    from keras_vit.predictor import open_predictor
 
-    predictor = open_predictor(arguments.source, arguments.preprocessing, arguments.labels)
+    predictor = source.open_source(arguments)
     status = 0
     for path in arguments.images:
         try:
@@ -32,18 +33,9 @@ def main(argv=None):
 
 def _parser():
     parser = argparse.ArgumentParser("keras-vit predict", description="Classify pictures.")
-    parser.add_argument(
-        "source",
-        help="a run folder, a .keras file, a SavedModel, a .tflite file, or a model's name",
-    )
+    source.add_arguments(parser)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture files")
     parser.add_argument("--top", type=int, default=5, help="classes per picture (default: 5)")
-    parser.add_argument(
-        "--preprocessing",
-        metavar="FILE|NAME",
-        help="preprocessing.json, a run folder or a model's name; for sources that lack it",
-    )
-    parser.add_argument("--labels", metavar="FILE", help="the classes' names, one per line")
     return parser
 
 

@@ -1,77 +1,118 @@
-"""`keras-vit validate`: top-1 and top-5 accuracy over pictures with known classes."""
+"""`keras-vit validate`: accuracy, confusions and calibration over pictures with known classes."""
 
 import argparse
-import csv
 import sys
 from pathlib import Path
 
-HEADER = (
-    "model,img_size,top1,top1_err,top5,top5_err,param_count,crop_pct,interpolation,"
-    "runtime,quant,n_images,weights_sha256"
-).split(",")
+from keras_vit.cli import source
+
+DESCRIPTION = """\
+Print top-1 and top-5 accuracy over the run's held-out pictures, or over those of --data-dir: a folder with a folder of
+pictures per class, or a CSV file with the columns path,label. Classes are called as the model's label or, for ImageNet,
+by WordNet id or number (ImageNet-V2's folders 0 to 999); --label-order and --class-names tell what other names mean.
+Where scores are equal the class with the lower number goes first.
+
+--output DIR writes metrics.json, classes.csv, confusions.csv, confusion.png, calibration.csv and reliability.png.
+"""
 
 
 def main(argv=None):
-    """Print the accuracies; with --results-file, add a line to it."""
+    """Measure what the arguments say; 0, or an error."""
     arguments = _parser().parse_args(argv)
+    _refuse_early(arguments)
 
-    from keras_vit.evaluation import class_folders, evaluate
-    from keras_vit.predictor import open_predictor
+    from keras_vit.evaluation import accuracy, evaluate
 
-    predictor = open_predictor(arguments.source, arguments.preprocessing, arguments.labels)
-    if arguments.data_dir is None:
-        pictures = _held_out(arguments.source)
-    else:
-        pictures = class_folders(Path(arguments.data_dir, arguments.split), predictor.labels)
-    result = evaluate(predictor, pictures, arguments.batch_size, arguments.max_bad_fraction, _progress)
-    for path in result.bad:
-        print(f"keras-vit validate: skipped, not a readable picture: {path}", file=sys.stderr)
-    print(
-        f"{predictor.name} ({predictor.kind}): top-1 {result.top1:.3f} %, top-{result.k} "
-        f"{result.top5:.3f} % on {result.images} pictures"
-        + (f", {len(result.bad)} unreadable ones skipped" if result.bad else "")
-    )
-    if arguments.results_file:
-        _append(Path(arguments.results_file), _record(predictor, result))
+    predictor = source.open_source(arguments)
+    pictures = _pictures(arguments, predictor.labels)
+    real_labels = _real_labels(arguments, pictures, predictor.labels)
+    predictions = evaluate(predictor, pictures, arguments.batch_size, arguments.max_bad_fraction, _progress)
+    for path, reason in predictions.bad:
+        print(f"keras-vit validate: skipped {path}: {reason}", file=sys.stderr)
+    counted, real = accuracy(predictions), _real_accuracy(predictions, real_labels)
+    print(_sentence(f"{predictor.name} ({predictor.kind})", counted, len(predictions.bad)))
+    if real:
+        print(_sentence("ImageNet-ReaL", real))
+    _write(arguments, predictor, predictions, counted, real)
     return 0
 
 
 def _parser():
-    parser = argparse.ArgumentParser("keras-vit validate", description="Measure accuracy.")
-    parser.add_argument(
-        "source",
-        help="a run folder, a .keras file, a SavedModel, a .tflite file, or a model's name",
+    parser = argparse.ArgumentParser(
+        "keras-vit validate", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--data-dir",
-        metavar="DIR",
-        help="folder with a folder of pictures per class, called as the label or the WordNet id "
-        "(default: the run's held-out pictures)",
+    source.add_arguments(parser)
+    add = parser.add_argument
+    add("--data-dir", metavar="DIR|CSV", help="pictures and their classes (default: the run's held-out pictures)")
+    add("--split", default="", metavar="NAME", help="use DIR/NAME, e.g. val (default: DIR itself)")
+    add(
+        "--label-order",
+        choices=("name", "numeric", "sorted"),
+        help="what the folders' names or the CSV file's labels are: the model's labels; the classes' numbers; or names "
+        "whose order as strings is that of the numbers (default: labels, else numbers)",
     )
-    parser.add_argument("--split", default="", metavar="NAME", help="use DIR/NAME, e.g. val (default: DIR itself)")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--results-file", metavar="CSV", help="add a line to this file")
-    parser.add_argument(
+    add("--class-names", metavar="FILE", help="what --data-dir calls the classes, one name per line, in their order")
+    add(
+        "--real-labels",
+        metavar="FILE",
+        help="real.json of ImageNet-ReaL: measure by it too, on ILSVRC2012_val_*.JPEG; --results-file then gets that",
+    )
+    add("--batch-size", type=int, default=32)
+    add(
         "--max-bad-fraction",
         type=float,
         default=0.05,
         help="fail if more of the pictures than this cannot be read (default: 0.05)",
     )
-    parser.add_argument(
-        "--preprocessing",
-        metavar="FILE|NAME",
-        help="preprocessing.json, a run folder or a model's name; for sources that lack it",
+    add("--output", metavar="DIR", help="write pictures and tables here")
+    add("--predictions", metavar="CSV", help="write every picture's best classes with their scores to this file")
+    add(
+        "--results-file",
+        metavar="CSV",
+        help="add a line with timm's columns to this file, or replace that of the same model, set-up and weights",
     )
-    parser.add_argument("--labels", metavar="FILE", help="the classes' names, one per line")
     return parser
 
 
-def _held_out(source):
+def _refuse_early(arguments):
+    """What would otherwise fail after hours of measuring."""
+    if arguments.output:
+        import matplotlib  # noqa: F401
+    if arguments.results_file:
+        from keras_vit.evaluation.results import read_results
+
+        read_results(arguments.results_file)
+
+
+def _pictures(arguments, labels):
+    from keras_vit.evaluation import find_pictures
+    from keras_vit.runs import read_labels
+
+    if arguments.data_dir is None:
+        return _held_out(arguments.source)
+    class_names = read_labels(arguments.class_names) if arguments.class_names else None
+    return find_pictures(Path(arguments.data_dir, arguments.split), labels, arguments.label_order, class_names)
+
+
+def _held_out(folder):
     from keras_vit.runs import Run
 
-    if not Path(source).is_dir() or not Path(source, "run.json").is_file():
-        raise ValueError(f"{source} is not a run folder with held-out pictures; give --data-dir.")
-    return Run.open(source).held_out()
+    if not Path(folder, "run.json").is_file():
+        raise ValueError(f"{folder} is not a run folder with held-out pictures; give --data-dir.")
+    return Run.open(folder).held_out()
+
+
+def _real_labels(arguments, pictures, labels):
+    from keras_vit.evaluation.real import read_real_labels
+
+    paths = [path for path, _ in pictures]
+    return read_real_labels(arguments.real_labels, paths, len(labels)) if arguments.real_labels else None
+
+
+def _real_accuracy(predictions, real_labels):
+    from keras_vit.evaluation.real import real_accuracy
+
+    return real_accuracy(predictions, real_labels) if real_labels else None
 
 
 def _progress(done, total):
@@ -79,37 +120,19 @@ def _progress(done, total):
         print(f"\r{done} of {total}", end="\n" if done == total else "", file=sys.stderr)
 
 
-def _record(predictor, result):
-    """One line of the results file, by column."""
-    from keras_vit.weights.download import sha256
-
-    spec = predictor.spec
-    size = "" if spec is None else "x".join(map(str, dict.fromkeys(spec.size)))
-    return {
-        "model": predictor.name,
-        "img_size": size,
-        "top1": f"{result.top1:.3f}",
-        "top1_err": f"{100 - result.top1:.3f}",
-        "top5": f"{result.top5:.3f}",
-        "top5_err": f"{100 - result.top5:.3f}",
-        "param_count": f"{predictor.parameters / 1e6:.2f}" if predictor.parameters else "",
-        "crop_pct": "" if spec is None else spec.crop_pct,
-        "interpolation": "" if spec is None else spec.interpolation,
-        "runtime": predictor.runtime,
-        "quant": predictor.quantisation,
-        "n_images": result.images,
-        "weights_sha256": sha256(predictor.weights) if predictor.weights else "",
-    }
+def _sentence(what, counted, bad=0):
+    return f"{what}: top-1 {counted.top1:.3f} %, top-{counted.k} {counted.top5:.3f} % on {counted.images} pictures" + (
+        f", {bad} unreadable skipped" if bad else ""
+    )
 
 
-def _append(path, record):
-    """The file as it was plus one line, whole or not at all."""
-    from keras_vit.files import atomic_file
+def _write(arguments, predictor, predictions, counted, real):
+    from keras_vit.evaluation.report import write_predictions, write_report
+    from keras_vit.evaluation.results import result, write_result
 
-    old = path.read_text(encoding="utf-8") if path.exists() else ",".join(HEADER) + "\n"
-    if old.splitlines()[:1] != [",".join(HEADER)]:
-        raise ValueError(f"{path} is no results file: its first line is not {','.join(HEADER)}.")
-    with atomic_file(path) as temporary:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            file.write(old if old.endswith("\n") else old + "\n")
-            csv.DictWriter(file, HEADER, lineterminator="\n").writerow(record)
+    if arguments.predictions:
+        write_predictions(arguments.predictions, predictions)
+    if arguments.output:
+        write_report(arguments.output, predictor, predictions, real)
+    if arguments.results_file:
+        write_result(arguments.results_file, result(predictor, real or counted))

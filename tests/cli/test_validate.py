@@ -1,15 +1,19 @@
-"""`keras-vit validate` over class folders and held-out pictures, and its results file."""
+"""`keras-vit validate` over class folders, CSV files and held-out pictures, and the files it writes."""
 
 import csv
+import json
+import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from keras_vit.cli.main import main
-from keras_vit.cli.validate import HEADER
+from keras_vit.evaluation.results import HEADER
 from keras_vit.runs import Run
 from keras_vit.weights.download import sha256
 from tests import toy_artifacts as toy
+from tests.evaluation.toys import predictor_of
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +38,10 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
+def read(path):
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
 def test_held_out_pictures(run, capsys):
     assert main(["validate", str(run)]) == 0
     assert "top-1 75.000 %, top-3 100.000 % on 4 pictures" in capsys.readouterr().out
@@ -44,12 +52,79 @@ def test_class_folders_and_results_file(run, data, tmp_path, capsys):
     command = ["validate", str(run), "--data-dir", str(data), "--split", "val"]
     for _ in range(2):
         assert main([*command, "--results-file", str(results), "--batch-size", "5"]) == 0
-    rows = list(csv.DictReader(results.read_text().splitlines()))
-    assert len(rows) == 2 and list(rows[0]) == HEADER and rows[0] == rows[1]
+    (row,) = read(results)
     wanted = {"model": "colours", "img_size": "6x8", "top1": "100.000", "top1_err": "0.000"}
     wanted |= {"n_images": "42", "quant": "none", "runtime": "keras-tensorflow"}
     wanted |= {"crop_pct": "0.8", "weights_sha256": sha256(run / "model.keras")}
-    assert wanted.items() <= rows[0].items()
+    assert wanted.items() <= row.items() and tuple(row) == HEADER
+
+
+def test_every_artifact_has_a_line(run, tmp_path):
+    toy.write_saved_model(tmp_path / "colours" / "1")
+    toy.write_tflite(tmp_path / "colours_fp32.tflite")
+    toy.write_beside(tmp_path)
+    command = ["--data-dir", str(run / "held_out.csv"), "--label-order", "numeric"]
+    for artifact in (run, tmp_path / "colours", tmp_path / "colours_fp32.tflite"):
+        assert main(["validate", str(artifact), *command, "--results-file", str(tmp_path / "r.csv")]) == 0
+    rows = read(tmp_path / "r.csv")
+    assert [row["runtime"] for row in rows] == ["keras-tensorflow", "savedmodel", "litert"]
+    assert [row["quant"] for row in rows] == ["none", "none", "fp32"]
+    assert [row["top1"] for row in rows] == ["75.000"] * 3
+
+
+def test_output_and_predictions(run, tmp_path):
+    out = tmp_path / "out"
+    assert main(["validate", str(run), "--output", str(out), "--predictions", str(out / "predictions.csv")]) == 0
+    assert [(row["class"], row["n"], row["most_often_taken_for"]) for row in read(out / "classes.csv")] == [
+        ("red", "1", ""),
+        ("green", "2", "deep blue"),
+        ("deep blue", "1", ""),
+    ]
+    assert json.loads((out / "metrics.json").read_text())["top1"] == 75
+    (scores,) = toy.expected([run / "2.png"])
+    rank = 1 + (scores > scores[1]).sum()
+    assert [row["rank"] for row in read(out / "predictions.csv")] == ["1", "1", "1", str(rank)]
+    assert {path.name for path in out.glob("*.png")} == {"confusion.png", "reliability.png"}
+
+
+def test_a_missing_matplotlib_is_told_before_measuring(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["validate", str(run), "--output", str(tmp_path / "out")]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and "keras-vit-models[plots]" in err and not (tmp_path / "out").exists()
+
+
+def test_class_names_and_orders(run, data, tmp_path, capsys):
+    for number, label in enumerate(toy.LABELS):
+        (data / "val" / label).rename(data / "val" / f"k{number}")
+    command = ["validate", str(run), "--data-dir", str(data / "val")]
+    assert main(command) == 1
+    assert "--class-names" in capsys.readouterr().err
+    (tmp_path / "names.txt").write_text("k0\nk1\nk2\n")
+    for options in (["--class-names", str(tmp_path / "names.txt")], ["--label-order", "sorted"]):
+        assert main([*command, *options]) == 0
+        assert "top-1 100.000 %" in capsys.readouterr().out
+
+
+def test_imagenet_real(tmp_path, capsys, monkeypatch):
+    scores = np.zeros((3, 1000), "float32")
+    scores[np.arange(3), (5, 7, 7)] = 1
+    predictor = predictor_of(scores, labels=tuple(f"label {number}" for number in range(1000)))
+    monkeypatch.setattr("keras_vit.predictor.open_predictor", lambda *arguments: predictor)
+    for number, folder in enumerate(("5", "10", "6"), 1):
+        (tmp_path / "val" / folder).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "val" / folder / f"ILSVRC2012_val_{number:08d}.JPEG")
+    (tmp_path / "real.json").write_text("[[8, 7], [], [6, 5]]")  # in the order of the pictures' numbers
+    command = ["validate", "SwinT", "--data-dir", str(tmp_path / "val"), "--real-labels", str(tmp_path / "real.json")]
+    assert main([*command, "--results-file", str(tmp_path / "r.csv"), "--output", str(tmp_path / "out")]) == 0
+    first, second = capsys.readouterr().out.splitlines()  # folders in the order of their names: 10, 5, 6
+    assert "top-1 0.000 %" in first and "on 3 pictures" in first
+    assert second == "ImageNet-ReaL: top-1 50.000 %, top-5 50.000 % on 2 pictures"
+    assert [(row["top1"], row["n_images"]) for row in read(tmp_path / "r.csv")] == [("50.000", "2")]
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["imagenet_real"]["n_images"] == 2
+    (tmp_path / "val" / "6" / "cat.jpg").write_bytes(b"")
+    assert main(command) == 1
+    assert "cat.jpg: expected a picture of ImageNet" in capsys.readouterr().err
 
 
 def test_corrupt_picture_is_named_and_counted(run, data, capsys):
@@ -58,16 +133,17 @@ def test_corrupt_picture_is_named_and_counted(run, data, capsys):
     command = ["validate", str(run), "--data-dir", str(data / "val")]
     assert main(command) == 0
     out, err = capsys.readouterr()
-    assert str(bad) in err and "on 41 pictures, 1 unreadable ones skipped" in out
+    assert str(bad) in err and "on 41 pictures, 1 unreadable skipped" in out
     assert main([*command, "--max-bad-fraction", "0"]) == 1
-    assert "1 of 42" in capsys.readouterr().err
+    assert "1 or more of 42" in capsys.readouterr().err
 
 
-def test_foreign_results_file_is_left_alone(run, tmp_path, capsys):
+def test_foreign_results_file_is_refused_before_measuring(run, tmp_path, capsys):
     results = tmp_path / "results.csv"
     results.write_text("something,else\n")
     assert main(["validate", str(run), "--results-file", str(results)]) == 1
-    assert "results.csv" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert out == "" and "results.csv" in err
     assert results.read_text() == "something,else\n"
 
 

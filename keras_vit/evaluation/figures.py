@@ -1,0 +1,205 @@
+"""Two pictures of an evaluation: the confusion matrix, and the reliability diagram.
+
+Sizes are in inches. Axes and texts are placed at fixed distances and the picture is cut to what is on it, so that names
+of any length and any number of classes fit.
+"""
+
+import functools
+
+import numpy as np
+
+from keras_vit.evaluation.metrics import confusion, most_confused
+from keras_vit.files import atomic_file
+
+BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#4D4D4D"  # Okabe and Ito's, for any colour vision
+COUNTED = 30  # classes up to which counts stand in the cells, colours are shares and names are large
+NAMED = 120  # classes up to which names stand at the axes
+CELLS = 1000  # along a side; of more classes several share a cell
+LISTED = 30  # pairs of classes, the most confused
+LONGEST = 28  # characters of a name
+DOT = 0.02  # side of the smallest cell, for one that stands alone to be seen
+
+
+def save_confusion(path, predictions, title):
+    """Draw the confusion matrix: a row per class that has pictures, a column per prediction, and the mistakes listed.
+
+    What is taken for a class without pictures stands in a last column, "others". Above COUNTED classes colours are
+    counts on a logarithmic scale; where cells would be too small to be seen they are drawn larger than they are.
+    """
+    entries = confusion(predictions)
+    classes = np.unique(predictions.labels)
+    together = -(-len(classes) // CELLS)
+    counts = _matrix(entries, classes, together)
+    side = _side(len(counts))
+    width = side * counts.shape[1] / len(counts)
+    figure, (axis, bar) = _figure((0, 0, width, side), (width + 0.2, 0, 0.16, side))
+    draw = _draw_counts if len(classes) <= COUNTED else _draw_heat_map
+    draw(axis, bar, counts, side / len(counts))
+    if len(classes) <= NAMED:
+        _name_axes(axis, counts.shape, [_shown(predictions.names[number], number) for number in classes], side)
+    else:
+        _number_axes(axis, classes, together)
+    axis.set_title(_drawable(title), loc="left", fontsize=12, pad=10, parse_math=False)
+    _list_mistakes(bar, entries, predictions.names)
+    return _save(figure, path)
+
+
+def save_reliability(path, calibration, title):
+    """Draw accuracy over confidence, bin by bin (arXiv:1706.04599, Fig. 1), and how many pictures each bin has."""
+    bins, n = len(calibration.images), calibration.images.sum()
+    figure, (axis, below) = _figure((0, 1.6, 4.6, 4.6), (0, 0, 4.6, 1.3))
+    filled = calibration.images > 0
+    images, left = calibration.images[filled], np.arange(bins)[filled] / bins
+    accuracy, confidence = calibration.correct[filled] / images, calibration.confidence[filled] / images
+    axis.bar(left, accuracy, 1 / bins, align="edge", color=BLUE, edgecolor="white", label="accuracy")
+    axis.vlines(confidence, accuracy, confidence, color=ORANGE, lw=2.5, label="gap to the mean confidence")
+    axis.plot(confidence, confidence, "o", color=ORANGE, ms=4)
+    axis.plot((0, 1), (0, 1), "--", color=GREY, lw=1, label="perfectly calibrated")
+    axis.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy", xticklabels=[])
+    axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=9)
+    below.bar(left, 100 * images / n, 1 / bins, align="edge", color=GREY, edgecolor="white")
+    below.set(xlim=(0, 1), xlabel="confidence: the score of the best class", ylabel="pictures (%)")
+    for each in (axis, below):
+        each.spines[["top", "right"]].set_visible(False)
+    text = (
+        f"{_drawable(title)}\nexpected calibration error {100 * calibration.error:.2f} % ({bins} bins)\n"
+        f"accuracy {100 * calibration.correct.sum() / n:.2f} %, mean confidence "
+        f"{100 * calibration.confidence.sum() / n:.2f} %, {n:,} pictures"
+    )
+    axis.set_title(text, loc="left", fontsize=10, parse_math=False)
+    return _save(figure, path)
+
+
+def _matrix(entries, classes, together):
+    """Counts (rows, columns) of the classes, `together` to a cell; one more column for others, if there are any."""
+    rows = np.searchsorted(classes, entries[:, 0]) // together
+    side = -(-len(classes) // together)
+    known = np.isin(entries[:, 1], classes)
+    columns = np.where(known, np.searchsorted(classes, entries[:, 1]) // together, side)
+    counts = np.zeros((side, side + (not known.all())), "int64")
+    np.add.at(counts, (rows, columns), entries[:, 2])
+    return counts
+
+
+def _side(cells):
+    """Of the matrix: cells large enough for counts, then for names, then for the screen."""
+    if cells <= COUNTED:
+        return max(2.6, cells * (0.62 if cells <= 12 else 0.4))
+    return max(8.0, cells * 0.15) if cells <= NAMED else 9.0
+
+
+def _draw_counts(axis, bar, counts, cell):
+    """Colours are shares of the row, numbers are counts."""
+    shares = counts / counts.sum(1, keepdims=True)
+    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axis.figure.colorbar(image, cax=bar, label="share of the class's pictures")
+    size = min(11.0, 72 * cell * 0.9 / (0.65 * len(str(counts.max()))))
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            color = "white" if shares[row, column] > 0.55 else "black"
+            axis.text(column, row, str(count), ha="center", va="center", color=color, fontsize=size)
+
+
+def _draw_heat_map(axis, bar, counts, cell):
+    """Colours are counts on a logarithmic scale; a single picture is well apart from none."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap, LogNorm
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    rows, columns = np.nonzero(counts)
+    order = np.argsort(counts[rows, columns], kind="stable")  # the larger on top
+    rows, columns = rows[order], columns[order]
+    visible = ListedColormap(colormaps["YlGnBu"](np.linspace(0.4, 1, 256)))
+    norm = LogNorm(1, max(10, counts.max()))
+    area = (72 * max(cell, DOT)) ** 2  # of a marker, in square points
+    shown = {"marker": "s", "cmap": visible, "norm": norm, "linewidths": 0}
+    dots = axis.scatter(columns, rows, s=area, c=counts[rows, columns], **shown)
+    axis.set(xlim=(-0.5, counts.shape[1] - 0.5), ylim=(len(counts) - 0.5, -0.5))
+    axis.figure.colorbar(dots, cax=bar, label="pictures", ticks=LogLocator(10, (1, 2, 5)))
+    bar.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    bar.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _name_axes(axis, shape, names, side):
+    rows, columns = shape
+    predicted = [*names, *["others"] * (columns - rows)]
+    size = min(10.0, 0.8 * 72 * side / rows)
+    fits = max(map(len, predicted)) * size * 0.65 < 72 * side / rows
+    axis.set_yticks(range(rows), names, fontsize=size, parse_math=False)
+    axis.set_xticks(range(columns), predicted, fontsize=size, rotation=0 if fits else 90, parse_math=False)
+    axis.set_ylabel("true class", fontsize=11)
+    axis.set_xlabel("prediction", fontsize=11)
+
+
+def _number_axes(axis, classes, together):
+    from matplotlib.ticker import MaxNLocator
+
+    ticks = MaxNLocator(10, integer=True, steps=(1, 2, 5, 10)).tick_values(0, len(classes) - 1).astype(int)
+    ticks = ticks[ticks < len(classes)]
+    axis.set_yticks(ticks / together, classes[ticks])
+    axis.set_xticks(ticks / together, classes[ticks])
+    axis.set_ylabel("number of the true class", fontsize=11)
+    axis.set_xlabel("number of the predicted class", fontsize=11)
+
+
+def _list_mistakes(axis, entries, names):
+    """The most frequent mistakes, as lines beside the colour bar; of many, only what happened more than once."""
+    mistakes = most_confused(entries)
+    listed = mistakes if len(mistakes) <= LISTED else mistakes[mistakes[:, 2] > 1][:LISTED]
+    images = np.bincount(entries[:, 0], entries[:, 2]).astype(int)
+    total = int(mistakes[:, 2].sum())
+    lines = [f"{total:,} mistake{'s' * (total != 1)}"]
+    if len(listed):
+        lines.append("")
+    for label, taken_for, times in listed.tolist():
+        pair = f"{_shown(names[label], label)} → {_shown(names[taken_for], taken_for)}"
+        lines.append(f"{times} of {images[label]}  {pair}")
+    if len(mistakes) > len(listed):
+        lines.append(f"and {len(mistakes) - len(listed):,} other pairs of classes")
+    axis.annotate(
+        "\n".join(lines),
+        (1, 1),
+        xytext=(62, 0),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        va="top",
+        fontsize=9,
+        linespacing=1.35,
+        parse_math=False,
+    )
+
+
+def _shown(name, number):
+    """A class's name as it can be drawn: not too long, and the class's number where the font lacks a character."""
+    if not _characters().issuperset(name):
+        return f"class {number}"
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+
+
+def _drawable(text):
+    """The text with a question mark for what the font lacks."""
+    return "".join(character if character in _characters() else "?" for character in text)
+
+
+@functools.cache
+def _characters():
+    """The characters that matplotlib's own font has."""
+    from matplotlib.font_manager import findfont, get_font
+
+    return frozenset(map(chr, get_font(findfont("DejaVu Sans")).get_charmap()))
+
+
+def _figure(*places):
+    """A figure without a window, and axes at (left, bottom, width, height)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1, 1))
+    FigureCanvasAgg(figure)
+    return figure, [figure.add_axes(place) for place in places]
+
+
+def _save(figure, path):
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, dpi=130, bbox_inches="tight", pad_inches=0.2)
+    return path

@@ -1,0 +1,116 @@
+"""What a `Predictor` says about picture files whose classes are known, a batch at a time."""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+READERS = 4  # threads that decode and resize while the model runs
+AHEAD = 2  # batches that are read before they are needed
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """N pictures that could be read, their classes, and the k best guesses, best first.
+
+    Where two classes have the same score the one with the lower number goes first, as in argmax, tf.math.top_k and
+    `keras_vit.decode_predictions`; quantised models give equal scores often.
+    """
+
+    paths: tuple[Path, ...]  # N
+    labels: np.ndarray  # int64 (N,), numbers of the true classes
+    best: np.ndarray  # int64 (N, k)
+    scores: np.ndarray  # float32 (N, k)
+    names: tuple[str, ...]  # K, of the classes
+    bad: tuple[tuple[Path, str], ...] = ()  # files that could not be read, and why
+
+    @property
+    def hits(self):
+        """bool (N, k): whether the class is the first, the second, ... the k-th guess."""
+        return self.best == self.labels[:, None]
+
+
+def evaluate(predictor, pictures, batch_size=32, max_bad_fraction=0.05, progress=None):
+    """Ask a predictor about pictures.
+
+    Args:
+        pictures: (path, number of the class) pairs.
+        max_bad_fraction: share of unreadable files, in [0, 1], above which the result is refused.
+        progress: None, or called with (pictures done, pictures in all) after every batch.
+    Output: `Predictions`, with k = 5, or fewer where there are fewer classes, or the predictor ranks fewer.
+    Raises: ValueError without pictures, for a class out of range, for scores that are not finite, or naming the first
+        unreadable pictures if there are too many.
+    """
+    pictures = [(Path(path), int(label)) for path, label in pictures]
+    _check(pictures, len(predictor.labels), batch_size, max_bad_fraction)
+    k = min(5, len(predictor.labels), predictor.top_k or 5)
+    good, best, scores, bad = [], [], [], []
+    with ThreadPoolExecutor(READERS) as pool:
+        prepared = _in_order(pool, lambda one: _prepare(predictor, *one), pictures, AHEAD * batch_size)
+        while batch := list(islice(prepared, batch_size)):
+            bad += [(path, reason) for path, _, image, reason in batch if image is None]
+            _refuse_too_many(bad, len(pictures), max_bad_fraction)
+            read = [(path, label, image) for path, label, image, _ in batch if image is not None]
+            if read:
+                good += [(path, label) for path, label, _ in read]
+                ranked = _best(predictor.predict_prepared([image for _, _, image in read], batch_size), k, read)
+                best.append(ranked[0])
+                scores.append(ranked[1])
+            if progress:
+                progress(len(good) + len(bad), len(pictures))
+    if not good:
+        raise ValueError(f"None of the {len(pictures)} pictures can be read, {bad[0][0]} for one: {bad[0][1]}")
+    paths, labels = zip(*good)
+    best, scores = np.concatenate(best), np.concatenate(scores)
+    return Predictions(paths, np.array(labels), best, scores, predictor.labels, tuple(bad))
+
+
+def _check(pictures, classes, batch_size, max_bad_fraction):
+    if not pictures or batch_size < 1 or not 0 <= max_bad_fraction <= 1:
+        raise ValueError(
+            "evaluate needs a picture at least, batches of one or more, and a share of bad ones in [0, 1]. Received: "
+            f"{len(pictures)} pictures, batch_size={batch_size}, max_bad_fraction={max_bad_fraction}."
+        )
+    path, label = next(((path, label) for path, label in pictures if not 0 <= label < classes), (None, None))
+    if path:
+        raise ValueError(f"{path}: expected the number of a class, 0 to {classes - 1}. Received: {label}.")
+
+
+def _in_order(pool, function, items, ahead):
+    """function(item) of every item, in order, started by the pool at most `ahead` items early."""
+    started = deque()
+    for item in items:
+        started.append(pool.submit(function, item))
+        if len(started) > ahead:
+            yield started.popleft().result()
+    while started:
+        yield started.popleft().result()
+
+
+def _prepare(predictor, path, label):
+    """(path, label, prepared picture, None), or (path, label, None, why the file cannot be read)."""
+    try:
+        return path, label, predictor.prepare(path), None
+    except (ValueError, OSError) as error:
+        return path, label, None, str(error)
+
+
+def _refuse_too_many(bad, total, fraction):
+    if len(bad) > fraction * total:
+        names = ", ".join(str(path) for path, _ in bad[:3])
+        raise ValueError(
+            f"{len(bad)} or more of {total} pictures cannot be read, above the allowed share of {fraction:g}: {names}"
+            f"{', ...' if len(bad) > 3 else ''}. `--max-bad-fraction` allows more."
+        )
+
+
+def _best(scores, k, read):
+    """The k best classes of each row and their scores, (B, k) each; equal scores in the order of the classes."""
+    finite = np.isfinite(scores).all(1)
+    if not finite.all():
+        raise ValueError(f"The scores for {read[int(finite.argmin())][0]} are not finite; the model's weights are bad.")
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return best, np.take_along_axis(scores, best, 1)

@@ -1,0 +1,100 @@
+"""The files of an evaluation.
+
+metrics.json       top-1, top-5, calibration error, counts, and the pictures that could not be read
+classes.csv        accuracy per class, and what it was most often taken for
+confusions.csv     how many pictures of a class were taken for another, most frequent first
+confusion.png      the confusion matrix
+calibration.csv    per bin of confidence: pictures, accuracy, mean confidence
+reliability.png    the same drawn
+"""
+
+import csv
+import json
+from pathlib import Path
+
+from keras_vit.evaluation import figures
+from keras_vit.evaluation.calibration import calibration
+from keras_vit.evaluation.metrics import accuracy, confusion, most_confused, per_class
+from keras_vit.files import atomic_file
+
+CLASSES = ("number", "class", "n", "correct", "top1", "top5", "most_often_taken_for", "times")
+CONFUSIONS = ("class", "taken_for", "pictures", "class_number", "taken_for_number")
+BINS = ("above", "up_to", "n", "accuracy", "confidence")
+
+
+def write_report(folder, predictor, predictions, real=None):
+    """Write all of the above into a folder, each file whole or not at all.
+
+    Args:
+        predictor: what made the `Predictions`.
+        real: the `Accuracy` by ImageNet-ReaL's labels, if it was measured; noted in metrics.json.
+    """
+    folder, calibrated, total = Path(folder), calibration(predictions), accuracy(predictions)
+    entries, names = confusion(predictions), predictions.names
+    write_csv(folder / "classes.csv", CLASSES, _classes(per_class(predictions), names))
+    mistakes = most_confused(entries).tolist()
+    write_csv(folder / "confusions.csv", CONFUSIONS, ((names[i], names[j], times, i, j) for i, j, times in mistakes))
+    write_csv(folder / "calibration.csv", BINS, _bins(calibrated))
+    metrics = {
+        "model": predictor.name,
+        "runtime": predictor.runtime,
+        "quant": predictor.quantisation,
+        **_percent(total),
+        "expected_calibration_error": calibrated.error,
+        "mean_confidence": float(calibrated.confidence.sum() / total.images),
+        **({} if real is None else {"imagenet_real": _percent(real)}),
+        "unreadable": [{"path": str(path), "reason": reason} for path, reason in predictions.bad],
+    }
+    with atomic_file(folder / "metrics.json") as temporary:
+        temporary.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    title = f"{predictor.name} ({predictor.kind})"
+    counted = f"{total.correct:,} of {total.images:,} pictures right ({total.top1:.2f} %)"
+    figures.save_confusion(folder / "confusion.png", predictions, f"{title}: {counted}")
+    figures.save_reliability(folder / "reliability.png", calibrated, title)
+
+
+def write_predictions(path, predictions):
+    """A CSV file with a line per picture that could be read: its class, the place of that class, the k best classes.
+
+    rank is 1 where the best guess is right, 2 where the second is, ..., and empty below k.
+    """
+    k = predictions.best.shape[1]
+    best = [f"{column}_{place}" for place in range(1, k + 1) for column in ("class", "label", "score")]
+    rows = zip(predictions.paths, predictions.labels.tolist(), predictions.best.tolist(), predictions.scores.tolist())
+    names = predictions.names
+    write_csv(
+        path,
+        ("path", "class", "label", "rank", *best),
+        (
+            (path, number, names[number], guesses.index(number) + 1 if number in guesses else "")
+            + tuple(entry for guess, score in zip(guesses, scores) for entry in (guess, names[guess], f"{score:.6g}"))
+            for path, number, guesses, scores in rows
+        ),
+    )
+
+
+def write_csv(path, columns, rows):
+    """A CSV file with these columns, whole or not at all."""
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def _classes(rows, names):
+    for row in rows:
+        taken_for = "" if row.taken_for is None else names[row.taken_for]
+        percents = f"{row.top1:.3f}", f"{row.top5:.3f}"
+        yield row.number, names[row.number], row.images, row.correct, *percents, taken_for, row.times
+
+
+def _bins(calibrated):
+    bins = len(calibrated.images)
+    counted = zip(calibrated.images.tolist(), calibrated.correct.tolist(), calibrated.confidence.tolist())
+    for number, (n, correct, confidence) in enumerate(counted):
+        means = (f"{correct / n:.6f}", f"{confidence / n:.6f}") if n else ("", "")
+        yield f"{number / bins:.4f}", f"{(number + 1) / bins:.4f}", n, *means
+
+
+def _percent(measured):
+    return {"n_images": measured.images, "top1": measured.top1, "top5": measured.top5, "k": measured.k}

@@ -1,0 +1,50 @@
+"""Predictors that answer what they are told, pictures to show them, and predictions made up."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from keras_vit.evaluation import Predictions
+from keras_vit.predictor import Predictor
+
+LABELS = tuple("abcdefg")
+
+
+def predictor_of(scores, top_k=None, labels=LABELS):
+    """A predictor that answers with the next rows of `scores`, whatever the picture."""
+    rows = iter(scores)
+
+    def run(pictures):
+        return np.stack([next(rows) for _ in pictures])
+
+    return Predictor("keras model", "toy", labels, None, run, top_k=top_k)
+
+
+def pictures(folder, count, broken=()):
+    """Picture files; those whose number is in `broken` are cut off."""
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        Image.fromarray(np.full((4, 4, 3), number, "uint8")).save(path)
+        if number in broken:
+            path.write_bytes(path.read_bytes()[:30])
+    return paths
+
+
+def predictions(labels, scores, names=LABELS, k=5):
+    """`Predictions` of N pictures from their classes and the scores (N, K) of all classes, sorted the slow way."""
+    best = [sorted(range(len(row)), key=lambda number: (-row[number], number))[:k] for row in scores]
+    kept = [[row[number] for number in numbers] for row, numbers in zip(scores, best)]
+    paths = tuple(Path(f"{number}.png") for number in range(len(labels)))
+    return Predictions(paths, np.array(labels), np.array(best), np.array(kept, "float32"), tuple(names))
+
+
+def random_predictions(count, names, seed=0, k=5):
+    """Seeded ones, right for about half of the pictures; every class has pictures if there are enough."""
+    rng = np.random.default_rng(seed)
+    labels, k = np.arange(count) % len(names), min(k, len(names))
+    first = np.where(rng.random(count) < 0.5, labels, rng.integers(0, len(names), count))
+    best = (first[:, None] + np.arange(k)) % len(names)
+    scores = np.sort(rng.dirichlet(np.ones(k), count), axis=1)[:, ::-1].astype("float32")
+    paths = tuple(Path(f"{number}.png") for number in range(count))
+    return Predictions(paths, labels, best, scores, tuple(names))
