@@ -136,7 +136,9 @@ def resize(image, spec):
     """
     import tensorflow as tf
 
-    image = tf.cast(image, tf.float32)
+    image = tf.convert_to_tensor(image)
+    if image.dtype != tf.uint8:  # whose float copy would be the largest thing in memory
+        image = tf.cast(image, tf.float32)
     if image.shape.rank is None or image.shape.rank < 3:
         raise ValueError(f"Pictures are (..., H0, W0, C). Received shape: {image.shape}.")
     if image.shape.rank > 4:
@@ -178,7 +180,7 @@ def _resample(image, height, width, interpolation):
     import tensorflow as tf
 
     size = tf.stack([height, width])
-    image = tf.image.resize(image, size, method=interpolation, antialias=True)
+    image = tf.cast(tf.image.resize(image, size, method=interpolation, antialias=True), tf.float32)
     return tf.clip_by_value(tf.round(image), 0.0, 255.0)  # bicubic overshoots at edges
 
 

@@ -103,6 +103,12 @@ def test_resize_of_the_same_size_is_the_identity():
     np.testing.assert_array_equal(resize(image, spec((7, 5))).numpy(), image)
 
 
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_resize_of_bytes_and_of_floats_is_the_same(interpolation):
+    image, wanted = photographs()[0], spec(64, crop_pct=0.9, interpolation=interpolation)
+    np.testing.assert_array_equal(resize(image, wanted).numpy(), resize(image.astype("float64"), wanted).numpy())
+
+
 def test_resize_of_a_batch_equals_one_by_one():
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 20, 15, 3), np.uint8)
     wanted = spec((8, 11), crop_pct=0.9)
