@@ -38,14 +38,14 @@ def save_confusion(path, predictions, title):
     if len(classes) <= NAMED:
         _name_axes(axis, counts.shape, [_shown(predictions.names[number], number) for number in classes], side)
     else:
-        _number_axes(axis, classes, together)
+        _number_axes(axis, counts.shape, classes, together)
     axis.set_title(_drawable(title), loc="left", fontsize=12, pad=10, parse_math=False)
     _list_mistakes(bar, entries, predictions.names)
     return _save(figure, path)
 
 
 def save_reliability(path, calibration, title):
-    """Draw accuracy over confidence, bin by bin (arXiv:1706.04599, Fig. 1), and how many pictures each bin has."""
+    """Draw accuracy over confidence, bin by bin (arXiv:1706.04599, Fig. 1), over the pictures that each bin has."""
     bins, n = len(calibration.images), calibration.images.sum()
     figure, (axis, below) = _figure((0, 1.6, 4.6, 4.6), (0, 0, 4.6, 1.3))
     filled = calibration.images > 0
@@ -57,7 +57,10 @@ def save_reliability(path, calibration, title):
     axis.plot((0, 1), (0, 1), "--", color=GREY, lw=1, label="perfectly calibrated")
     axis.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy", xticklabels=[])
     axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=9)
-    below.bar(left, 100 * images / n, 1 / bins, align="edge", color=GREY, edgecolor="white")
+    bars = below.bar(left, 100 * images / n, 1 / bins, align="edge", color=GREY, edgecolor="white")
+    counts = [f"{count:,}" if count < 10_000 else f"{count / 1000:,.0f}k" for count in images]
+    below.bar_label(bars, counts, fontsize=7, padding=1)
+    below.margins(y=0.2)
     below.set(xlim=(0, 1), xlabel="confidence: the score of the best class", ylabel="pictures (%)")
     for each in (axis, below):
         each.spines[["top", "right"]].set_visible(False)
@@ -131,13 +134,14 @@ def _name_axes(axis, shape, names, side):
     axis.set_xlabel("prediction", fontsize=11)
 
 
-def _number_axes(axis, classes, together):
+def _number_axes(axis, shape, classes, together):
     from matplotlib.ticker import MaxNLocator
 
     ticks = MaxNLocator(10, integer=True, steps=(1, 2, 5, 10)).tick_values(0, len(classes) - 1).astype(int)
-    ticks = ticks[ticks < len(classes)]
+    ticks = ticks[ticks < 0.97 * len(classes)]  # leaves room for the last column's
+    others = shape[1] - shape[0]
     axis.set_yticks(ticks / together, classes[ticks])
-    axis.set_xticks(ticks / together, classes[ticks])
+    axis.set_xticks([*ticks / together, *[shape[0]] * others], [*classes[ticks], *["others"] * others])
     axis.set_ylabel("number of the true class", fontsize=11)
     axis.set_xlabel("number of the predicted class", fontsize=11)
 

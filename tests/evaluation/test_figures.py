@@ -76,6 +76,15 @@ def test_many_classes_have_numbers_and_a_logarithmic_scale(drawn):
     assert lines[-1].endswith("other pairs of classes")
 
 
+def test_predictions_of_classes_without_pictures_share_a_column_at_any_size(drawn):
+    found = random_predictions(2000, names(200))
+    few = predictions(found.labels[:150], np.eye(200)[found.best[:150, 0]], names(200), k=1)
+    figures.save_confusion("c.png", few, "title")
+    axis = drawn[0].axes[0]
+    assert [text.get_text() for text in axis.get_xticklabels()][-2:] == ["140", "others"]
+    assert axis.get_xlim()[1] == 150.5 and axis.get_ylim()[0] == 149.5
+
+
 def test_long_names_are_shortened_and_no_formula_is_read():
     assert figures._shown("x" * 28, 0) == "x" * 28 and figures._shown("x" * 29, 0) == "x" * 27 + "…"
 
@@ -86,5 +95,5 @@ def test_bars_of_the_reliability_diagram(drawn):
     axis, below = drawn[0].axes
     bars = {round(bar.get_x(), 2): bar.get_height() for bar in axis.patches}
     assert bars == pytest.approx({0.5: 1, 0.8: 0.5, 0.9: 1})
-    assert [bar.get_height() for bar in below.patches] == [25, 50, 25]
+    assert [bar.get_height() for bar in below.patches] == [25, 50, 25] and texts(below) == ["1", "2", "1"]
     assert "accuracy 75.00 %, mean confidence 80.50 %, 4 pictures" in axis.get_title("left")
