@@ -11,10 +11,16 @@ from typing import Any
 import numpy as np
 
 from keras_vit import preprocessing
-from keras_vit.training import augment, decoding, digits, folders, order
+from keras_vit.training import augment, decoding, digits, folders, manifest, order, shards, tfds
 from keras_vit.training.order import Worker
 from keras_vit.training.parts import Part
 from keras_vit.training.quarantine import Quarantine
+
+DATA_DIR = {
+    "folder": "a folder of class folders",
+    "csv": "the path of a manifest with the columns path,label",
+    "records": "a folder that `keras-vit prepare-data` wrote",
+}
 
 
 @dataclass(frozen=True)
@@ -38,12 +44,20 @@ class Prepared:
 
 
 def load(recipe):
-    """The recipe's data set: the embedded digits, or the folder of class folders at data_dir."""
+    """The data set that `dataset`, `data_dir` and the splits of the recipe name; its pictures are not read.
+
+    Raises: ValueError for a source that is not there, or not as its module says.
+    """
     if recipe.dataset == "digits":
         return digits.load()
+    if recipe.dataset.startswith("tfds/"):
+        name = recipe.dataset.removeprefix("tfds/")
+        return tfds.load(name, recipe.data_dir, recipe.train_split, recipe.val_split)
     if recipe.data_dir is None:
-        raise ValueError('dataset="folder" needs data_dir, a folder of class folders.')
-    return folders.load(recipe.data_dir, recipe.seed)
+        raise ValueError(f"dataset={recipe.dataset!r} needs data_dir: {DATA_DIR[recipe.dataset]}.")
+    if recipe.dataset == "records":
+        return shards.load(recipe.data_dir)
+    return {"folder": folders, "csv": manifest}[recipe.dataset].load(recipe.data_dir, recipe.seed)
 
 
 def prepare(part, spec, *, max_bad_fraction=0.0, cache_bytes=0):

@@ -6,11 +6,12 @@ data/train/..., data/val/..., data/test/...     as it is; test is held out
 data/train/..., data/test/...                   a tenth of train becomes the validation part
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
 
-from keras_vit.training.parts import DataSet, Part, stratified
+from keras_vit.training.parts import Part, assemble
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
@@ -22,65 +23,62 @@ def load(folder, seed=0):
         folders that differ between the parts.
     """
     folder = Path(folder).absolute()
+    found = find(folder)
+    for name, (missing, more) in differing(found).items():
+        raise ValueError(
+            f"The class folders of {folder}/train and {folder}/{name} differ. "
+            f"Only in train: {missing or 'none'}; only in {name}: {more or 'none'}."
+        )
+    parts = {name: _part(folder if name == "all" else folder / name, files) for name, files in found.items()}
+    return assemble(folder.name, tuple(next(iter(found.values()))), parts, seed)
+
+
+def find(folder):
+    """{part: {class: its files, sorted}}, of "train", "val" and "test" or of "all"; files of any kind but hidden ones.
+
+    Raises: ValueError for a folder that does not exist, or has val or test but no train.
+    """
+    folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"data_dir is not a folder: {folder}. Expected class folders in it.")
     present = [name for name in ("train", "val", "test") if (folder / name).is_dir()]
     if present and "train" not in present:
         raise ValueError(f"{folder} has {'/, '.join(present)}/ and no train/. Add it, or rename.")
-    if not present:
-        classes, whole = _scan(folder)
-        train, val, held_out = (whole.take(i) for i in _divide(whole, (0.1, 0.1), seed))
-        return DataSet(folder.name, classes, train, val, held_out)
-    return _from_parts(folder, present, seed)
+    return {name: _classes(folder / name) for name in present} or {"all": _classes(folder)}
 
 
-def _from_parts(folder, present, seed):
-    scanned = {name: _scan(folder / name) for name in present}
-    classes, train = scanned["train"]
-    for name, (others, _) in scanned.items():
-        if others != classes:
-            raise ValueError(
-                f"The class folders of {folder}/train and {folder}/{name} differ. "
-                f"Only in train: {sorted(set(classes) - set(others)) or 'none'}; "
-                f"only in {name}: {sorted(set(others) - set(classes)) or 'none'}."
-            )
-    if "val" in scanned:
-        val = scanned["val"][1]
-    else:
-        train, val = (train.take(i) for i in _divide(train, (0.1,), seed))
-    held_out = scanned["test"][1] if "test" in scanned else val
-    return DataSet(folder.name, classes, train, val, held_out, "test" not in scanned)
+def differing(found):
+    """Of what `find` found: {part: (classes only in train, classes only in it)}, where there are any."""
+    train = set(found.get("train", ()))
+    parts = {name: (sorted(train - set(c)), sorted(set(c) - train)) for name, c in found.items() if name != "all"}
+    return {name: classes for name, classes in parts.items() if any(classes)}
 
 
-def _scan(folder):
-    """Class names in order, and the pictures of all classes as a Part."""
-    found = [f for f in folder.iterdir() if f.is_dir() and not f.name.startswith(".")]
-    classes = sorted(found, key=lambda entry: entry.name)
+def is_picture(path):
+    """Whether a file is called like a picture that training can read."""
+    return path.lower().endswith(SUFFIXES)
+
+
+def _classes(folder):
+    entries = [entry for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")]
+    return {entry.name: _files(entry.path) for entry in sorted(entries, key=lambda entry: entry.name)}
+
+
+def _files(folder):
+    walk = os.walk(folder)
+    return sorted(os.path.join(path, name) for path, _, names in walk for name in names if not name.startswith("."))
+
+
+def _part(folder, classes):
     if len(classes) < 2:
-        raise ValueError(
-            f"A data set needs two class folders or more. {folder} has {len(classes)}: " f"{[c.name for c in classes]}."
-        )
-    names, labels = [], []
-    for number, entry in enumerate(classes):
-        pictures = sorted(str(f) for f in entry.rglob("*") if _is_picture(f))
-        if not pictures:
+        raise ValueError(f"A data set needs two class folders or more. {folder} has {len(classes)}: {list(classes)}.")
+    pictures = {name: [file for file in files if is_picture(file)] for name, files in classes.items()}
+    for name, files in pictures.items():
+        if not files:
             raise ValueError(
-                f"The class folder {entry} holds no picture ({', '.join(SUFFIXES)}). "
+                f"The class folder {folder / name} holds no picture ({', '.join(SUFFIXES)}). "
                 "Put some in, or remove the folder."
             )
-        names += pictures
-        labels += [number] * len(pictures)
-    return tuple(c.name for c in classes), Part(tuple(names), np.array(labels, "int32"))
-
-
-def _is_picture(path):
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def _divide(part, fractions, seed):
-    """Indices of train, then of one part per fraction, of at least one picture each."""
-    sizes = [max(1, round(len(part) * fraction)) for fraction in fractions]
-    if sum(sizes) >= len(part):
-        raise ValueError(f"{len(part)} pictures are too few to be divided; {len(sizes) + 2} needed.")
-    *others, train = stratified(part.labels, (*sizes, len(part) - sum(sizes)), seed)
-    return train, *others
+    counts = [len(files) for files in pictures.values()]
+    names = tuple(file for files in pictures.values() for file in files)
+    return Part(names, np.repeat(np.arange(len(counts), dtype="int32"), counts))

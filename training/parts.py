@@ -35,6 +35,10 @@ class Part:
         records = None if self.records is None else self.records.take(indices)
         return Part(tuple(self.names[i] for i in indices), self.labels[indices], encoded, records)
 
+    def names_from(self, root):
+        """The names; those of files relative to `root`, so that a data set may move."""
+        return tuple(os.path.relpath(name, root) for name in self.names) if self.are_files else self.names
+
     def read(self, index):
         """The bytes of an encoded picture. OSError or ValueError if they cannot be read."""
         if self.encoded is not None:
@@ -72,6 +76,33 @@ class DataSet:
     def parts(self):
         """The parts by name."""
         return {"train": self.train, "val": self.val, "held_out": self.held_out}
+
+
+def assemble(name, classes, given, seed=0):
+    """A DataSet of the parts that there are.
+
+    Args:
+        given: {"all": Part}, which is divided 80 / 10 / 10, stratified; or {"train": Part} with or without "val" (else
+            a tenth of train) and "test" (else val is what is reported on).
+        seed: of the division.
+    Raises: ValueError if there are too few pictures to be divided.
+    """
+    if "all" in given:
+        train, val, held_out = (given["all"].take(i) for i in _divide(given["all"], (0.1, 0.1), seed))
+        return DataSet(name, classes, train, val, held_out)
+    train, val = given["train"], given.get("val")
+    if val is None:
+        train, val = (train.take(i) for i in _divide(train, (0.1,), seed))
+    return DataSet(name, classes, train, val, given.get("test", val), "test" not in given)
+
+
+def _divide(part, fractions, seed):
+    """Indices of train, then of one part per fraction, of at least one picture each."""
+    sizes = [max(1, round(len(part) * fraction)) for fraction in fractions]
+    if sum(sizes) >= len(part):
+        raise ValueError(f"{len(part)} pictures are too few to be divided; {len(sizes) + 2} needed.")
+    *others, train = stratified(part.labels, (*sizes, len(part) - sum(sizes)), seed)
+    return train, *others
 
 
 def stratified(labels, sizes, seed):
@@ -112,14 +143,13 @@ def fingerprint(data_set, root=None):
     """sha256 over names, labels and, where they are known without reading files, contents or sizes of all parts.
 
     Args:
-        root: folder that files are named relative to, so that a data set may move.
+        root: folder that files are named relative to.
     """
     digest = hashlib.sha256()
     for name, part in data_set.parts().items():
         digest.update(name.encode())
-        for i, (file, label) in enumerate(zip(part.names, part.labels)):
-            relative = os.path.relpath(file, root) if part.are_files else file
-            digest.update(f"{relative}\0{label}\n".encode(errors="surrogateescape"))
+        for i, (file, label) in enumerate(zip(part.names_from(root), part.labels)):
+            digest.update(f"{file}\0{label}\n".encode(errors="surrogateescape"))
             digest.update(b"" if part.encoded is None else part.encoded[i])
         if part.records is not None:
             digest.update(part.records.lengths.astype("<i8").tobytes())
