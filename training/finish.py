@@ -1,5 +1,6 @@
 """The end of a run: the held-out part is read a single time, and the results and pictures are written."""
 
+import io
 import json
 import math
 from pathlib import Path
@@ -40,7 +41,7 @@ def finish(decided, history, progress):
     if prepared.bad:
         bad = [("held_out", *entry) for entry in prepared.bad]
         logs.write_bad_files(folder, [*decided.bad, *bad])
-        runs.Run.write_held_out(folder, zip(part.names, part.labels))
+        plan.write_held_out(folder, part)
     results = measure(scores, part.labels)
     results["chosen_on_same_pictures"] = data_set.held_out_is_val
     results["bad_pictures"] = len(decided.bad) + len(prepared.bad)
@@ -101,7 +102,7 @@ def _write_pictures(decided, history, part, scores, results):
     kind = "validation" if data_set.held_out_is_val else "held-out"
     pictures.save_sheet(
         folder,
-        lambda index: read_image(part.names[index]),
+        lambda index: read_image(io.BytesIO(part.read(index))),
         part.labels,
         scores.argmax(axis=1),
         data_set.classes,

@@ -126,10 +126,16 @@ def write_folder(plan):
     folder = plan.folder
     logs.write_settings(folder, plan.settings)  # first: by it the folder is known as this run's
     held_out = write_pictures(plan.data_set.held_out, folder / "held_out")
-    Run.write_held_out(folder, zip(held_out.names, held_out.labels))
+    write_held_out(folder, held_out)
     logs.write_bad_files(folder, plan.bad)
     describe(plan, {"finished": False})
     return dataclasses.replace(plan, data_set=dataclasses.replace(plan.data_set, held_out=held_out))
+
+
+def write_held_out(folder, part):
+    """held_out.csv; none where the pictures are no files, as in shards, which are not copied out of them."""
+    if part.are_files:
+        Run.write_held_out(folder, zip(part.names, part.labels))
 
 
 def describe(plan, details):

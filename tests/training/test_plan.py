@@ -1,6 +1,6 @@
 import pytest
 
-from keras_vit.training import data, logs, model, plan
+from keras_vit.training import data, logs, manifest, model, plan, shards
 from tests.training import toy
 
 
@@ -62,3 +62,31 @@ def test_a_foreign_folder_is_left_alone(tmp_path, parts):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(ValueError, match="not empty, and not a run folder"):
         plan.check_folder(tmp_path, plan.settings_of(*parts))
+
+
+def test_held_out_pictures_in_shards_are_not_listed_as_files(tmp_path, parts):
+    part = parts[1].held_out
+    shards.write(parts[1], tmp_path / "shards", 1)
+    for held_out, listed in ((part, True), (shards.load(tmp_path / "shards").held_out, False)):
+        folder = tmp_path / str(listed)
+        plan.write_held_out(folder, held_out)
+        assert (folder / "held_out.csv").exists() == listed
+
+
+@pytest.mark.parametrize("source", ["csv", "records"])
+def test_a_source_that_shrank_is_noticed(tmp_path, parts, source):
+    def settings(name, files):
+        lines = ["path,label", *(f"{file},{file.parent.name}" for file in files)]
+        data_dir = tmp_path / f"{name}.csv"
+        data_dir.write_text("\n".join(lines))
+        if source == "records":
+            shards.write(manifest.load(data_dir), tmp_path / name, 2, root=tmp_path)
+            data_dir = tmp_path / name
+        changed = parts[0].replace(dataset=source, data_dir=str(data_dir))
+        return plan.settings_of(changed, data.load(changed), parts[2])
+
+    files = sorted((tmp_path / "d").rglob("*.png"))
+    logs.write_settings(tmp_path / "run", settings("one", files))
+    assert plan.check_folder(tmp_path / "run", settings("two", files) | {"dataset": source})
+    with pytest.raises(ValueError, match="pictures: .*\n.*data_sha256"):
+        plan.check_folder(tmp_path / "run", settings("three", files[:-1]))
