@@ -8,9 +8,9 @@ from keras_vit.cli import source
 
 DESCRIPTION = """\
 Print top-1 and top-5 accuracy over the run's held-out pictures, or over those of --data-dir: a folder with a folder of
-pictures per class, or a CSV file with the columns path,label. Classes are called as the model's label or, for ImageNet,
-by WordNet id or number (ImageNet-V2's folders 0 to 999); --label-order and --class-names tell what other names mean.
-Where scores are equal the class with the lower number goes first.
+pictures per class, or a CSV file with the columns path,label and perhaps split. Classes are called as the model's label
+or, for ImageNet, by WordNet id or number (ImageNet-V2's folders 0 to 999); --label-order and --class-names tell what
+other names mean. Where scores are equal the class with the lower number goes first.
 
 --output DIR writes metrics.json, classes.csv, confusions.csv, confusion.png, calibration.csv and reliability.png.
 """
@@ -44,7 +44,9 @@ def _parser():
     source.add_arguments(parser)
     add = parser.add_argument
     add("--data-dir", metavar="DIR|CSV", help="pictures and their classes (default: the run's held-out pictures)")
-    add("--split", default="", metavar="NAME", help="use DIR/NAME, e.g. val (default: DIR itself)")
+    add(
+        "--split", metavar="NAME", help="use DIR/NAME, e.g. val, or the CSV file's lines with this split (default: all)"
+    )
     add(
         "--label-order",
         choices=("name", "numeric", "sorted"),
@@ -91,7 +93,7 @@ def _pictures(arguments, labels):
     if arguments.data_dir is None:
         return _held_out(arguments.source)
     class_names = read_labels(arguments.class_names) if arguments.class_names else None
-    return find_pictures(Path(arguments.data_dir, arguments.split), labels, arguments.label_order, class_names)
+    return find_pictures(arguments.data_dir, labels, arguments.split, arguments.label_order, class_names)
 
 
 def _held_out(folder):

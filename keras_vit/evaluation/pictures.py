@@ -14,19 +14,21 @@ ORDERS = ("name", "numeric", "sorted")
 SPLITS = ("train", "val", "validation", "test")
 
 
-def find_pictures(path, labels, order=None, class_names=None):
+def find_pictures(path, labels, split=None, order=None, class_names=None):
     """The pictures of a folder or of a CSV file as (path, number of the class), in order.
 
     Args:
         path: a folder of class folders (a class without a folder is not asked for), or a CSV file with a header and
-            the columns path (relative ones are relative to the file) and label.
+            the columns path (relative ones are relative to the file) and label, and perhaps split.
         labels: the model's K names.
+        split: the folder's subfolder of this name, or the file's lines with this split; None: all.
         order, class_names: what the folders' names, or the labels in the file, mean; see `class_numbers`.
     Raises: ValueError naming what is missing, or a folder or label that is none of the classes.
     """
     path = Path(path)
     if path.is_file():
-        return _csv_pictures(path, labels, order, class_names)
+        return _csv_pictures(path, labels, split, order, class_names)
+    path = path / (split or "")
     if path.is_dir():
         return _folder_pictures(path, labels, order, class_names)
     raise ValueError(f"{path} does not exist; expected a folder with a folder per class, or a CSV file path,label.")
@@ -135,7 +137,7 @@ def _folder_pictures(folder, labels, order, class_names):
         numbers = class_numbers(inside, labels, order, class_names)
     except ValueError as error:
         splits = [name for name in SPLITS if name in inside and name not in labels]
-        hint = f" It has {'/, '.join(splits)}/: give --split {splits[-1]}." if splits else ""
+        hint = f" It has {'/, '.join(splits)}/; --split says which." if splits else ""
         raise ValueError(f"{folder}: {error}{hint}") from error
     return [(path, numbers[name]) for name, paths in inside.items() for path in paths]
 
@@ -144,22 +146,39 @@ def _is_picture(path):
     return path.suffix.lower() in PICTURES and not path.name.startswith(".")
 
 
-def _csv_pictures(path, labels, order, class_names):
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if not {"path", "label"} <= set(reader.fieldnames or ()):
-            raise ValueError(f"{path} needs the columns path,label; it has {reader.fieldnames}.")
-        rows = [(row["path"], row["label"], reader.line_num) for row in reader]
-    lacking = next((line for name, label, line in rows if not name or not label), None)
-    if lacking or not rows:
-        raise ValueError(f"{path}, line {lacking or 2}: expected a path and a label.")
-    names = {label for _, label, _ in rows}
+def _csv_pictures(path, labels, split, order, class_names):
+    rows = _csv_rows(path, split)
+    names = {label for _, label in rows}
     try:
         numbers = class_numbers(names, labels, order, class_names)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     _refuse_ambiguous(path, names, numbers, len(labels), order or class_names)
-    return [(path.parent / name, numbers[label]) for name, label, _ in rows]
+    return [(path.parent / name, numbers[label]) for name, label in rows]
+
+
+def _csv_rows(path, split):
+    """(path, label) of every line of the split."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            columns, lines = reader.fieldnames or [], [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
+    if not {"path", "label"} <= set(columns):
+        raise ValueError(f"{path} needs the columns path,label; it has {','.join(columns) or 'none'}.")
+    lacking = next((number for number, row in lines if not row["path"] or not row["label"]), None)
+    if lacking:
+        raise ValueError(f"{path}, line {lacking}: expected a path and a label.")
+    splits = sorted({str(row.get("split", "")) for _, row in lines})
+    if (len(splits) > 1 and split is None) or (split and split not in splits):
+        raise ValueError(
+            f"{path} has the splits {', '.join(splits) or 'none'}; --split says which. Received: {split or 'none'}."
+        )
+    rows = [(row["path"], row["label"]) for _, row in lines if not split or row["split"] == split]
+    if not rows:
+        raise ValueError(f"{path} names no picture.")
+    return rows
 
 
 def _refuse_ambiguous(path, names, numbers, classes, decided):

@@ -56,7 +56,7 @@ def test_names_win_over_numbers_for_folders(tmp_path):
     """A model trained on such folders calls its classes so, in the order of strings."""
     found = find_pictures(folders(tmp_path, ["0", "10", "2"]), ("0", "10", "2"))
     assert numbers(found) == [("0", 0), ("10", 1), ("2", 2)]
-    assert dict(numbers(find_pictures(tmp_path, tuple("0123456789") + ("x",), "numeric")))["10"] == 10
+    assert dict(numbers(find_pictures(tmp_path, tuple("0123456789") + ("x",), order="numeric")))["10"] == 10
 
 
 def test_orders_and_class_names():
@@ -89,8 +89,9 @@ def test_names_without_a_class(names, arguments, message):
 
 def test_a_split_is_pointed_at(tmp_path):
     folders(tmp_path, ["train/a", "val/a"])
-    with pytest.raises(ValueError, match="'train' is the name of none.*give --split val"):
+    with pytest.raises(ValueError, match="'train' is the name of none.*It has train/, val/; --split says which"):
         find_pictures(tmp_path, LABELS)
+    assert numbers(find_pictures(tmp_path, LABELS, "val")) == [("a", 0)]
 
 
 def test_no_folder_or_no_pictures(tmp_path):
@@ -111,18 +112,34 @@ def test_csv_by_name_and_by_number(tmp_path):
 def test_csv_labels_that_may_be_names_or_numbers_have_to_be_told_apart(tmp_path):
     labels, path = ("0", "10", "2"), manifest(tmp_path, "path,label\n1.png,0\n2.png,2\n")
     assert [number for _, number in find_pictures(path, ("0", "1", "2"))] == [0, 2]
-    assert [number for _, number in find_pictures(path, labels, "numeric")] == [0, 2]
-    assert [number for _, number in find_pictures(path, ("2", "1", "0"), "name")] == [2, 0]
+    assert [number for _, number in find_pictures(path, labels, order="numeric")] == [0, 2]
+    assert [number for _, number in find_pictures(path, ("2", "1", "0"), order="name")] == [2, 0]
     with pytest.raises(ValueError, match="--label-order numeric"):
         find_pictures(path, ("2", "1", "0"))
+
+
+def test_a_manifests_split_has_to_be_chosen(tmp_path):
+    path = manifest(tmp_path, "path, label, split\n1.png, a, train\n2.png, b, val\n")
+    assert find_pictures(path, LABELS, "val") == [(tmp_path / "2.png", 1)]
+    for split in (None, "test"):
+        with pytest.raises(ValueError, match="splits train, val; --split"):
+            find_pictures(path, LABELS, split)
+    with pytest.raises(ValueError, match="--split says which. Received: val"):
+        find_pictures(manifest(tmp_path, "path,label\n1.png,a\n"), LABELS, "val")
+
+
+def test_a_file_in_another_encoding(tmp_path):
+    (tmp_path / "list.csv").write_bytes("path,label\nä.png,a\n".encode("utf-16"))
+    with pytest.raises(ValueError, match="list.csv is not a CSV file in UTF-8"):
+        find_pictures(tmp_path / "list.csv", LABELS)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("path,class\n1.png,a\n", "path,label; it has"),
-        ("", "path,label; it has None"),
-        ("path,label\n", "line 2: expected a path and a label"),
+        ("", "path,label; it has none"),
+        ("path,label\n", "names no picture"),
         ("path,label\n1.png,a\n2.png\n", "line 3: expected a path and a label"),
         ("path,label\n1.png,a\n,b\n", "line 3: expected a path and a label"),
         ("path,label\n1.png,q\n", "list.csv: 'q' is the name of none"),
