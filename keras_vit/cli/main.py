@@ -11,6 +11,8 @@ VERBS = {
     "download": ("download", "fetch published weights into the cache"),
     "predict": ("predict", "labels and scores for pictures"),
     "validate": ("validate", "accuracy, confusions and calibration over a data set"),
+    "check-data": ("check_data", "what is wrong with the pictures of a data set"),
+    "prepare-data": ("prepare_data", "TFRecord shards of a data set, for training"),
     "train": ("train", "train or fine-tune under tf.distribute"),
     "export": ("export", "a SavedModel for TF Serving"),
     "convert": ("convert", ".tflite files for phones and other small devices"),

@@ -1,0 +1,66 @@
+"""`keras-vit check-data`: what is wrong with the pictures of a data set, before training starts."""
+
+import argparse
+import csv
+import sys
+
+DESCRIPTION = """\
+Read every file of a folder of class folders (DIR/cat/1.jpg), or of train/, val/ and test/ with class folders in each,
+and tell which are unreadable, truncated, not RGB, of another format than their name says, there twice, or no pictures,
+and which class folders are empty or differ between the parts. Exit code 1 if pictures cannot be read, or training
+would refuse the folder; 0 otherwise.
+"""
+
+
+def main(argv=None):
+    """Print the report, write the CSV file, and return the exit code."""
+    parser = argparse.ArgumentParser(
+        "keras-vit check-data",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", metavar="DIR", help="the folder, as `keras-vit train --data-dir` takes it")
+    parser.add_argument("--csv", metavar="FILE", help="write every finding to this file: problem,path,detail")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that read (default: one per core)")
+    arguments = parser.parse_args(argv)
+
+    from keras_vit.training.check import check
+
+    report = check(arguments.folder, arguments.workers, _progress)
+    _print(report)
+    if arguments.csv:
+        _write(arguments.csv, report.findings)
+    return int(report.serious)
+
+
+def _print(report):
+    from keras_vit.training.check import PROBLEMS
+
+    parts = "" if report.parts == ("all",) else f" in {', '.join(report.parts)}"
+    print(f"{report.files:,} files of {report.classes} classes{parts}")
+    if not report.findings:
+        print("Nothing is wrong with them.")
+        return
+    rows = [("problem", "files", "in training it", "the first")]
+    for problem, meaning in PROBLEMS.items():
+        found = [finding for finding in report.findings if finding.problem == problem]
+        if found:
+            rows.append((problem, f"{len(found):,}", meaning, f"{found[0].path} ({found[0].detail})"))
+    problem, files, meaning, _ = (max(map(len, column)) for column in zip(*rows))
+    for row in rows:
+        print(f"{row[0]:{problem}}  {row[1]:>{files}}  {row[2]:{meaning}}  {row[3]}")
+
+
+def _write(path, findings):
+    from keras_vit.files import atomic_file
+
+    with atomic_file(path) as temporary:
+        with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("problem", "path", "detail"))
+            writer.writerows(findings)
+
+
+def _progress(done, total):
+    if sys.stderr.isatty() and (done % 100 == 0 or done == total):
+        print(f"\r{done:,} of {total:,}", end="\n" if done == total else "", file=sys.stderr)

@@ -1,0 +1,80 @@
+"""`keras-vit prepare-data`: a data set as a folder of TFRecord shards."""
+
+import argparse
+import sys
+from pathlib import Path
+
+DESCRIPTION = """\
+Write the pictures of a data set, their bytes as they are, into TFRecord files with an index: few large files instead of
+many small ones, which network disks and object stores read faster, and which can be copied and checked. The folder is
+written whole or not at all; the same source gives the same bytes. Train from it by
+
+    keras-vit train --dataset records --data-dir DIR ...
+
+Pictures are not decoded here: `keras-vit check-data` finds those that cannot be.
+"""
+
+
+def main(argv=None):
+    """Write the shards and print what they hold."""
+    parser = argparse.ArgumentParser(
+        "keras-vit prepare-data",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a folder of class folders; a manifest, FILE.csv; tfds/NAME; or digits",
+    )
+    parser.add_argument("--output", metavar="DIR", required=True, help="folder to write; must not exist yet")
+    parser.add_argument("--shards", type=int, default=16, metavar="N", help="files of the training part (default: 16)")
+    parser.add_argument("--seed", type=int, default=0, help="of the division, if SOURCE has no parts (default: 0)")
+    parser.add_argument("--data-dir", metavar="DIR", help="where tensorflow-datasets prepared tfds/NAME")
+    parser.add_argument("--train-split", default="train", metavar="SPLIT", help="of tfds/NAME (default: train)")
+    parser.add_argument("--val-split", default="validation", metavar="SPLIT", help="of tfds/NAME (default: validation)")
+    arguments = parser.parse_args(argv)
+
+    from keras_vit.training import shards
+
+    data_set, root = _load(arguments)
+    done = 0
+
+    def progress(pictures):
+        nonlocal done
+        done += pictures
+        if sys.stderr.isatty():
+            print(f"\r{done:,} pictures", end="", file=sys.stderr)
+
+    index = shards.write(data_set, arguments.output, arguments.shards, root, progress)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    _print(arguments.output, index)
+    return 0
+
+
+def _load(arguments):
+    """The data set of SOURCE, and the folder that its files are named relative to."""
+    from keras_vit.training import digits, folders, manifest, tfds
+
+    source = Path(arguments.source)
+    if source.is_dir():
+        return folders.load(source, arguments.seed), source.absolute()
+    if source.is_file():
+        return manifest.load(source, arguments.seed), source.absolute().parent
+    if arguments.source == "digits":
+        return digits.load(), None
+    if arguments.source.startswith("tfds/"):
+        name = arguments.source.removeprefix("tfds/")
+        return tfds.load(name, arguments.data_dir, arguments.train_split, arguments.val_split), None
+    raise ValueError(f"SOURCE is a folder, a CSV file, tfds/NAME or digits. There is no {arguments.source!r}.")
+
+
+def _print(output, index):
+    parts = index["parts"].values()
+    counts = ", ".join(f"{part['pictures']:,} {name}" for name, part in index["parts"].items())
+    shards = [shard for part in parts for shard in part["shards"]]
+    size = sum(shard["bytes"] for shard in shards)
+    print(
+        f"{output}: {counts} pictures of {len(index['classes'])} classes in {len(shards)} shards, {size / 1e6:,.1f} MB"
+    )

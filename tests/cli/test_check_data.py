@@ -1,0 +1,38 @@
+import csv
+
+import pytest
+
+from keras_vit.cli import main as command
+from tests.training.toy import write_folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "d", per_class=3)
+
+
+def test_a_sound_folder_is_said_to_be_so(folder, capsys):
+    assert command.main(["check-data", str(folder)]) == 0
+    assert capsys.readouterr().out == "9 files of 3 classes\nNothing is wrong with them.\n"
+
+
+def test_findings_are_a_table_and_a_file_and_what_is_serious_the_exit_code(tmp_path, folder, capsys):
+    (folder / "red" / "x.png").write_bytes((folder / "red" / "00.png").read_bytes())
+    assert command.main(["check-data", str(folder)]) == 0
+    (folder / "red" / "y.png").write_bytes(b"no picture")
+    assert command.main(["check-data", str(folder), "--csv", str(tmp_path / "found.csv")]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3].split()[:2] == ["problem", "files"]
+    assert lines[-2].startswith("unreadable      1  is replaced, up to max_bad_fraction")
+    assert lines[-1].startswith("duplicate       1  ") and lines[-1].endswith("  red/x.png (as red/00.png)")
+    with open(tmp_path / "found.csv", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["problem", "path", "detail"],
+            ["unreadable", "red/y.png", "no picture, or only the beginning of one"],
+            ["duplicate", "red/x.png", "as red/00.png"],
+        ]
+
+
+def test_no_folder(tmp_path, capsys):
+    assert command.main(["check-data", str(tmp_path / "none")]) == 1
+    assert "keras-vit check-data: data_dir is not a folder" in capsys.readouterr().err

@@ -1,0 +1,155 @@
+"""What is wrong with the picture files of a data set, found before training starts.
+
+Files are decoded with PIL, in several processes where there are many.
+"""
+
+import hashlib
+import io
+import multiprocessing
+import os
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from keras_vit.preprocessing import BROKEN_PICTURE
+from keras_vit.training import folders
+
+PROBLEMS = {  # name -> what comes of it in training
+    "unreadable": "is replaced, up to max_bad_fraction",
+    "truncated": "is replaced, up to max_bad_fraction",
+    "differing classes": "stops the run",
+    "empty class": "stops the run",
+    "ignored": f"is not used ({' '.join(folders.SUFFIXES)} are)",
+    "wrong extension": "is read as what it is",
+    "not RGB": "becomes RGB, without transparency",
+    "duplicate": "counts twice; across parts, flatters",
+}
+SERIOUS = ("unreadable", "truncated", "differing classes", "empty class")
+EXTENSIONS = {  # PIL's name of a format that TensorFlow decodes -> how its files are called
+    "JPEG": (".jpg", ".jpeg"),
+    "MPO": (".jpg", ".jpeg"),  # a JPEG with further pictures behind it, as some phones write
+    "PNG": (".png",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+}
+MODES = {"1": "grey", "L": "grey", "I": "grey", "F": "grey", "LA": "grey with alpha", "P": "palette"}
+FEW = 1000  # files that are read here, before other processes would have started
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong."""
+
+    problem: str  # a key of PROBLEMS
+    path: str  # relative to the data set's folder
+    detail: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check` found."""
+
+    files: int
+    classes: int
+    parts: tuple[str, ...]
+    findings: tuple[Finding, ...]  # in the order of PROBLEMS, then of the paths
+
+    @property
+    def serious(self):
+        """Whether a picture cannot be read, or training would refuse the folder."""
+        return any(finding.problem in SERIOUS for finding in self.findings)
+
+
+def check(folder, workers=None, progress=None):
+    """Read every file of a folder of class folders.
+
+    Args:
+        workers: processes; 1 reads in this one, None takes one per core where there are many files.
+        progress: None, or called with (files done, files in all).
+    Output: a Report.
+    Raises: ValueError for a folder that is none, or has val or test but no train; OSError if a process is killed.
+    """
+    folder = Path(folder).absolute()
+    found = folders.find(folder)
+    files = [file for classes in found.values() for names in classes.values() for file in names]
+    if workers is None:
+        workers = 1 if len(files) <= FEW else os.cpu_count()
+    findings, seen = list(_folder_findings(folder, found)), {}
+    for number, (file, (digest, problems)) in enumerate(zip(files, _inspected(files, workers))):
+        findings += [Finding(problem, file, detail) for problem, detail in problems]
+        first = seen.setdefault(digest, file) if digest else file
+        if first != file:
+            findings.append(Finding("duplicate", file, f"as {os.path.relpath(first, folder)}"))
+        if progress:
+            progress(number + 1, len(files))
+    order = list(PROBLEMS)
+    findings = [finding._replace(path=os.path.relpath(finding.path, folder)) for finding in findings]
+    findings.sort(key=lambda finding: (order.index(finding.problem), finding.path))
+    classes = {name for part in found.values() for name in part}
+    return Report(len(files), len(classes), tuple(found), tuple(findings))
+
+
+def inspect(path):
+    """One file: (sha256 of its bytes, or None for what is not read; its problems as (name, detail) pairs)."""
+    if not folders.is_picture(path):
+        return None, [("ignored", Path(path).suffix or "no extension")]
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        return None, [("unreadable", error.strerror or str(error))]
+    return hashlib.sha256(content).hexdigest(), list(_problems(path, content))
+
+
+def _problems(path, content):
+    from PIL import Image
+
+    if not content:
+        yield "unreadable", "empty"
+        return
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
+            image.load()
+    except Image.UnidentifiedImageError:
+        yield "unreadable", "no picture, or only the beginning of one"
+        return
+    except (*BROKEN_PICTURE, Image.DecompressionBombError) as error:
+        text = " ".join(str(error).split())
+        yield "truncated" if "truncated" in text.lower() else "unreadable", text
+        return
+    if image.format not in EXTENSIONS:
+        yield "unreadable", f"{image.format}, which TensorFlow does not decode; save it as JPEG or PNG"
+    elif not path.lower().endswith(EXTENSIONS[image.format]):
+        yield "wrong extension", f"is {image.format}"
+    if image.mode != "RGB":
+        yield "not RGB", MODES.get(image.mode, "16 bits" if image.mode.startswith("I;16") else image.mode)
+
+
+def _inspected(files, workers):
+    """`inspect` of every file, in order."""
+    if workers == 1:
+        yield from map(inspect, files)
+        return
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        try:
+            yield from pool.map(inspect, files, chunksize=16)
+        except BrokenProcessPool as error:
+            raise OSError(
+                "A process that decodes pictures was killed, for lack of memory or by a file that crashes the decoder; "
+                "with one worker, the progress ends at that file."
+            ) from error
+
+
+def _folder_findings(folder, found):
+    """What is wrong with the class folders."""
+    for part, (missing, more) in folders.differing(found).items():
+        yield from (Finding("differing classes", folder / "train" / name, f"not in {part}") for name in missing)
+        yield from (Finding("differing classes", folder / part / name, "not in train") for name in more)
+    for part, classes in found.items():
+        for name, files in classes.items():
+            if not any(map(folders.is_picture, files)):
+                path = folder / name if part == "all" else folder / part / name
+                yield Finding("empty class", path, "no picture")
