@@ -2,7 +2,8 @@
 
 `expect` asks the Keras model (in float32); `replay_all` asks the artifacts; `check_*` compare and judge:
 
-    SavedModel                largest difference of probabilities at most 1e-5
+    SavedModel                largest difference of probabilities at most 1e-5; so too of features, relative to the
+                              largest of them
     .tflite in float32        at most 1e-4
     .tflite in dynamic int8   the same best class for at least 99 % of the pictures
 Without pictures, seeded noise is used. No class stands out in noise, so agreement says little there: a quantised
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_vit.export.features import features as features_of
 from keras_vit.export.graph import probabilities
 
 SAVED_MODEL, FP32 = 1e-5, 1e-4  # largest difference of probabilities
@@ -61,7 +63,7 @@ def expect(source, pictures=(), max_images=1000, folder=None):
     known = all(label is not None for _, label in pictures)
     classes = np.array([label for _, label in pictures]) if known else None
     images = np.stack([_read(path, source.spec) for path in files])
-    return Expected(files, kind, classes, images, _predict(source, images))
+    return Expected(files, kind, classes, images, _predict(images, probabilities(source)))
 
 
 def noise_pictures(folder):
@@ -79,9 +81,11 @@ def noise_pictures(folder):
     return pictures
 
 
-def check_saved_model(path, expected, source):
-    """The report of the SavedModel at `path`; ValueError with the figures if it does not answer as the Keras model."""
-    [answers] = replay_all([("saved_model", path)], expected)
+def check_saved_model(answers, expected, source):
+    """The report of a SavedModel, from its answers (`replay_all`).
+
+    Raises: ValueError with the figures if it does not answer as the Keras model does.
+    """
     served = np.take_along_axis(expected.probabilities, np.maximum(answers["class_ids"], 0), axis=1)
     report = {
         **compare(expected, answers["probabilities"]),
@@ -95,7 +99,9 @@ def check_saved_model(path, expected, source):
         raise ValueError(
             f"The SavedModel gives wrong names or decodes less than the Keras model's reader: {undecoded}."
         )
-    if not max(report["largest_difference"], report["largest_difference_from_bytes"]) <= SAVED_MODEL:
+    if "embedding" in answers:
+        report["largest_difference_of_features"] = _difference_of_features(answers["embedding"], expected, source)
+    if not max(value for key, value in report.items() if key.startswith("largest_difference")) <= SAVED_MODEL:
         raise ValueError(
             f"The SavedModel does not answer as the Keras model does, and is not kept. {describe(report)}."
         )
@@ -141,7 +147,7 @@ def describe(report):
     if "least_agreement" in report:
         agreement += f" (at least {100 * report['least_agreement']:.0f} %)"
     parts.append(agreement)
-    difference = max(report["largest_difference"], report.get("largest_difference_from_bytes", 0.0))
+    difference = max(value for key, value in report.items() if key.startswith("largest_difference"))
     limit = f" (at most {report['tolerance']:.0e})" if "tolerance" in report else ""
     parts.append(f"largest difference {difference:.1e}{limit}")
     if "least_cosine" in report:
@@ -241,14 +247,20 @@ def _read(path, spec):
         raise ValueError(f"{path} cannot be read as a picture: {reason}") from error
 
 
-def _predict(source, images):
-    """The Keras model's probabilities, as a graph, with full float32 products on GPUs too."""
+def _difference_of_features(answered, expected, source):
+    """Largest difference of features from the Keras model's, as a share of the largest of those."""
+    features = _predict(expected.images, features_of(source))
+    return float(np.abs(answered - features).max() / max(np.abs(features).max(), 1.0))
+
+
+def _predict(images, function):
+    """What the function of images gives, as a graph, with full float32 products on GPUs too."""
     import tensorflow as tf
 
     kept = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
     try:
-        predict = tf.function(probabilities(source), reduce_retracing=True)
+        predict = tf.function(function, reduce_retracing=True)
         starts = range(0, len(images), BATCH)
         batches = [predict(tf.constant(images[start : start + BATCH], tf.float32)).numpy() for start in starts]
     finally:

@@ -6,7 +6,8 @@ import before anything else is. Reads a request and leaves the answers beside it
     {"artifacts": [{"kind": "saved_model" or "tflite", "path": ..., "answers": file.npz}, ...],
      "files": [encoded pictures], "images": uint8 .npy (N, H, W, 3), "threads": int, "runs": timed runs, 0 for none}
 
-answers: probabilities (N, K); for a SavedModel also classes, scores, class_ids; milliseconds of each run at batch 1.
+answers: probabilities (N, K); for a SavedModel also classes, scores, class_ids, and where it has features embedding
+(N, D); milliseconds of each run at batch 1.
 """
 
 import importlib.machinery
@@ -53,19 +54,22 @@ def main(request_path):
 
 
 def replay_saved_model(path, files, images, threads, runs):
-    """The encoded files through serving_default, the images through predict_images."""
+    """The encoded files through serving_default and features, the images through predict_images."""
     import numpy as np
     import tensorflow as tf
 
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     signatures = tf.saved_model.load(path).signatures
-    classify, predict = signatures["serving_default"], signatures["predict_images"]
+    predict = signatures["predict_images"]
+    of_bytes = [signatures[name] for name in ("serving_default", "features") if name in signatures]
     parts = []
     for start in range(0, len(images), BATCH):
         some = slice(start, start + BATCH)
-        answers = classify(image_bytes=tf.constant([read(file) for file in files[some]]))
-        answers.update(predict(images=tf.constant(images[some], tf.float32)))
+        encoded = tf.constant([read(file) for file in files[some]])
+        answers = dict(predict(images=tf.constant(images[some], tf.float32)))
+        for signature in of_bytes:
+            answers.update(signature(image_bytes=encoded))
         parts.append({key: value.numpy() for key, value in answers.items()})
     one = tf.constant(images[:1], tf.float32)
     answers = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}

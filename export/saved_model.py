@@ -1,14 +1,19 @@
 """A SavedModel as TF Serving wants it: encoded pictures in, names and scores out, everything between in the graph.
 
     DIR/models/<name>/<version>/   saved_model.pb, variables/, assets/labels.txt, assets/preprocessing.json,
-                                   assets.extra/report.json (TF Serving ignores this folder but for warm-up requests)
+                                   assets.extra/report.json, assets.extra/tf_serving_warmup_requests
 
 serving_default   image_bytes string (B)  ->  classes string (B, k), scores float32 (B, k), class_ids int32 (B, k),
-                  the k best, best first. JPEG, PNG, BMP or GIF (first frame). A picture that cannot be decoded
-                  leaves the others alone and is answered with classes "", scores 0 and class_ids -1.
+                  the k best, best first. JPEG (CMYK too, and turned upright as its EXIF note says), PNG, BMP or GIF
+                  (first frame). A picture that cannot be decoded leaves the others alone and is answered with
+                  classes "", scores 0 and class_ids -1; so is one of more than 89 million pixels.
 predict_images    images float32 (B, H, W, 3) in [0, 255], of the model's size  ->  probabilities float32 (B, K)
+features          image_bytes string (B)  ->  embedding float32 (B, D), what the classifier reads: include_top=False
+                  with its pooling. Zeros where a picture cannot be decoded. Absent from models whose classifier is
+                  not a Dense layer.
 
-A batch may be empty; so is its answer then.
+A batch may be empty; so is its answer then. No output's name ends in _bytes, which TF Serving's REST interface would
+take for a reason to encode it in base64.
 """
 
 import json
@@ -18,36 +23,48 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_vit.export import parity
+from keras_vit.export import operators, parity, warmup
+from keras_vit.export.decoding import decode_or_skip
+from keras_vit.export.features import features
 from keras_vit.export.graph import probabilities
 from keras_vit.files import atomic_folder
-from keras_vit.preprocessing import decode_image, resize
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # safe in a path, in a REST URL and in models.config
 REPORT = "assets.extra/report.json"
+BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # that a server makes of waiting requests
 
 
 class ServedModel(tf.Module):
-    """What is saved: the variables, the two signatures, and the files that become assets."""
+    """What is saved: the variables, the signatures, and the files that become assets."""
 
     def __init__(self, source, top_k, asset_files):
         super().__init__(name="served_model")
-        self._spec = source.spec
         self._top_k = min(top_k, len(source.labels))
-        self._probabilities = _or_empty(probabilities(source))
         self._names = tf.constant([*source.labels, ""])  # the last one for what cannot be decoded
         self.parameters = [weight.value for weight in source.model.weights]
         self.assets = [tf.saved_model.Asset(str(path)) for path in asset_files]
         images = tf.TensorSpec([None, *source.spec.size, 3], tf.float32, name="images")
         encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
-        self.predict_images = tf.function(self._predict_images, input_signature=[images])
-        self.classify = tf.function(self._classify, input_signature=[encoded])
+        # What two signatures share is a function of its own, traced and stored once.
+        self._decode = tf.function(lambda files: decode_or_skip(files, source.spec), [encoded], autograph=False)
+        self._probabilities = tf.function(_or_empty(probabilities(source)), [images], autograph=False)
+        embed = features(source)
+        self._features = _or_empty(embed) if embed else None
+        self.predict_images = tf.function(self._predict_images, [images], autograph=False)
+        self.classify = tf.function(self._classify, [encoded], autograph=False)
+        self.embed = tf.function(self._embed, [encoded], autograph=False) if self._features else None
+
+    @property
+    def signatures(self):
+        """{name: function} of all there are."""
+        named = {"serving_default": self.classify, "predict_images": self.predict_images, "features": self.embed}
+        return {name: function for name, function in named.items() if function}
 
     def _predict_images(self, images):
         return {"probabilities": self._probabilities(images)}
 
     def _classify(self, image_bytes):
-        images, decoded = decode_or_skip(image_bytes, self._spec)
+        images, decoded = self._decode(image_bytes)
         decoded = decoded[:, tf.newaxis]
         scores = tf.where(decoded, self._probabilities(images), 0.0)
         scores, class_ids = tf.math.top_k(scores, self._top_k, sorted=True)
@@ -55,6 +72,10 @@ class ServedModel(tf.Module):
         nameless = tf.size(self._names) - 1
         classes = tf.gather(self._names, tf.where(decoded, class_ids, nameless))
         return {"classes": classes, "scores": scores, "class_ids": class_ids}
+
+    def _embed(self, image_bytes):
+        images, decoded = self._decode(image_bytes)
+        return {"embedding": tf.where(decoded[:, tf.newaxis], self._features(images), 0.0)}
 
 
 def _or_empty(predict):
@@ -68,28 +89,7 @@ def _or_empty(predict):
     return or_empty
 
 
-def decode_or_skip(encoded, spec):
-    """Encoded pictures (B) -> images (B, H, W, 3) in [0, 255], and bool (B): whether each could be decoded.
-
-    A graph has no try; a data set of one picture whose errors are ignored, followed by a black stand-in, is one.
-    Without the data set's own optimisations it costs less than half a millisecond per picture.
-    """
-    options = tf.data.Options()
-    options.experimental_optimization.apply_default_optimizations = False
-    options.autotune.enabled = False
-
-    def one(picture):
-        attempt = tf.data.Dataset.from_tensors(picture)
-        attempt = attempt.map(lambda b: (resize(decode_image(b), spec), True)).ignore_errors()
-        stand_in = tf.data.Dataset.from_tensors((tf.zeros((*spec.size, 3)), False))
-        return attempt.concatenate(stand_in).take(1).with_options(options).get_single_element()
-
-    with tf.device("CPU:0"):
-        result = (tf.TensorSpec((*spec.size, 3), tf.float32), tf.TensorSpec((), tf.bool))
-        return tf.map_fn(one, encoded, fn_output_signature=result)
-
-
-def export(source, output, name=None, top_k=5, expected=None):
+def export(source, output, name=None, top_k=5, expected=None, batch_sizes=BATCH_SIZES):
     """Write the next version of the model under output/models/<name>/, checked; nothing stays if the check fails.
 
     Args:
@@ -98,8 +98,10 @@ def export(source, output, name=None, top_k=5, expected=None):
         name: what the server calls the model; default the source's.
         top_k: classes answered per picture, at most all.
         expected: `parity.Expected` to check against; default on the source's own pictures.
-    Returns: (path of the version, report).
-    Raises: ValueError if name or top_k are not usable, or the saved model does not answer as the Keras model.
+        batch_sizes: that the server is to warm up.
+    Returns: (path of the version, report, the answers of the saved model to the expected pictures).
+    Raises: ValueError if name or top_k are not usable, if TF Serving lacks what the model needs, or if the saved model
+        does not answer as the Keras model.
     """
     name = name or source.name
     if not NAME.fullmatch(name):
@@ -109,21 +111,27 @@ def export(source, output, name=None, top_k=5, expected=None):
     expected = expected or parity.expect(source)
     version = next_version(Path(output) / "models" / name)
     with atomic_folder(version) as temporary:
-        save(source, temporary, top_k)
+        signatures = save(source, temporary, top_k)
+        operators.check(temporary)
+        [answers] = parity.replay_all([("saved_model", temporary)], expected)
         report = {
             "model": name,
             "version": int(version.name),
-            **parity.check_saved_model(temporary, expected, source),
+            **parity.check_saved_model(answers, expected, source),
+            "signatures": signatures,
+            "graph": operators.graph_report(temporary),
         }
-        path = temporary / REPORT
-        path.parent.mkdir()
-        path.write_text(json.dumps(report, indent=2) + "\n")
-    return version, report
+        (temporary / REPORT).parent.mkdir()
+        (temporary / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+        inputs = {signature: next(iter(ends["inputs"])) for signature, ends in signatures.items()}
+        warmup.write_requests(temporary / warmup.PATH, name, inputs, source.spec.size, batch_sizes)
+    return version, report, answers
 
 
 def save(source, path, top_k=5):
     """Write the SavedModel into the folder `path`, unchecked.
 
+    Returns: {signature: {"inputs": {name: [type, shape]}, "outputs": {name: [type, shape]}}}, None for B in a shape.
     Raises: OSError if it cannot be written (a full disk).
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -131,11 +139,22 @@ def save(source, path, top_k=5):
         labels.write_text("".join(f"{label}\n" for label in source.labels), encoding="utf-8")
         source.spec.save(spec)
         served = ServedModel(source, top_k, [labels, spec])
-        signatures = {"serving_default": served.classify, "predict_images": served.predict_images}
+        signatures = {name: function.get_concrete_function() for name, function in served.signatures.items()}
         try:
             tf.saved_model.save(served, str(path), signatures=signatures)
         except tf.errors.OpError as error:
             raise OSError(f"The SavedModel could not be written to {path}: {error.message}") from error
+        return {name: _ends(function) for name, function in signatures.items()}
+
+
+def _ends(function):
+    """Names, types and shapes of a concrete function's inputs and outputs."""
+    ends = {"inputs": {spec.name: spec for spec in function.structured_input_signature[0]}}
+    ends["outputs"] = function.structured_outputs
+    return {
+        end: {name: [tensor.dtype.name, tensor.shape.as_list()] for name, tensor in tensors.items()}
+        for end, tensors in ends.items()
+    }
 
 
 def next_version(folder):

@@ -37,6 +37,6 @@ def main(argv=None):
     source = open_source(arguments.source, arguments.preprocessing, arguments.labels)
     with tempfile.TemporaryDirectory() as folder:
         expected = expect(source, picture_files(arguments.images), arguments.max_images, folder)
-        path, report = export(source, arguments.output, arguments.name, arguments.top_k, expected)
+        path, report, _ = export(source, arguments.output, arguments.name, arguments.top_k, expected)
     print(f"{path}\n  {describe(report)}")
     return 0

@@ -30,7 +30,7 @@ def exported(toy_source, expected, tmp_path_factory):
     from keras_vit.export.saved_model import export
 
     bundle = tmp_path_factory.mktemp("serving")
-    return bundle, *export(toy_source, bundle, top_k=3, expected=expected)
+    return bundle, *export(toy_source, bundle, top_k=3, expected=expected)[:2]
 
 
 @pytest.fixture(scope="session")

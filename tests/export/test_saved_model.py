@@ -7,13 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_vit.export import parity, replay
+from keras_vit.export import operators, parity, replay, warmup
+from keras_vit.export.features import features
 from keras_vit.export.saved_model import export, next_version, save
 from keras_vit.export.source import Source, open_source
 from tests.export import toys
@@ -44,7 +46,7 @@ def test_the_folder_is_what_tf_serving_expects(exported):
     bundle, version, report = exported
     assert version == bundle / "models" / "toys" / "1"
     present = {str(p.relative_to(version)) for p in version.rglob("*") if p.is_file()}
-    assert {"saved_model.pb", "assets/labels.txt", "assets/preprocessing.json"} <= present
+    assert {"saved_model.pb", "assets/labels.txt", "assets/preprocessing.json", warmup.PATH} <= present
     assert (version / "assets" / "labels.txt").read_text().splitlines() == list(toys.LABELS)
     assert json.loads((version / "assets.extra" / "report.json").read_text()) == report
     assert [p.name for p in (bundle / "models" / "toys").iterdir()] == ["1"]
@@ -66,6 +68,57 @@ def test_signatures(served):
     assert {k: (v.shape.as_list(), v.dtype) for k, v in predict.structured_outputs.items()} == {
         "probabilities": ([None, 6], tf.float32)
     }
+    embed = served.signatures["features"]
+    assert embed.structured_input_signature[1] == classify.structured_input_signature[1]
+    assert {k: (v.shape.as_list(), v.dtype) for k, v in embed.structured_outputs.items()} == {
+        "embedding": ([None, 64], tf.float32)
+    }
+
+
+def test_the_report_names_signatures_and_operators(exported):
+    report = exported[2]
+    assert report["signatures"]["serving_default"] == {
+        "inputs": {"image_bytes": ["string", [None]]},
+        "outputs": {
+            "classes": ["string", [None, 3]],
+            "scores": ["float32", [None, 3]],
+            "class_ids": ["int32", [None, 3]],
+        },
+    }
+    assert report["signatures"]["features"]["outputs"] == {"embedding": ["float32", [None, 64]]}
+    assert not [name for ends in report["signatures"].values() for name in ends["outputs"] if name.endswith("_bytes")]
+    assert report["graph"]["tensorflow"] == tf.__version__
+    assert {"Conv2D", "DecodeJpeg"} <= set(report["graph"]["operators"])
+    assert report["largest_difference_of_features"] <= 1e-5
+
+
+def test_features_of_bytes(served, toy_source, expected):
+    files = [Path(file).read_bytes() for file in expected.files]
+    answer = served.signatures["features"](image_bytes=tf.constant([*files, b"no picture"]))["embedding"].numpy()
+    np.testing.assert_allclose(answer[:-1], features(toy_source)(tf.constant(expected.images, tf.float32)), atol=1e-5)
+    assert (answer[-1] == 0).all() and (np.abs(answer[:-1]).max(1) > 0).all()
+
+
+def test_without_a_dense_classifier_there_is_no_features_signature(toy_source, tmp_path):
+    image = keras.Input((*toys.SIZE, 3))
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(6, 4)(image)))
+    signatures = save(dataclasses.replace(toy_source, model=model), tmp_path)
+    assert (
+        set(signatures) == set(tf.saved_model.load(str(tmp_path)).signatures) == {"serving_default", "predict_images"}
+    )
+
+
+@pytest.mark.parametrize("classes", [1, 2, 21_843])
+def test_one_class_to_all_of_imagenet(toy_source, tmp_path, classes):
+    labels = tuple(f"n{number}" for number in range(classes))
+    model = toys.toy_model(classes, activation="sigmoid" if classes == 1 else "softmax")
+    save(dataclasses.replace(toy_source, model=model, labels=labels), tmp_path)
+    classify = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 30, 3), dtype="uint8")
+    answer = classify(image_bytes=tf.constant([encode(pixels, "PNG"), b""]))
+    ids, names = answer["class_ids"].numpy(), answer["classes"].numpy()
+    assert ids.shape == (2, min(classes, 5)) and (ids[1] == -1).all() and (names[1] == b"").all()
+    assert [name.decode() for name in names[0]] == [labels[number] for number in ids[0]]
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "GIF"])
@@ -112,6 +165,7 @@ def test_an_empty_batch_has_an_empty_answer(served):
     }
     answer = served.signatures["predict_images"](images=tf.zeros((0, 16, 24, 3)))
     assert answer["probabilities"].shape == (0, 6)
+    assert served.signatures["features"](image_bytes=tf.constant([], tf.string))["embedding"].shape == (0, 64)
 
 
 def test_no_more_answers_than_classes(toy_source, tmp_path):
@@ -168,7 +222,7 @@ def test_the_next_export_is_the_next_version(toy_source, expected, replayed, mon
     monkeypatch.setattr(parity, "replay_all", lambda *arguments: replayed[:1])
     target = tmp_path / "models" / "other-name" / "7"
     target.mkdir(parents=True)
-    path, report = export(toy_source, tmp_path, "other-name", expected=expected)
+    path, report, _ = export(toy_source, tmp_path, "other-name", expected=expected)
     assert path == target.with_name("8") and (path / "saved_model.pb").is_file()
     assert (report["model"], report["version"]) == ("other-name", 8)
 
@@ -183,9 +237,10 @@ def shifted(array, amount):
     return array + np.float32(amount)
 
 
-@pytest.mark.parametrize("wrong", ["probabilities", "scores"])
+@pytest.mark.parametrize("wrong", ["probabilities", "scores", "embedding"])
 def test_above_the_tolerance_nothing_is_kept(toy_source, expected, replayed, monkeypatch, tmp_path, wrong):
-    answers = {**replayed[0], wrong: shifted(replayed[0][wrong], 1e-4)}
+    scale = max(1.0, np.abs(replayed[0][wrong]).max())
+    answers = {**replayed[0], wrong: shifted(replayed[0][wrong], 1e-4 * scale)}
     monkeypatch.setattr(parity, "replay_all", lambda *arguments: [answers])
     with pytest.raises(ValueError, match=r"not kept.*largest difference 1\.0e-04 \(at most 1e-05\)"):
         export(toy_source, tmp_path / "serving", expected=expected)
@@ -196,6 +251,16 @@ def test_wrong_names_are_not_kept(toy_source, expected, replayed, monkeypatch, t
     answers = {**replayed[0], "classes": replayed[0]["classes"][::-1]}
     monkeypatch.setattr(parity, "replay_all", lambda *arguments: [answers])
     with pytest.raises(ValueError, match="wrong names"):
+        export(toy_source, tmp_path / "serving", expected=expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_tf_serving_cannot_run_is_not_kept(toy_source, expected, monkeypatch, tmp_path):
+    consumer, known = operators.known_operators()
+    monkeypatch.setattr(
+        operators, "known_operators", lambda: (consumer, {k: v for k, v in known.items() if k != "Conv2D"})
+    )
+    with pytest.raises(ValueError, match="not kept.*the operator Conv2D"):
         export(toy_source, tmp_path / "serving", expected=expected)
     assert list(tmp_path.iterdir()) == []
 
