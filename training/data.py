@@ -107,8 +107,8 @@ def training_batches(prepared, recipe, batch_size, start_step=0, worker=Worker()
         return augment.augment_batch(images, labels, recipe, prepared.spec, step, offset, batch_size)
 
     mine = slice(first, first + parts * share)
-    wanted = order.training_order(recipe, len(prepared.part), batch_size, start_step, mine)
-    batches = _pictures(prepared, wanted, share, recipe).enumerate()
+    wanted = order.training_order(recipe, len(prepared.part), batch_size, start_step, mine, share)
+    batches = _pictures(prepared, wanted, recipe).enumerate()
     batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
     return batches.prefetch(2).with_options(_options())
 
@@ -127,57 +127,52 @@ def evaluation_batches(prepared, batch_size, worker=Worker()):
     import tensorflow as tf
 
     share, total = order.share_of(batch_size, worker), len(prepared.part)
-    positions = np.arange(-(-total // batch_size) * batch_size).reshape(-1, worker.count, share * worker.replicas)
-    positions = positions[:, worker.index].ravel()
-    counted = tf.data.Dataset.from_tensor_slices((positions < total).astype("float32")).batch(share)
+    positions = np.arange(-(-total // batch_size) * batch_size).reshape(-1, worker.count, worker.replicas, share)
+    positions = positions[:, worker.index].reshape(-1, share)
+    counted = tf.data.Dataset.from_tensor_slices((positions < total).astype("float32"))
 
     def finish(batch, counted):
         images, labels, own = batch
         return preprocessing.normalize(images, prepared.spec), labels, counted * own
 
     wanted = tf.data.Dataset.from_tensor_slices((positions % total, positions))
-    batches = tf.data.Dataset.zip(_pictures(prepared, wanted, share), counted)
+    batches = tf.data.Dataset.zip(_pictures(prepared, wanted), counted)
     return batches.map(finish).prefetch(2).with_options(_options())
 
 
-def _pictures(prepared, wanted, size, recipe=None):
+def _pictures(prepared, wanted, recipe=None):
     """Batches of uint8 images, labels, and 1.0 or, for what is shown in place of a bad picture, 0.0.
 
     Args:
-        wanted: a tf.data.Dataset of (number of a picture, global position).
+        wanted: a tf.data.Dataset of (numbers of pictures, global positions).
         recipe: None prepares pictures as evaluation does.
     """
     import tensorflow as tf
 
-    cached = prepared.cache is not None and (recipe is None or recipe.scale is None)
-    augmented = recipe is not None and augment.changes_pictures(recipe)
-    read = _from_cache(prepared) if cached else decoding.replacing(prepared, recipe)
     with tf.device("CPU:0"):
         labels = tf.constant(prepared.part.labels, tf.int32)
+        known = tf.constant(prepared.quarantine.shown())
+    read = _reader(prepared, recipe)
 
-    def picture(number, position):
-        image, shown = read(number, position)
-        if augmented:
-            image = augment.augment_picture(image, recipe, decoding.seed_of(recipe, position))
-        return image, tf.gather(labels, shown), tf.cast(shown == number, tf.float32)
+    def pictures(numbers, positions):
+        images, shown = read(tf.gather(known, numbers), positions)
+        return images, tf.gather(labels, shown), tf.cast(shown == numbers, tf.float32)
 
-    if cached and not augmented:  # all pictures of a batch at once
-        return wanted.batch(size, drop_remainder=True).map(picture)
-    return wanted.map(picture, num_parallel_calls=tf.data.AUTOTUNE).batch(size, drop_remainder=True)
+    return wanted.map(pictures, num_parallel_calls=2)  # each works at several pictures at a time
 
 
-def _from_cache(prepared):
+def _reader(prepared, recipe):
     """A function (numbers, positions) -> (uint8 images, numbers of the pictures shown)."""
     import tensorflow as tf
 
-    with tf.device("CPU:0"):
-        shown = tf.constant(prepared.quarantine.shown())
+    def from_cache(number, _):
+        return tf.gather(prepared.cache, number)
 
-    def read(numbers, _):
-        used = tf.gather(shown, numbers)
-        return tf.gather(prepared.cache, used), used
-
-    return read
+    cached = prepared.cache is not None and (recipe is None or recipe.scale is None)
+    if cached and (recipe is None or not augment.changes_pictures(recipe)):
+        return lambda numbers, positions: (from_cache(numbers, positions), numbers)
+    decode = from_cache if cached else decoding.decoder(prepared.part, prepared.spec, recipe)
+    return decoding.batch_reader(decode, decoding.changer(recipe), prepared.quarantine, prepared.spec.size)
 
 
 def _options():

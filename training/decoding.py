@@ -1,12 +1,13 @@
-"""From the number of a picture to its pixels, inside the input pipeline; a bad picture is replaced by another.
+"""From the numbers of pictures to their pixels, inside the input pipeline; a bad picture is replaced by another.
 
-Letters: H W grid.
+Letters: B batch, H W grid.
 """
 
 from keras_vit import preprocessing
-from keras_vit.training import crop
+from keras_vit.training import augment, crop
 
 PICTURE_STREAM = 0x91C7  # keeps the draws of pictures apart from those of the order
+TRIES = 10_000  # pictures in a row that are bad before it is taken for something else
 
 
 def decoder(part, spec, recipe=None):
@@ -29,32 +30,49 @@ def decoder(part, spec, recipe=None):
     return decode
 
 
-def replacing(prepared, recipe=None):
-    """A function (number, position) -> (uint8 (H, W, 3), number of the picture shown): a `decoder` that does not fail.
+def changer(recipe):
+    """A function (uint8 (H, W, 3), global position) -> the same with what the recipe changes picture by picture."""
+    if recipe is None or not augment.changes_pictures(recipe):
+        return lambda image, position: image
+    return lambda image, position: augment.augment_picture(image, recipe, seed_of(recipe, position))
+
+
+def batch_reader(decode, change, quarantine, size):
+    """A function (numbers, positions), int64 (B,) -> (images uint8 (B, H, W, 3), numbers of the pictures shown (B,)).
 
     The next picture that can be decoded is shown in place of a bad one, and the quarantine is told.
+
+    Args:
+        decode, change: as `decoder` and `changer` give them; what fails in `decode` is a bad picture.
+        size: (H, W).
     """
     import tensorflow as tf
 
-    decode, total = decoder(prepared.part, prepared.spec, recipe), len(prepared.part)
+    replacement = _replacement(decode, change, quarantine, size)
 
-    def first_good(number, position):
-        def attempt(later):
-            candidate = (number + later) % total
-            return decode(candidate, position), candidate
+    def read(numbers, positions):
+        # Nothing but a dataset catches errors. One for all pictures of a batch costs nothing that can be measured; one
+        # for each costs as much as half the decoding.
+        pictures = tf.data.Dataset.from_tensor_slices((tf.range(tf.size(numbers)), numbers, positions))
+        pictures = _parallel(pictures, lambda place, n, p: (decode(n, p), place, p)).ignore_errors()
+        pictures = _parallel(pictures, lambda image, place, p: (change(image, p), place))
+        end = tf.data.Dataset.from_tensors((tf.zeros((*size, 3), tf.uint8), -1))  # so that there is always a batch
+        images, places = pictures.concatenate(end).batch(numbers.shape[0] + 1).get_single_element()
+        images, places = images[:-1], places[:-1]
 
-        # Nothing but a dataset catches errors. This one is lazy: it ends with the first picture that can be decoded.
-        attempts = tf.data.Dataset.range(total).map(attempt).ignore_errors()
-        none_is_good = tf.data.Dataset.range(1).map(attempt)  # fails as the picture itself did
-        return attempts.concatenate(none_is_good).take(1).get_single_element()
+        def fill():
+            missing = tf.where(tf.reduce_all(tf.range(tf.size(numbers))[:, None] != places, axis=1))[:, 0]
+            chosen = tf.gather(numbers, missing), tf.gather(positions, missing)
+            instead, shown = tf.map_fn(
+                lambda one: replacement(*one),
+                chosen,
+                fn_output_signature=(tf.TensorSpec((*size, 3), tf.uint8), tf.TensorSpec((), tf.int64)),
+            )
+            filled = tf.dynamic_stitch([places, tf.cast(missing, tf.int32)], [images, instead])
+            return filled, tf.tensor_scatter_nd_update(numbers, missing[:, None], shown)
 
-    def note(number, shown):
-        return tf.numpy_function(prepared.quarantine.note, [number, shown], tf.int64, stateful=False)
-
-    def read(number, position):
-        image, shown = first_good(number, position)
-        shown = tf.cond(shown == number, lambda: shown, lambda: note(number, shown))
-        return image, tf.ensure_shape(shown, ())
+        images, shown = tf.cond(tf.size(places) == tf.size(numbers), lambda: (images, numbers), fill)
+        return tf.ensure_shape(images, (*numbers.shape, *size, 3)), tf.ensure_shape(shown, numbers.shape)
 
     return read
 
@@ -64,3 +82,29 @@ def seed_of(recipe, position):
     import tensorflow as tf
 
     return tf.stack([tf.constant(recipe.seed ^ PICTURE_STREAM, tf.int64), position])
+
+
+def _replacement(decode, change, quarantine, size):
+    """A function (number of a bad picture, position) -> (the next good one's pixels, its number)."""
+    import tensorflow as tf
+
+    total = len(quarantine.part)
+
+    def replacement(number, position):
+        def attempt(later):
+            candidate = (number + later) % total
+            return decode(candidate, position), candidate
+
+        attempts = tf.data.Dataset.range(min(total, TRIES)).map(attempt).ignore_errors()
+        none_is_good = tf.data.Dataset.range(1).map(attempt)  # fails as the picture itself did
+        image, shown = attempts.concatenate(none_is_good).take(1).get_single_element()
+        shown = tf.numpy_function(quarantine.note, [number, shown], tf.int64, stateful=False)
+        return tf.ensure_shape(change(image, position), (*size, 3)), tf.ensure_shape(shown, ())
+
+    return replacement
+
+
+def _parallel(dataset, function):
+    import tensorflow as tf
+
+    return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -47,7 +47,7 @@ def check(recipe, total, batch_size, share):
         )
 
 
-def training_order(recipe, total, batch_size, start_step, mine):
+def training_order(recipe, total, batch_size, start_step, mine, share):
     """The order of the training part's pictures, from a step to the recipe's last.
 
     An epoch shuffles all pictures and has total // B steps. Each takes the next B / R pictures, R times over: copies
@@ -56,7 +56,8 @@ def training_order(recipe, total, batch_size, start_step, mine):
 
     Args:
         mine: the slice of each step's batch that is wanted.
-    Output: a tf.data.Dataset of (number of a picture, global position), both int64.
+        share: pictures per element; divides that slice.
+    Output: a tf.data.Dataset of (numbers of pictures, global positions), both int64 (share,).
     """
     import tensorflow as tf
 
@@ -69,7 +70,7 @@ def training_order(recipe, total, batch_size, start_step, mine):
         positions = tf.reshape(tf.range(steps * batch_size, dtype=tf.int64), (steps, batch_size))
         positions += number * steps * batch_size
         done = tf.maximum(start_step - number * steps, 0)
-        wanted = (tf.reshape(values[done:, mine], (-1,)) for values in (numbers, positions))
+        wanted = (tf.reshape(values[done:, mine], (-1, share)) for values in (numbers, positions))
         return tf.data.Dataset.from_tensor_slices(tuple(wanted))
 
     return tf.data.Dataset.range(start_step // steps, recipe.epochs).flat_map(epoch)

@@ -7,10 +7,10 @@ from tests.training.toy import recipe
 
 def listed(total, batch_size, start=0, mine=slice(None), **changes):
     """(numbers, positions), a row per step."""
-    dataset = order.training_order(recipe(epochs=3, **changes), total, batch_size, start, mine)
-    pairs = np.array(list(dataset.as_numpy_iterator()), "int64").reshape(-1, 2)
     width = len(range(batch_size)[mine])
-    return pairs[:, 0].reshape(-1, width), pairs[:, 1].reshape(-1, width)
+    dataset = order.training_order(recipe(epochs=3, **changes), total, batch_size, start, mine, width)
+    pairs = np.array(list(dataset.as_numpy_iterator()), "int64").reshape(-1, 2, width)
+    return pairs[:, 0], pairs[:, 1]
 
 
 def test_an_epoch_takes_every_picture_once_and_each_epoch_has_an_order_of_its_own():
@@ -31,6 +31,14 @@ def test_any_start_and_any_slice_are_those_of_the_whole():
         for mine in (slice(None), slice(2, 4)):
             for values, expected in zip(listed(23, 6, start, mine), whole):
                 np.testing.assert_array_equal(values, expected[start:, mine])
+
+
+def test_shares_are_the_slice_in_order():
+    (numbers, positions), whole = listed(23, 6, mine=slice(2, 6)), listed(23, 6)
+    shares = order.training_order(recipe(epochs=3), 23, 6, 0, slice(2, 6), 2)
+    for one, expected in zip(zip(*shares.as_numpy_iterator()), (numbers, positions)):
+        np.testing.assert_array_equal(np.array(one).reshape(-1, 4), expected)
+    np.testing.assert_array_equal(positions, whole[1][:, 2:])
 
 
 def test_copies_stand_apart_and_have_positions_of_their_own():

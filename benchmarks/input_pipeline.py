@@ -1,0 +1,166 @@
+"""Training pictures per second of one core:  python -m benchmarks.input_pipeline [--rounds 5] [--csv FILE]
+
+Decoding, random resized crop, flip, RandAugment (rand-m9-mstd0.5-inc1) and normalising to 224 x 224, as DeiT and Swin
+train, by keras_vit.training and by timm's loader (PIL), of the same photographs: scikit-learn's two, as JPEG in two
+sizes. Each side is a process that is bound to one core; they take turns, and the medians over the rounds are compared.
+What is counted is the processor's time, so that other work on the machine disturbs little. timm works in its main
+process, without the copies between processes that its workers add. The aim is 1.5 times timm's rate. A side that is not
+installed is left out by name. (timm 1.0.31 needs Pillow below 13 for this RandAugment.)
+"""
+
+import argparse
+import itertools
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+SIZES = {"ImageNet": (500, 375), "camera": (2048, 1536)}  # W0, H0
+COPIES = 64  # files of each photograph
+BATCH, WARM_UP = 32, 3  # pictures, batches
+RANDAUGMENT = "rand-m9-mstd0.5-inc1"
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def write_photographs(folder, size):
+    """Class folders with copies of the two photographs at this size, JPEG of quality 90."""
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    for number, pixels in enumerate(load_sample_images().images):
+        image = Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)
+        (folder / str(number)).mkdir(parents=True)
+        for copy in range(COPIES):
+            image.save(folder / str(number) / f"{copy:03d}.jpg", quality=90)
+
+
+def keras_vit_batches(folder):
+    """An endless iterator of batches by keras_vit.training."""
+    from keras_vit.preprocessing import Spec
+    from keras_vit.training import data, folders
+    from keras_vit.training.recipe import Recipe
+
+    recipe = Recipe("none", epochs=10**6, scale=(0.08, 1.0), hflip=0.5, aa=RANDAUGMENT)
+    train = folders.load(folder).train
+    prepared = data.prepare(train, Spec((224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    return iter(data.training_batches(prepared, recipe, BATCH))
+
+
+def timm_batches(folder):
+    """An endless iterator of batches by timm."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.library.register_fake = lambda *args, **kwargs: lambda function: function  # torchvision's, for another torch
+    from timm.data import ImageDataset, create_loader
+
+    loader = create_loader(
+        ImageDataset(str(folder)),
+        input_size=(3, 224, 224),
+        batch_size=BATCH,
+        is_training=True,
+        auto_augment=RANDAUGMENT,
+        interpolation="random",
+        num_workers=0,
+        device=torch.device("cpu"),
+    )
+    return itertools.chain.from_iterable(itertools.repeat(loader))
+
+
+SIDES = {"keras_vit": keras_vit_batches, "timm": timm_batches}
+
+
+def serve(side, folder, batches):
+    """A side's process: for every line on standard input, measure once and answer with pictures per second."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    try:
+        SIDES[side](folder)
+    except ImportError as error:
+        print(json.dumps(f"{error.name} is not installed"), flush=True)
+        return
+    print(json.dumps(None), flush=True)
+    for _ in sys.stdin:
+        stream = SIDES[side](folder)
+        for _ in range(WARM_UP):
+            next(stream)
+        start = time.process_time()
+        for _ in range(batches):
+            next(stream)
+        print(json.dumps(BATCH * batches / (time.process_time() - start)), flush=True)
+        del stream
+
+
+class Side:
+    """The process of a side, seen from here."""
+
+    def __init__(self, name, folder, batches):
+        command = [sys.executable, "-m", "benchmarks.input_pipeline", "--serve", name, "--folder", str(folder)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen([*command, "--batches", str(batches)], env=os.environ | QUIET, **pipes)
+        self.missing = self.answer()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"The process {self.process.args} ended with status {self.process.wait()}.")
+        return json.loads(line)
+
+    def measure(self):
+        """Pictures per second of a round."""
+        print("go", file=self.process.stdin, flush=True)
+        return self.answer()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def measure(size, arguments):
+    """{side: pictures per second of a core, median over the rounds} for photographs of a size."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_photographs(pathlib.Path(folder), size)
+        sides = {name: Side(name, folder, arguments.batches) for name in SIDES}
+        for name, side in sides.items():
+            if side.missing:
+                print(f"left out: {name} ({side.missing})")
+        present = {name: side for name, side in sides.items() if not side.missing}
+        rounds = [{name: side.measure() for name, side in present.items()} for _ in range(arguments.rounds)]
+        for side in sides.values():
+            side.close()
+    return {name: statistics.median(r[name] for r in rounds) for name in present}
+
+
+def rows(arguments):
+    """The table: one row per size of photograph."""
+    for name, size in SIZES.items():
+        rates = measure(size, arguments)
+        entries = {f"{side}_per_s": rates.get(side, "not measured") for side in SIDES}
+        ratio = rates["keras_vit"] / rates["timm"] if len(rates) == len(SIDES) else "not measured"
+        yield {"photographs": f"{name}, {size[0]} x {size[1]}", **entries, "ratio": ratio, "aim": 1.5}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batches", type=int, default=20, help=f"of {BATCH} pictures, per round")
+    parser.add_argument("--csv", help="where to write the rows as well")
+    parser.add_argument("--serve", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve(arguments.serve, arguments.folder, arguments.batches)
+        return
+    from benchmarks import report
+
+    print(report.machine())
+    table = list(rows(arguments))
+    report.show(table)
+    report.write(arguments.csv, table)
+
+
+if __name__ == "__main__":
+    main()
