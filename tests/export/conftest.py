@@ -27,10 +27,18 @@ def expected(toy_source):
 @pytest.fixture(scope="session")
 def exported(toy_source, expected, tmp_path_factory):
     """(bundle, version folder, report) of the toy run."""
-    from keras_vit.export.saved_model import export
+    from keras_vit.export import bundle
 
-    bundle = tmp_path_factory.mktemp("serving")
-    return bundle, *export(toy_source, bundle, top_k=3, expected=expected)[:2]
+    folder = tmp_path_factory.mktemp("serving")
+    return folder, *bundle.export(toy_source, folder, expected, top_k=3)
+
+
+@pytest.fixture(scope="session")
+def served_answers(exported, expected):
+    """The answers of the SavedModel, from a process without this library."""
+    from keras_vit.export.parity import replay_all
+
+    return replay_all([("saved_model", exported[1])], expected)[0]
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@ import dataclasses
 import io
 import json
 import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,16 +18,6 @@ from keras_vit.export.features import features
 from keras_vit.export.saved_model import export, next_version, save
 from keras_vit.export.source import Source, open_source
 from tests.export import toys
-
-KILLED = """
-import os, signal, sys
-from keras_vit.export import parity, saved_model
-from keras_vit.export.source import open_source
-source = open_source(sys.argv[1])
-expected = parity.expect(source, max_images=2)
-parity.check_saved_model = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
-saved_model.export(source, sys.argv[2], expected=expected)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -218,8 +207,8 @@ def test_version_numbers(tmp_path):
     assert next_version(tmp_path).name == "11"
 
 
-def test_the_next_export_is_the_next_version(toy_source, expected, replayed, monkeypatch, tmp_path):
-    monkeypatch.setattr(parity, "replay_all", lambda *arguments: replayed[:1])
+def test_the_next_export_is_the_next_version(toy_source, expected, served_answers, monkeypatch, tmp_path):
+    monkeypatch.setattr(parity, "replay_all", lambda *arguments: [served_answers])
     target = tmp_path / "models" / "other-name" / "7"
     target.mkdir(parents=True)
     path, report, _ = export(toy_source, tmp_path, "other-name", expected=expected)
@@ -238,17 +227,17 @@ def shifted(array, amount):
 
 
 @pytest.mark.parametrize("wrong", ["probabilities", "scores", "embedding"])
-def test_above_the_tolerance_nothing_is_kept(toy_source, expected, replayed, monkeypatch, tmp_path, wrong):
-    scale = max(1.0, np.abs(replayed[0][wrong]).max())
-    answers = {**replayed[0], wrong: shifted(replayed[0][wrong], 1e-4 * scale)}
+def test_above_the_tolerance_nothing_is_kept(toy_source, expected, served_answers, monkeypatch, tmp_path, wrong):
+    scale = max(1.0, np.abs(served_answers[wrong]).max())
+    answers = {**served_answers, wrong: shifted(served_answers[wrong], 1e-4 * scale)}
     monkeypatch.setattr(parity, "replay_all", lambda *arguments: [answers])
     with pytest.raises(ValueError, match=r"not kept.*largest difference 1\.0e-04 \(at most 1e-05\)"):
         export(toy_source, tmp_path / "serving", expected=expected)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_wrong_names_are_not_kept(toy_source, expected, replayed, monkeypatch, tmp_path):
-    answers = {**replayed[0], "classes": replayed[0]["classes"][::-1]}
+def test_wrong_names_are_not_kept(toy_source, expected, served_answers, monkeypatch, tmp_path):
+    answers = {**served_answers, "classes": served_answers["classes"][::-1]}
     monkeypatch.setattr(parity, "replay_all", lambda *arguments: [answers])
     with pytest.raises(ValueError, match="wrong names"):
         export(toy_source, tmp_path / "serving", expected=expected)
@@ -274,12 +263,3 @@ def test_a_full_disk_leaves_nothing(toy_source, expected, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_kill_leaves_no_version(toy_run, exported, tmp_path):
-    """What is left has a name that no server takes for a version."""
-    command = [sys.executable, "-c", KILLED, str(toy_run), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr[-1000:]
-    [left] = (tmp_path / "models" / "toys").iterdir()
-    assert (left / "saved_model.pb").is_file() and not left.name.isdigit()
