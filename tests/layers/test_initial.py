@@ -2,6 +2,7 @@ import math
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras.ops import convert_to_numpy as numpy
 
 from keras_vit.layers.initial import InitialNormal, initial_normal
@@ -41,3 +42,11 @@ def test_two_layers_with_one_initializer_differ():
 def test_it_is_saved_with_its_layer():
     layer = keras.layers.Dense(2, kernel_initializer=initial_normal())
     assert keras.layers.Dense.from_config(layer.get_config()).kernel_initializer.stddev == 0.02
+
+
+def test_a_graph_keeps_no_drawn_array():
+    drawn = tf.function(lambda: initial_normal()((300, 200)))
+    graph = drawn.get_concrete_function().graph
+    constants = [op.outputs[0].shape.num_elements() for op in graph.get_operations() if op.type == "Const"]
+    assert max(constants) < 10
+    assert abs(drawn().numpy().std() / 0.02 - 1) < 0.02
