@@ -40,7 +40,8 @@ def find(folder):
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"data_dir is not a folder: {folder}. Expected class folders in it.")
+        manifest = '; a manifest takes dataset="csv"' if folder.is_file() else ""
+        raise ValueError(f"data_dir is not a folder: {folder}. Expected class folders in it{manifest}.")
     present = [name for name in ("train", "val", "test") if (folder / name).is_dir()]
     if present and "train" not in present:
         raise ValueError(f"{folder} has {'/, '.join(present)}/ and no train/. Add it, or rename.")
@@ -71,7 +72,10 @@ def _files(folder):
 
 def _part(folder, classes):
     if len(classes) < 2:
-        raise ValueError(f"A data set needs two class folders or more. {folder} has {len(classes)}: {list(classes)}.")
+        shards = ' It holds shards, which take dataset="records".' if (folder / "index.json").is_file() else ""
+        raise ValueError(
+            f"A data set needs two class folders or more. {folder} has {len(classes)}: {list(classes)}.{shards}"
+        )
     pictures = {name: [file for file in files if is_picture(file)] for name, files in classes.items()}
     for name, files in pictures.items():
         if not files:

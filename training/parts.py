@@ -37,7 +37,10 @@ class Part:
 
     def names_from(self, root):
         """The names; those of files relative to `root`, so that a data set may move."""
-        return tuple(os.path.relpath(name, root) for name in self.names) if self.are_files else self.names
+        if not self.are_files:
+            return self.names
+        start = os.path.join(os.path.abspath(root or "."), "")
+        return tuple(n.removeprefix(start) if n.startswith(start) else os.path.relpath(n, root) for n in self.names)
 
     def read(self, index):
         """The bytes of an encoded picture. OSError or ValueError if they cannot be read."""

@@ -90,3 +90,12 @@ def test_val_without_train(tmp_path):
 def test_too_few_pictures_to_divide(tmp_path):
     with pytest.raises(ValueError, match="2 pictures are too few"):
         folders.load(write_folder(tmp_path / "d", 1, ("red", "blue")))
+
+
+def test_other_sources_are_pointed_to(tmp_path):
+    (tmp_path / "m.csv").write_text("path,label")
+    with pytest.raises(ValueError, match='a manifest takes dataset="csv"'):
+        folders.load(tmp_path / "m.csv")
+    (tmp_path / "index.json").write_text("{}")
+    with pytest.raises(ValueError, match='It holds shards, which take dataset="records"'):
+        folders.load(tmp_path)
