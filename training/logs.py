@@ -63,12 +63,13 @@ def write_bad_files(folder, bad):
 
 
 class TensorBoard:
-    """Scalars per epoch, below tensorboard/ in the run folder."""
+    """Scalars per epoch, below tensorboard/ in the run folder; nothing where `folder` is None."""
 
     def __init__(self, folder):
         import tensorflow as tf
 
-        self.writer = tf.summary.create_file_writer(str(Path(folder) / "tensorboard"))
+        path = None if folder is None else str(Path(folder) / "tensorboard")
+        self.writer = tf.summary.create_noop_writer() if path is None else tf.summary.create_file_writer(path)
 
     def write(self, row):
         """One epoch's scalars."""

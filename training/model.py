@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from keras_vit.depth import depth_groups
 from keras_vit.preprocessing import Spec
 
 PLAIN = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # from scratch: pixels to [-1, 1]
@@ -40,17 +41,41 @@ def _spec_of_weights(variant, weights):
 
 
 def build_for_training(recipe, classes, spec):
-    """The model with logits, the recipe's drop rates and precision, and the weights it starts from."""
+    """The model with logits, the recipe's drop rates and precision, the weights it starts from, and what is frozen."""
     variant, weights = find(recipe)
-    return variant(
+    model = variant(
         weights=weights,
         input_shape=(*spec.size, 3),
         classes=classes,
         classifier_activation=None,
         drop_rate=recipe.drop,
         drop_path_rate=recipe.drop_path,
-        dtype={"float32": "float32", "bfloat16": "mixed_bfloat16"}[recipe.precision],
+        dtype="float32" if recipe.precision == "float32" else f"mixed_{recipe.precision}",
     )
+    freeze(model, recipe)
+    return model
+
+
+def freeze(model, recipe):
+    """Make the layers below freeze_depth, or all but the head's, layers without a gradient.
+
+    Raises: ValueError if nothing is left to train.
+    """
+    if not (recipe.linear_probe or recipe.freeze_depth):
+        return
+    names = [layer.name for layer in model.layers if layer.weights]
+    if recipe.linear_probe:
+        trained = [name for name in names if name in ("head", "head_dist")]
+    else:
+        trained = [name for name, level in depth_groups(model).items() if level >= recipe.freeze_depth]
+    if not trained:
+        highest = "" if recipe.linear_probe else f" Its highest level is {max(depth_groups(model).values())}."
+        raise ValueError(
+            f"Nothing of {model.name!r} is left to train with linear_probe={recipe.linear_probe}, "
+            f"freeze_depth={recipe.freeze_depth}.{highest}"
+        )
+    for name in set(names) - set(trained):
+        model.get_layer(name).trainable = False
 
 
 def build_for_saving(recipe, classes, spec):

@@ -1,9 +1,11 @@
-"""AdamW, its schedule, and the weights that decay."""
+"""AdamW, Lamb and SGD, their schedule, the weights that decay, and the rates of the layers by depth."""
 
 import math
 
 import keras
 from keras import ops
+
+from keras_vit.depth import depth_groups
 
 
 def decayed(variable):
@@ -44,26 +46,104 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-class SummedAdamW(keras.optimizers.AdamW):
-    """AdamW for gradients that the step has summed over the replicas already.
+class Gated:
+    """What the trainer's step needs of an optimizer: an update on one device, which that device may call off.
 
-    Keras' optimizer sums them itself, after any clipping; the global norm, however, is that of the sum.
+    The gradients come summed over all replicas, and whether they are fit to be applied is known to the device alone:
+    asking the host would stop it at every step. So every assignment chooses there between the new value and the old.
     """
 
-    def _all_reduce_sum_gradients(self, grads_and_vars):
-        return grads_and_vars
+    def prepare(self, variables, scales, decay):
+        """Build the moments.
+
+        Args:
+            scales: one factor on the learning rate per variable.
+            decay: weight decay of the variables that `decayed` names.
+        """
+        self.build(variables)
+        self.factors = [(scale, decay * decayed(v)) for v, scale in zip(variables, scales)]
+
+    def update(self, gradients, variables, applies):
+        """Update the variables it was built for; where the scalar `applies` is false, only the count of steps."""
+        self.applies, rate = applies, self.learning_rate
+        for i, (gradient, variable, (scale, decay)) in enumerate(zip(gradients, variables, self.factors)):
+            self.move(i, gradient, variable.value, rate * scale, decay)
+        self.iterations.assign_add(1)
+
+    def move(self, i, gradient, variable, rate, decay):
+        """Update variable number i: decay decoupled from the gradient (arXiv:1711.05101), then the step itself."""
+        if decay:
+            self.assign_sub(variable, rate * decay * variable)
+        self.update_step(gradient, variable, rate)
+
+    def assign(self, variable, value):
+        super().assign(variable, ops.where(self.applies, value, variable))
+
+    def assign_add(self, variable, value):
+        super().assign_add(variable, ops.where(self.applies, value, 0.0))
+
+    def assign_sub(self, variable, value):
+        super().assign_sub(variable, ops.where(self.applies, value, 0.0))
 
 
-def make(recipe, variables, steps_per_epoch):
-    """The recipe's AdamW, built for `variables`; call it in the scope of the strategy."""
+class AdamW(Gated, keras.optimizers.Adam):
+    """Loshchilov and Hutter, arXiv:1711.05101: Adam, and the decoupled decay."""
+
+
+class SGD(Gated, keras.optimizers.SGD):
+    """With Nesterov's momentum; its decay too is decoupled."""
+
+
+class Lamb(Gated, keras.optimizers.Lamb):
+    """You et al., arXiv:1904.00962, Algorithm 2.
+
+    Note: as in the paper, the decay is part of the step whose length the trust ratio sets; Keras' own Lamb decays the
+    weights apart from it, which at the recipes' rates is many times stronger. Variables without decay take the ratio
+    1, as in the published training codes.
+    """
+
+    def move(self, i, gradient, variable, rate, decay):
+        count = ops.cast(self.iterations + 1, "float32")
+        m, v = self._momentums[i], self._velocities[i]
+        self.assign_add(m, (1 - self.beta_1) * (gradient - m))
+        self.assign_add(v, (1 - self.beta_2) * (ops.square(gradient) - v))
+        m_hat, v_hat = m / (1 - self.beta_1**count), v / (1 - self.beta_2**count)
+        step = m_hat / (ops.sqrt(v_hat) + self.epsilon) + decay * variable
+        ratio = _trust_ratio(variable, step) if decay else 1.0
+        self.assign_sub(variable, rate * ratio * step)
+
+
+def _trust_ratio(variable, step):
+    """Norm of the weights over norm of the step; 1 where either is 0."""
+    weights, length = (ops.sqrt(ops.sum(ops.square(x))) for x in (variable, step))
+    usable = ops.logical_and(weights > 0, length > 0)
+    return ops.where(usable, weights / ops.where(usable, length, 1.0), 1.0)
+
+
+def make(recipe, model, steps_per_epoch):
+    """The recipe's optimizer for the model's trainable variables; call it in the scope of the strategy."""
     schedule = WarmupCosine(
         recipe.lr,
         recipe.epochs * steps_per_epoch,
         round(recipe.warmup_epochs * steps_per_epoch),
         recipe.min_lr,
     )
-    options = {"weight_decay": recipe.weight_decay, "beta_1": recipe.opt_betas[0], "beta_2": recipe.opt_betas[1], "name": "adamw"}
-    optimizer = SummedAdamW(schedule, **options)
-    optimizer.exclude_from_weight_decay(var_list=[v for v in variables if not decayed(v)])
-    optimizer.build(variables)
+    betas = {"beta_1": recipe.opt_betas[0], "beta_2": recipe.opt_betas[1]}
+    optimizer = {
+        "adamw": lambda: AdamW(schedule, epsilon=1e-8, name="adamw", **betas),
+        "lamb": lambda: Lamb(schedule, epsilon=1e-6, name="lamb", **betas),
+        "sgd": lambda: SGD(schedule, momentum=recipe.momentum, nesterov=recipe.momentum > 0, name="sgd"),
+    }[recipe.opt]()
+    variables = model.trainable_variables
+    optimizer.prepare(variables, rate_scales(model, variables, recipe.layer_decay), recipe.weight_decay)
     return optimizer
+
+
+def rate_scales(model, variables, layer_decay):
+    """Per variable its factor on the learning rate: layer_decay ** (highest level - its layer's level of depth)."""
+    if layer_decay == 1:
+        return [1.0] * len(variables)
+    levels = depth_groups(model)
+    depth = max(levels.values())
+    level = {id(v): levels[layer.name] for layer in model.layers for v in layer.weights}
+    return [layer_decay ** (depth - level[id(v)]) for v in variables]

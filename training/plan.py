@@ -1,19 +1,23 @@
 """Everything about a run that is settled before its first step: data, preprocessing, devices, steps, its folder."""
 
 import dataclasses
-import functools
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from keras_vit.preprocessing import Spec
 from keras_vit.runs import Run
-from keras_vit.training import data, logs, model
+from keras_vit.training import data, devices, logs, model
+from keras_vit.training.order import Worker
 from keras_vit.training.parts import DataSet, fingerprint, write_pictures
 from keras_vit.training.recipe import Recipe
 
-FREE = ("cache_megabytes", "data_dir")  # may change between a run and its continuation
+FREE = (  # may change between a run and its continuation
+    *("cache_megabytes", "data_dir", "recovery_interval", "recovery_minutes", "checkpoint_hist", "watchdog_minutes"),
+)
+DRY_RUN = "dry_run.png"  # may lie in a folder before its run
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,24 @@ class Plan:
     train: data.Prepared
     val: data.Prepared
     strategy: Any
-    batch_size: int  # over all replicas
+    worker: Worker
+    batch_size: int  # over all workers, replicas and accumulated steps
     settings: dict
+
+    @property
+    def chief(self):
+        """Whether this worker writes the run folder; the others write nothing but what they find stalled."""
+        return self.worker.index == 0
+
+    @property
+    def stalled(self):
+        """The file of the watchdog."""
+        return self.folder / ("stalled.txt" if self.chief else f"stalled-{self.worker.index}.txt")
+
+    @property
+    def eval_batch_size(self):
+        """Pictures that are judged at once, over all workers: as many per device as it trains on at once."""
+        return self.batch_size // self.recipe.grad_accum_steps
 
     @property
     def steps(self):
@@ -41,47 +61,39 @@ class Plan:
         parts = (("train", self.train.replaced), ("val", self.val.bad))
         return [(name, *entry) for name, entries in parts for entry in entries]
 
+    def check_pictures(self):
+        """Raises: BadPictures if too many were met that cannot be decoded."""
+        for prepared in (self.train, self.val):
+            prepared.quarantine.check()
 
-def make(recipe, folder, data_set, spec, settings):
-    """Decode what is cached, choose the devices and the batch size. Nothing is written."""
+
+def make(recipe, folder, data_set, spec, settings, strategy):
+    """Decode what is cached, and choose the batch size. Nothing is written."""
     cache = recipe.cache_megabytes * 2**20
     bad = recipe.max_bad_fraction
     train = data.prepare(data_set.train, spec, max_bad_fraction=bad, cache_bytes=0 if recipe.scale else cache)
     val = data.prepare(data_set.val, spec, max_bad_fraction=bad, cache_bytes=cache)
-    strategy = make_strategy()
     batch_size = choose_batch_size(recipe, len(train.part), strategy.num_replicas_in_sync)
-    return Plan(recipe, folder, data_set, spec, train, val, strategy, batch_size, settings)
-
-
-def make_strategy():
-    """MirroredStrategy over the GPUs of this machine, or its logical CPU devices where there is no GPU."""
-    import tensorflow as tf
-
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return _strategy_over(tuple(device.name for device in devices))
-
-
-@functools.cache
-def _strategy_over(devices):
-    """One strategy per process: a second over the same devices would number its reductions from the start again.
-
-    TensorFlow 2.21 then takes them for those of the first and fails with "Shape mismatch in the collective instance".
-    """
-    import tensorflow as tf
-
-    return tf.distribute.MirroredStrategy(list(devices))
+    worker = devices.worker_of(strategy)
+    return Plan(recipe, folder, data_set, spec, train, val, strategy, worker, batch_size, settings)
 
 
 def choose_batch_size(recipe, pictures, replicas):
-    """The recipe's batch size, or less where there are fewer pictures; a multiple of the replicas."""
-    if recipe.batch_size % replicas:
+    """The recipe's batch size, or less where there are fewer pictures; it can be divided among devices and parts."""
+    shares = replicas * recipe.grad_accum_steps
+    if recipe.batch_size % shares:
         raise ValueError(
-            f"batch_size counts the pictures of a step over all devices, and must be a multiple of "
-            f"their number. Received: batch_size={recipe.batch_size}, {replicas} devices."
+            f"batch_size counts the pictures of a step over all devices and accumulated steps, and must be a multiple "
+            f"of {shares}. Received: batch_size={recipe.batch_size}, {replicas} devices, "
+            f"grad_accum_steps={recipe.grad_accum_steps}."
         )
-    if pictures < replicas:
-        raise ValueError(f"{pictures} training pictures are too few for {replicas} devices.")
-    return min(recipe.batch_size, pictures - pictures % replicas)
+    if pictures >= recipe.batch_size:
+        return recipe.batch_size
+    pairs = 2 if recipe.mixup or recipe.cutmix else 1
+    unit = math.lcm(shares * pairs, recipe.aug_repeats)
+    if pictures < unit:
+        raise ValueError(f"{pictures} training pictures are too few for {replicas} devices: expected {unit} at least.")
+    return pictures - pictures % unit
 
 
 def settings_of(recipe, data_set, spec):
@@ -101,7 +113,8 @@ def settings_of(recipe, data_set, spec):
 
 def check_folder(folder, settings):
     """Whether `folder` holds a run to be continued; ValueError if it holds anything else than this run."""
-    if not folder.exists() or all(entry.name.startswith(".") for entry in folder.iterdir()):
+    entries = [entry.name for entry in folder.iterdir()] if folder.exists() else []
+    if all(name.startswith(".") or name == DRY_RUN for name in entries):
         return False
     earlier = logs.read_settings(folder)
     if earlier is None:

@@ -10,12 +10,15 @@ class Progress:
         console: a rich.console.Console; one for standard output if None.
         epochs, steps: of the run, and of one epoch.
         batch_size: pictures per step.
+        quiet: whether to write nothing, as all workers do but one.
     """
 
-    def __init__(self, epochs, steps, batch_size, console=None):
+    def __init__(self, epochs, steps, batch_size, console=None, quiet=False):
         from rich.console import Console
 
         self.console = console or Console(highlight=False, soft_wrap=True)
+        if quiet:
+            self.console = Console(quiet=True, force_terminal=False)
         self.live = self.console.is_terminal
         self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
         self.bar = self.task = None
@@ -48,16 +51,16 @@ class Progress:
         """Whether the live line may be drawn again: ten times a second at most."""
         return self.live and time.monotonic() - self.drawn >= 0.1
 
-    def step(self, epoch, step, loss, accuracy):
-        """Refresh the live line, if there is one."""
+    def step(self, done, row):
+        """Refresh the live line, if there is one, after so many steps; `row` has the epoch's means so far."""
         if not self.live:
             return
         self.drawn = time.monotonic()
+        epoch, step = divmod(done - 1, self.steps)
         text = (
-            f"epoch {epoch + 1}/{self.epochs}  step {step + 1}/{self.steps}  "
-            f"loss {loss:.3f}  accuracy {accuracy:.1%}{self._speed()}"
+            f"epoch {epoch + 1}/{self.epochs}  step {step + 1}/{self.steps}  loss {row['train_loss']:.3f}  "
+            f"accuracy {row['train_top1']:.1f} %{self._speed()}  {memory()}"
         )
-        done = epoch * self.steps + step + 1
         self.bar.update(self.task, description=text, completed=done)
 
     def epoch(self, row, best):
@@ -76,6 +79,20 @@ class Progress:
     def _speed(self):
         speed = self.bar.tasks[0].speed if self.bar.tasks else None
         return f"  {speed * self.batch_size:.0f} images/s" if speed else ""
+
+
+def memory():
+    """The most memory that was in use so far: of the first GPU, or of the process where there is none."""
+    import resource
+    import sys
+
+    import tensorflow as tf
+
+    if tf.config.list_logical_devices("GPU"):
+        peak = tf.config.experimental.get_memory_info("GPU:0")["peak"]
+    else:  # in bytes on macOS, in KiB elsewhere
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return f"{peak / 2**30:.1f} GiB"
 
 
 def duration(seconds):

@@ -1,11 +1,10 @@
-"""The trainer: recipe and folder in, run folder out; the same command again continues where the last epoch ended.
+"""The trainer: recipe and folder in, run folder out; the same command again continues where the last one stopped.
 
-    checkpoints/last.npz         model, optimizer, epoch, history, best so far; replaced after every epoch
-    checkpoints/best-0007.npz    weights of the epoch with the best validation accuracy (lower loss if equal)
-    model.keras                  those weights as a model for users; see keras_vit.runs for the rest of the folder
+    checkpoints/   what the run continues from, see `checkpoint.Store`: after every epoch, and within long ones
+    model.keras    the weights of the best epoch as a model for users; see keras_vit.runs for the rest of the folder
 
-Order of writing: best, last, model.keras. Whatever the moment of a kill, last.npz names a best file that exists,
-and model.keras is written again from it when the run continues.
+Order of writing after an epoch: best weights, checkpoint, model.keras. Whatever the moment of a kill, the newest
+checkpoint names best weights that exist, and model.keras is written again from them when the run continues.
 """
 
 import time
@@ -14,11 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from keras_vit.files import atomic_file
-from keras_vit.training import checkpoint, data, logs, model, optimizer, plan, step
+from keras_vit.training import checkpoint, data, devices, diagnose, distill, logs, model, plan, step
 from keras_vit.training.finish import finish, read_results, report
+from keras_vit.training.header import header
 from keras_vit.training.progress import Progress
+from keras_vit.training.signals import Stopped, StopRequest
+from keras_vit.training.state import State
+from keras_vit.training.sums import EpochSums, NotFinite
+from keras_vit.training.watchdog import Watchdog
 
-PENDING = 50  # steps between two looks at the losses, where nothing is drawn
+LOOK = 10  # steps between two looks at the losses where nothing is drawn: a look waits for the device
 
 
 def train(recipe, output, console=None):
@@ -27,10 +31,12 @@ def train(recipe, output, console=None):
     Args:
         console: a rich.console.Console for the progress; standard output if None.
     Output: what run.json says of the held-out part: top1 and top5 in percent, correct, n_images.
-    Raises: ValueError for data, options or a folder that do not fit; FloatingPointError naming the step if the loss
-        is not finite (the last checkpoint stays).
+    Raises: ValueError for data, options or a folder that do not fit; FloatingPointError naming the step and the layer
+        if a loss or gradient is not finite (the last checkpoint stays); Stopped after SIGTERM or Ctrl-C, when
+        everything is saved.
     """
-    _require_tensorflow_backend()
+    prepare_process(recipe)
+    strategy = devices.make_strategy()
     folder = Path(output).absolute()
     data_set, spec = data.load(recipe), model.spec_of(recipe)
     settings = plan.settings_of(recipe, data_set, spec)
@@ -38,85 +44,124 @@ def train(recipe, output, console=None):
     if resumed and (results := read_results(folder)):
         Progress(0, 0, 0, console).say(f"{folder} is finished. {report(results)}")
         return results
-    _set_seeds(recipe)
-    decided = plan.make(recipe, folder, data_set, spec, settings)
-    trainer = Trainer(decided, console)
-    trainer.plan = plan.write_folder(decided)
+    trainer = Trainer(plan.make(recipe, folder, data_set, spec, settings, strategy), console)
+    if trainer.plan.chief:
+        trainer.plan = plan.write_folder(trainer.plan)
     trainer.fit()
-    return finish(trainer.plan, trainer.history, trainer.progress)
+    if trainer.plan.chief:
+        finish(trainer.plan, trainer.history, trainer.progress)
+    devices.barrier(strategy)
+    return read_results(folder)
 
 
 class Trainer:
-    """The state of a run: model, optimizer, history, best epoch; and its loop."""
+    """The state of a run: what is trained, the step, the epochs done, the best of them; and its loop."""
 
     def __init__(self, decided, console=None):
         self.plan, recipe = decided, decided.recipe
-        classes = len(decided.data_set.classes)
+        classes = decided.data_set.classes
         with decided.strategy.scope():
-            self.model = model.build_for_training(recipe, classes, decided.spec)
-            variables = self.model.trainable_variables
-            self.optimizer = optimizer.make(recipe, variables, decided.steps)
-        self.saved = model.build_for_saving(recipe, classes, decided.spec)
-        self.train_step = step.make_train_step(decided.strategy, self.model, self.optimizer, recipe)
-        self.eval_step = step.make_eval_step(decided.strategy, self.model, xla=recipe.xla)
-        self.progress = Progress(recipe.epochs, decided.steps, decided.batch_size, console)
-        self.history, self.best = [], None
+            self.state = State.build(recipe, len(classes), decided.spec, decided.steps)
+            self.teacher = distill.open_teacher(recipe, decided.spec, classes)
+        self.train_step = step.make_train_step(decided.strategy, self.state, recipe, self.teacher)
+        self.eval_step = step.make_eval_step(decided.strategy, self.state, xla=recipe.xla)
+        self.progress = Progress(recipe.epochs, decided.steps, decided.batch_size, console, quiet=not decided.chief)
+        self.store = checkpoint.Store(decided.folder / "checkpoints", recipe.checkpoint_hist)
+        self.watchdog = Watchdog(decided.stalled, recipe.watchdog_minutes, self.progress.say)
+        self.asked, self.saved_at = StopRequest(), time.monotonic()
+        self.step, self.sums, self.history, self.best = 0, EpochSums(0), [], None
 
     def fit(self):
-        """All epochs that are still to do."""
+        """All steps and epochs that are still to do."""
         self.resume()
-        self.progress.header(self.header())
+        self.progress.header(header(self.plan, self.state.model))
         for part, file, reason in self.plan.bad:
             self.progress.say(f"left out of {part}: {file} ({reason})")
-        if self.history:
-            self.progress.say(f"continuing after epoch {len(self.history)}")
-        batches = iter(self.distribute(self.train_set()))
-        judged = self.distribute(data.evaluation_batches(self.plan.val, self.plan.batch_size))
-        with self.progress, logs.TensorBoard(self.plan.folder) as board:
-            for epoch in range(len(self.history), self.plan.recipe.epochs):
-                row = {"epoch": epoch, **self.train_epoch(epoch, batches)}
+        if self.step:
+            self.progress.say(f"continuing after step {self.step}, in epoch {len(self.history) + 1}")
+        batches = iter(self.distribute(self.training_batches(self.step)))
+        judged = self.distribute(data.evaluation_batches(self.plan.val, self.plan.eval_batch_size, self.plan.worker))
+        board = logs.TensorBoard(self.plan.folder if self.plan.chief else None)
+        with self.progress, board, self.watchdog, self.asked:
+            while len(self.history) < self.plan.recipe.epochs:
+                row = {"epoch": len(self.history), **self.train_epoch(batches)}
                 row |= self.evaluate(judged)
                 improved = self.keep(row)
                 board.write(row)
                 self.progress.epoch(row, improved)
 
-    def train_set(self):
-        """The batches from the next epoch on."""
-        start, size = len(self.history) * self.plan.steps, self.plan.batch_size
-        return data.training_batches(self.plan.train, self.plan.recipe, size, start)
+    def training_batches(self, start):
+        """This worker's batches from a step on."""
+        return data.training_batches(self.plan.train, self.plan.recipe, self.plan.batch_size, start, self.plan.worker)
 
-    def distribute(self, dataset):
-        """The dataset with its batches divided among the replicas."""
-        return self.plan.strategy.experimental_distribute_dataset(dataset)
+    def distribute(self, batches):
+        """Successive batches for successive replicas."""
+        return self.plan.strategy.distribute_datasets_from_function(lambda context: batches)
 
-    def train_epoch(self, epoch, batches):
-        """One epoch of steps; its means. FloatingPointError at the first loss that is not finite."""
+    def train_epoch(self, batches):
+        """The steps of an epoch that are still to do; its means. FloatingPointError for a loss that is not finite."""
         import tensorflow as tf
 
-        start, sums = time.monotonic(), EpochSums(epoch * self.plan.steps)
-        for number in range(self.plan.steps):
-            images, labels, _, _ = next(batches)
-            absolute = tf.constant(epoch * self.plan.steps + number, tf.int64)
-            sums.add(self.train_step(images, labels, absolute))
-            last = number + 1 == self.plan.steps
-            if last or self.progress.due() or len(sums.pending) == PENDING:
-                sums.settle()
-                loss, accuracy = sums.loss(), sums.accuracy(self.plan.batch_size)
-                self.progress.step(epoch, number, loss, accuracy)
-        seconds = time.monotonic() - start
-        return {
-            "train_loss": sums.loss(),
-            "train_top1": 100 * sums.accuracy(self.plan.batch_size),
-            "gradient_norm": sums.norm(),
-            "lr": float(self.optimizer.learning_rate),
-            "seconds": seconds,
-            "images_per_second": self.plan.steps * self.plan.batch_size / seconds,
-        }
+        start = time.monotonic() - self.sums.totals["seconds"]
+        while self.step < (len(self.history) + 1) * self.plan.steps:
+            parts = tuple(next(batches) for _ in range(self.plan.recipe.grad_accum_steps))
+            stop = tf.constant(0.0 if self.asked.number is None else 1.0)
+            self.sums.add(self.train_step(parts, tf.constant(self.step, tf.int64), stop))
+            self.step += 1
+            self.watchdog.beat(f"step {self.step + 1}")
+            self.sums.totals["seconds"] = time.monotonic() - start
+            self.after_step()
+        return self.sums.row(self.plan.batch_size) | {"lr": float(self.state.optimizer.learning_rate)}
+
+    def after_step(self):
+        """Look at the losses, draw, save and stop, when it is time."""
+        ended = self.step % self.plan.steps == 0
+        if ended or self.step % LOOK == 0 or (self.plan.worker.count == 1 and self.progress.due()):
+            self.look()
+            self.progress.step(self.step, self.sums.row(self.plan.batch_size))
+        if not ended and self.save_due():
+            self.save()
+        self.stop_if_asked()
+
+    def look(self):
+        """Fetch the pending losses; where one is not finite, find the layer, and stop the run."""
+        try:
+            self.sums.settle()
+        except NotFinite as error:
+            where = self.explain(error.step)
+            raise FloatingPointError(
+                f"{error}; {where}. The run stops; the last checkpoint stays. "
+                "Try a lower lr, a longer warm-up or a smaller clip_grad."
+            ) from error
+
+    def explain(self, number):
+        """What in step `number` was not finite, in words."""
+        count = self.plan.worker.replicas * self.plan.recipe.grad_accum_steps
+        batches = self.training_batches(number).take(count)
+        return diagnose.explain(self.state, self.plan.recipe, batches, number, self.plan.worker, self.teacher)
+
+    def save_due(self):
+        """Whether a checkpoint within the epoch is due."""
+        interval, minutes = self.plan.recipe.recovery_interval, self.plan.recipe.recovery_minutes
+        waited = time.monotonic() - self.saved_at
+        return bool(interval and self.step % interval == 0) or bool(minutes and waited >= 60 * minutes)
+
+    def stop_if_asked(self):
+        """Save and raise Stopped after a signal. Several workers stop together, at a look that told all of them."""
+        if self.sums.stop if self.plan.worker.count > 1 else self.asked.number is not None:
+            self.save()
+            raise Stopped(self.step, self.asked.number)
 
     def evaluate(self, batches):
         """Loss and accuracy (in percent) on the validation part, each picture counted once."""
-        total = sum(self.eval_step(*batch).numpy() for batch in batches)
-        loss, top1, top5 = (float(value) / float(total[3]) for value in total[:3])
+        sums = []
+        for batch in batches:
+            sums.append(self.eval_step(*batch))
+            self.watchdog.beat(f"the evaluation after step {self.step}")
+            self.stop_if_asked()
+        total = np.sum([one.numpy() for one in sums], axis=0, dtype="float64")
+        self.plan.check_pictures()
+        loss, top1, top5 = (float(value / total[3]) for value in total[:3])
         if not np.isfinite(loss):
             raise FloatingPointError("The validation loss is not finite; the last checkpoint stays.")
         return {"eval_loss": loss, "eval_top1": 100 * top1, "eval_top5": 100 * top5}
@@ -124,119 +169,62 @@ class Trainer:
     def keep(self, row):
         """Checkpoints and summary after an epoch; whether it is the best so far."""
         self.history.append(row)
+        self.sums = EpochSums(self.step)
         improved = self.best is None or _rank(row) > _rank(self.best)
-        previous, self.best = self.best, row if improved else self.best
-        if improved:
-            arrays = checkpoint.arrays_of(checkpoint.variables_of(self.model))
-            checkpoint.save(self.best_path(row), arrays, {"epoch": row["epoch"]})
-        self.save_last()
-        if improved:
-            self.save_model(arrays)
-            if previous:
-                self.best_path(previous).unlink(missing_ok=True)
-        logs.write_summary(self.plan.folder, self.history)
+        self.best = row if improved else self.best
+        if self.plan.chief:
+            weights = self.state.judged() if improved else None
+            if improved:
+                self.store.save_best(row["epoch"], weights)
+            self.save()
+            if improved:
+                self.save_model(weights)
+            logs.write_summary(self.plan.folder, self.history)
+            logs.write_bad_files(self.plan.folder, self.plan.bad)
         return improved
 
-    def save_last(self):
-        """checkpoints/last.npz."""
-        variables = checkpoint.variables_of(self.model, self.optimizer)
-        state = {"history": self.history, "best": self.best, "seed": self.plan.recipe.seed}
-        checkpoint.save(self.last_path(), checkpoint.arrays_of(variables), state)
+    def save(self):
+        """A checkpoint of this moment."""
+        self.look()
+        if self.plan.chief:
+            arrays = {name: v.numpy() for name, v in self.state.named().items()}
+            facts = {"step": self.step, "history": self.history, "best": self.best, "sums": self.sums.totals}
+            self.store.save(self.step, arrays, facts)
+        self.saved_at = time.monotonic()
 
     def resume(self):
-        """Take up the state of checkpoints/last.npz, if there is one."""
-        if not self.last_path().is_file():
+        """Take up the state of the newest complete checkpoint, if there is one."""
+        found = self.store.load_newest()
+        devices.agree(self.plan.strategy, found[2]["step"] if found else 0)
+        for what in self.store.damaged.values():
+            self.progress.say(f"{what} The checkpoint before it is taken.")
+        if found is None:
             return
-        arrays, state = checkpoint.load(self.last_path())
-        variables = checkpoint.variables_of(self.model, self.optimizer)
-        checkpoint.restore(variables, arrays, self.last_path())
-        self.history, self.best = state["history"], state["best"]
-        self.save_model(checkpoint.load(self.best_path(self.best))[0])
-        for path in self.last_path().parent.glob("best-*.npz"):
-            if path != self.best_path(self.best):
-                path.unlink()
-        logs.write_summary(self.plan.folder, self.history)
+        path, arrays, facts = found
+        checkpoint.restore(self.state.named(), arrays, path)
+        self.step, self.history, self.best = facts["step"], facts["history"], facts["best"]
+        self.sums = EpochSums(self.step, facts["sums"])
+        if self.plan.chief and self.best:
+            self.save_model(checkpoint.load(self.store.best_path(self.best["epoch"]))[0])
+            logs.write_summary(self.plan.folder, self.history)
 
-    def save_model(self, arrays):
-        """model.keras with the weights of a best checkpoint."""
-        self.saved.set_weights([arrays[name] for name in checkpoint.variables_of(self.model)])
+    def save_model(self, weights):
+        """model.keras with the weights of a best epoch."""
+        saved = model.build_for_saving(self.plan.recipe, len(self.plan.data_set.classes), self.plan.spec)
+        saved.set_weights([weights[name] for name in self.state.names()])
         with atomic_file(self.plan.folder / "model.keras") as temporary:
-            self.saved.save(temporary)
-
-    def last_path(self):
-        """The checkpoint that a run continues from."""
-        return self.plan.folder / "checkpoints" / "last.npz"
-
-    def best_path(self, row):
-        """The best weights, as of the epoch in `row`."""
-        return self.plan.folder / "checkpoints" / f"best-{row['epoch']:04d}.npz"
-
-    def header(self):
-        """What a person should know before the first step."""
-        decided, recipe = self.plan, self.plan.recipe
-        devices = decided.strategy.extended.worker_devices
-        replicas = len(devices)
-        parts = decided.data_set.parts()
-        kind = devices[0].split("device:")[-1].split(":")[0]
-        return {
-            "model": f"{decided.settings['model']}, {self.model.count_params():,} parameters",
-            "weights": decided.settings["weights"] or "from scratch",
-            "data": f"{decided.data_set.name}, {len(decided.data_set.classes)} classes, "
-            + ", ".join(f"{len(part):,} {name.replace('_', ' ')}" for name, part in parts.items()),
-            "pictures": f"{decided.spec.size[0]} x {decided.spec.size[1]} pixels",
-            "devices": f"{replicas} x {kind}, {recipe.precision}, XLA {'on' if recipe.xla else 'off'}",
-            "batch": f"{decided.batch_size} ({decided.batch_size // replicas} per device)",
-            "steps": f"{recipe.epochs} epochs x {decided.steps} = {recipe.epochs * decided.steps}",
-            "learning rate": f"up to {recipe.lr:g} in {recipe.warmup_epochs:g} epochs, "
-            f"cosine to {recipe.min_lr:g}",
-            "output": str(decided.folder),
-        }
-
-
-class EpochSums:
-    """Sums over the steps of an epoch; looks at them in groups, because a look waits for the device."""
-
-    def __init__(self, first_step):
-        self.next_step, self.pending = first_step, []
-        self.steps, self.totals = 0, np.zeros(3)  # loss, correct, norm
-
-    def add(self, scalars):
-        """A step's loss, correct and norm, as tensors."""
-        self.pending.append(scalars)
-
-    def settle(self):
-        """Fetch what is pending; FloatingPointError naming the step of a loss or gradient that is not finite."""
-        for scalars in self.pending:
-            values = np.array([float(scalars[name]) for name in ("loss", "correct", "norm")])
-            if not np.isfinite(values).all():
-                raise FloatingPointError(
-                    f"Step {self.next_step}: loss {values[0]:g}, gradient norm {values[2]:g}. "
-                    "The run stops; the checkpoint of the last epoch stays. Try a lower lr, "
-                    "a longer warm-up or a smaller clip_grad."
-                )
-            self.totals += values
-            self.steps += 1
-            self.next_step += 1
-        self.pending.clear()
-
-    def loss(self):
-        """Mean so far."""
-        return float(self.totals[0] / self.steps)
-
-    def accuracy(self, batch_size):
-        """Fraction correct so far."""
-        return float(self.totals[1] / (self.steps * batch_size))
-
-    def norm(self):
-        """Mean norm of the gradient so far."""
-        return float(self.totals[2] / self.steps)
+            saved.save(temporary)
 
 
 def _rank(row):
     return (row["eval_top1"], -row["eval_loss"])
 
 
-def _require_tensorflow_backend():
+def prepare_process(recipe):
+    """Seed what draws the initial weights, and ask for determinism if the recipe does.
+
+    Raises: ValueError on another backend than TensorFlow's, where tf.distribute lives.
+    """
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -244,11 +232,6 @@ def _require_tensorflow_backend():
             "Training runs on Keras' TensorFlow backend, where tf.distribute lives. Received: "
             f"{keras.backend.backend()!r}; set KERAS_BACKEND=tensorflow."
         )
-
-
-def _set_seeds(recipe):
-    """Seed what draws the initial weights, and ask for determinism if the recipe does."""
-    import keras
     import tensorflow as tf
 
     keras.utils.set_random_seed(recipe.seed)

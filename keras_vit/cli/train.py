@@ -3,11 +3,13 @@
     keras-vit train --recipe quickstart --output runs/digits
     keras-vit train --data-dir photos --model ConvNeXtT --output runs/photos
 
-Every setting of a recipe is an option. The same command again continues a run that was stopped.
+Every setting of a recipe is an option. The same command again continues a run that was stopped: by a kill, by SIGTERM
+(the run is saved, exit code 0) or by Ctrl-C (saved too, 130).
 """
 
 import argparse
 import dataclasses
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +20,25 @@ def main(argv=None):
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         recipe, output = parse(argv)
-        from keras_vit.training.trainer import train
-
-        train(recipe, output)
+        return run(recipe, output)
     except (ValueError, FloatingPointError, OSError) as error:
         print(f"keras-vit train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped; the same command continues after the last whole epoch.", file=sys.stderr)
+        print("\nInterrupted; the same command continues from the last checkpoint.", file=sys.stderr)
         return 130
+
+
+def run(recipe, output):
+    """Train; the exit code."""
+    from keras_vit.training.signals import Stopped
+    from keras_vit.training.trainer import train
+
+    try:
+        train(recipe, output)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return 130 if stopped.number == signal.SIGINT else 0
     return 0
 
 

@@ -1,7 +1,10 @@
+import signal
+
 import pytest
 
 from keras_vit.cli import train
-from keras_vit.training import recipe
+from keras_vit.training import recipe, trainer
+from keras_vit.training.signals import Stopped
 from tests.training import toy
 
 
@@ -59,3 +62,13 @@ def test_a_folder_of_class_folders_is_trained(tmp_path, capsys, monkeypatch):
     data, run = toy.write_folder(tmp_path / "data"), tmp_path / "run"
     assert train.main(["--data-dir", str(data), "--output", str(run), "--epochs", "1"]) == 0
     assert "Held-out accuracy" in capsys.readouterr().out and (run / "model.keras").is_file()
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 0), (signal.SIGINT, 130), (None, 0)])
+def test_a_run_that_was_asked_to_stop_says_how_to_go_on(number, code, capsys, monkeypatch):
+    def stopped(recipe, output):
+        raise Stopped(12, number)
+
+    monkeypatch.setattr(trainer, "train", stopped)
+    assert train.main(["--output", "x"]) == code
+    assert capsys.readouterr().err == "Stopped and saved after step 12; the same command continues from there.\n"

@@ -1,44 +1,33 @@
 import resource
 
-import keras
 import numpy as np
 import pytest
 
-from keras_vit.training import checkpoint, optimizer
-from tests.training import toy
+from keras_vit.training import checkpoint
+from tests.training.test_state import built
 
 
-def built(seed=0):
-    keras.utils.set_random_seed(seed)
-    model = toy.TOY(weights=None, input_shape=(8, 8, 3), classes=3, drop_rate=0.1)
-    made = optimizer.make(toy.recipe(), model.trainable_variables, 5)
-    return checkpoint.variables_of(model, made)
+def arrays_of(variables):
+    return {name: v.numpy() for name, v in variables.items()}
 
 
 def test_what_is_saved_comes_back_to_the_bit(tmp_path):
-    variables, others = built(0), built(1)
+    variables, others = built(model_ema_decay=0.9).named(), built(model_ema_decay=0.9).named()
     generator = np.random.default_rng(0)
     for v in variables.values():
         v.assign(generator.integers(1, 99, v.shape).astype(v.dtype))
     state = {"history": [{"epoch": 0, "eval_loss": 0.1}], "best": None}
-    checkpoint.save(tmp_path / "last.npz", checkpoint.arrays_of(variables), state)
+    checkpoint.save(tmp_path / "last.npz", arrays_of(variables), state)
     arrays, loaded = checkpoint.load(tmp_path / "last.npz")
     checkpoint.restore(others, arrays, "last.npz")
-    assert loaded == state
+    assert loaded == checkpoint.load_state(tmp_path / "last.npz") == state
     for name, v in variables.items():
         np.testing.assert_array_equal(v.numpy(), others[name].numpy())
 
 
-def test_moments_and_the_count_of_steps_are_kept_and_seeds_are_not():
-    names = list(built())
-    assert any(name.endswith("iteration") for name in names)
-    assert any("momentum" in name for name in names) and any("velocity" in name for name in names)
-    assert not any("seed_generator" in name for name in names)
-
-
-def test_another_model_is_refused(tmp_path):
-    variables = built()
-    arrays = checkpoint.arrays_of(variables)
+def test_another_model_is_refused():
+    variables = built().named()
+    arrays = arrays_of(variables)
     (first, value), *_ = arrays.items()
     with pytest.raises(ValueError, match="another model. Missing: none; unexpected: model/x;"):
         checkpoint.restore(variables, arrays | {"model/x": value}, "last.npz")
@@ -59,12 +48,16 @@ def test_a_cut_file_is_refused_by_name(tmp_path, keep):
         checkpoint.load(path)
 
 
-def test_a_changed_byte_is_noticed(tmp_path):
-    path = tmp_path / "last.npz"
-    checkpoint.save(path, {"a": np.arange(1000)}, {"epoch": 1})
+def damage(path):
     content = bytearray(path.read_bytes())
     content[3000] ^= 1
     path.write_bytes(content)
+
+
+def test_a_changed_byte_is_noticed(tmp_path):
+    path = tmp_path / "last.npz"
+    checkpoint.save(path, {"a": np.arange(1000)}, {"epoch": 1})
+    damage(path)
     with pytest.raises(ValueError, match="CRC"):
         checkpoint.load(path)
 
@@ -75,9 +68,63 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="last.npz could not be written: .*intact; make room"):
             checkpoint.save(path, {"a": np.zeros(100_000)}, {"epoch": 2})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert checkpoint.load(path)[1] == {"epoch": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["last.npz"]
+
+
+def save(store, step, best=None):
+    state = {"step": step, "best": None if best is None else {"epoch": best}}
+    store.save(step, {"a": np.arange(1000) + step}, state)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_newest_are_kept_and_their_names_sort(tmp_path):
+    store = checkpoint.Store(tmp_path, keep=2)
+    assert store.load_newest() is None
+    for step in (5, 50, 1000):
+        save(store, step)
+    assert names(tmp_path) == ["step-00000050.npz", "step-00001000.npz"]
+    path, arrays, state = store.load_newest()
+    assert (path.name, state["step"], arrays["a"][0], store.damaged) == ("step-00001000.npz", 1000, 1000, {})
+
+
+def test_best_weights_stay_as_long_as_a_kept_checkpoint_names_them(tmp_path):
+    store = checkpoint.Store(tmp_path, keep=2)
+    for step, best in ((10, 0), (20, 0), (30, 2), (40, 2)):
+        store.save_best(best, {"a": np.zeros(3)})
+        save(store, step, best)
+        if step == 30:
+            assert {"best-0000.npz", "best-0002.npz"} < set(names(tmp_path))
+    assert names(tmp_path) == ["best-0002.npz", "step-00000030.npz", "step-00000040.npz"]
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+@pytest.mark.parametrize("harm", [damage, lambda path: path.write_bytes(b"PK")])
+def test_a_damaged_checkpoint_is_passed_over_and_removed_later(tmp_path, keep, harm):
+    for step in (10, 20):
+        save(checkpoint.Store(tmp_path, keep=2), step)
+    harm(tmp_path / "step-00000020.npz")
+    store = checkpoint.Store(tmp_path, keep)
+    path, _, state = store.load_newest()
+    assert state["step"] == 10
+    ((path, what),) = store.damaged.items()
+    assert path.name == "step-00000020.npz" and "step-00000020.npz is not a complete" in what
+    save(store, 15)
+    assert names(tmp_path) == ["step-00000010.npz", "step-00000015.npz"][-keep:]
+    save(store, 20)
+    assert checkpoint.Store(tmp_path, keep).load_newest()[2]["step"] == 20
+
+
+def test_where_all_are_damaged_there_is_no_beginning_again_unasked(tmp_path):
+    store = checkpoint.Store(tmp_path, keep=2)
+    save(store, 10)
+    (tmp_path / "step-00000010.npz").write_bytes(b"")
+    with pytest.raises(ValueError, match="Remove .* to begin the run again"):
+        store.load_newest()

@@ -1,4 +1,5 @@
 import csv
+import json
 
 from keras_vit.training import logs
 from tests.training import toy
@@ -9,7 +10,7 @@ def row(epoch):
 
 
 def test_settings_come_back(tmp_path):
-    settings = toy.recipe().settings() | {"img_size": [8, 8], "note": "a: b\n#c", "classes": ["x"]}
+    settings = json.loads(json.dumps(toy.recipe().settings())) | {"note": "a: b\n#c", "classes": ["x"]}
     logs.write_settings(tmp_path, settings)
     assert logs.read_settings(tmp_path) == settings
     assert logs.read_settings(tmp_path / "elsewhere") is None

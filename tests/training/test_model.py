@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from keras_vit.training import model, recipe
+from tests.models.toys import TOYS
 from tests.training import toy
 
 
@@ -48,3 +49,50 @@ def test_mixed_precision_is_for_training_only():
         for build in (model.build_for_training, model.build_for_saving)
     ]
     assert "mixed_bfloat16" in policies[0] and policies[1] == {"float32"}
+
+
+def toy_vit(**changes):
+    variant, shape = TOYS["vit"]
+    named = toy.recipe(model=variant.name, variant=variant, img_size=shape[:2], **changes)
+    return model.build_for_training(named, 3, model.spec_of(named))
+
+
+def trained_layers(built):
+    return {v.path.split("/")[0] for v in built.trainable_variables}
+
+
+def test_float16_is_mixed_too():
+    spec = model.spec_of(toy.recipe())
+    built = model.build_for_training(toy.recipe(precision="float16"), 3, spec)
+    assert built.get_layer("patches").dtype_policy.name == "mixed_float16"
+    assert built.get_layer("head").dtype_policy.name == "float32"
+
+
+@pytest.mark.parametrize(
+    "changes, expected",
+    [
+        ({}, {"patch_embed", "class_token", "positions", "block0", "block1", "norm", "head"}),
+        ({"freeze_depth": 1}, {"block0", "block1", "norm", "head"}),
+        ({"freeze_depth": 3}, {"norm", "head"}),
+        ({"linear_probe": True}, {"head"}),
+    ],
+)
+def test_what_is_frozen_is_not_trained(changes, expected):
+    assert trained_layers(toy_vit(**changes)) == expected
+
+
+def test_both_heads_of_a_distilled_model_are_probed():
+    variant, shape = TOYS["deit_distilled"]
+    built = variant(weights=None, input_shape=shape, classes=3)
+    model.freeze(built, toy.recipe(linear_probe=True))
+    assert trained_layers(built) == {"head", "head_dist"}
+
+
+def test_freezing_everything_is_refused():
+    with pytest.raises(ValueError, match="freeze_depth=4. Its highest level is 3"):
+        toy_vit(freeze_depth=4)
+
+
+def test_the_order_of_the_weights_does_not_depend_on_what_is_frozen():
+    paths = [[w.path for w in built.weights] for built in (toy_vit(), toy_vit(freeze_depth=2))]
+    assert paths[0] == paths[1]

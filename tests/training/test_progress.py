@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from keras_vit.training.progress import Progress, duration
+from keras_vit.training.progress import Progress, duration, memory
 
 ROW = {
     "epoch": 1,
@@ -14,6 +14,9 @@ ROW = {
     "seconds": 30.0,
     "images_per_second": 400.0,
 }
+
+
+STEP = {"train_loss": 0.75, "train_top1": 50.0}
 
 
 def console(terminal):
@@ -33,7 +36,7 @@ def test_without_a_terminal_there_are_plain_lines_only():
     with Progress(4, 10, 8, out) as progress:
         progress.header({"model": "Toy", "output": "runs/[red]x"})
         assert not progress.due()
-        progress.step(0, 3, 1.0, 0.5)
+        progress.step(4, STEP)
         progress.epoch(ROW, best=True)
     assert out.file.getvalue().splitlines() == [
         "model   Toy",
@@ -47,7 +50,23 @@ def test_a_terminal_gets_a_live_line():
     out = console(True)
     with Progress(4, 10, 8, out) as progress:
         assert progress.due()
-        progress.step(2, 4, 0.75, 0.5)
+        progress.step(25, STEP)
         assert not progress.due()
         progress.bar.refresh()
-    assert "epoch 3/4  step 5/10  loss 0.750  accuracy 50.0%" in out.file.getvalue()
+    line = "epoch 3/4  step 5/10  loss 0.750  accuracy 50.0 %"
+    assert line in out.file.getvalue() and " GiB" in out.file.getvalue()
+
+
+def test_other_workers_are_quiet():
+    out = console(True)
+    with Progress(4, 10, 8, out, quiet=True) as progress:
+        progress.header({"model": "Toy"})
+        progress.step(25, STEP)
+        progress.epoch(ROW, best=True)
+        progress.say("hello")
+        assert not progress.due()
+    assert out.file.getvalue() == ""
+
+
+def test_memory_is_that_of_this_process():
+    assert 0.1 < float(memory().removesuffix(" GiB")) < 64

@@ -1,30 +1,39 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_vit.training import optimizer, plan, step
+from keras_vit.training import devices, optimizer, step
+from keras_vit.training.ema import WeightEMA
+from keras_vit.training.guard import Guard
+from keras_vit.training.state import State
 from tests.training import toy
 
 
 def strategy(replicas):
     if replicas == 1:
         return tf.distribute.MirroredStrategy(["CPU:0"])
-    assert plan.make_strategy().num_replicas_in_sync == replicas
-    return plan.make_strategy()
+    assert devices.make_strategy().num_replicas_in_sync == replicas
+    return devices.make_strategy()
 
 
-def batch(size=8, seed=0):
+def batch(size=8, seed=0, shape=(8, 8, 3)):
+    """A training batch, a part of its pictures mixed with their neighbours."""
     generator = np.random.default_rng(seed)
-    images = generator.normal(size=(size, 8, 8, 3)).astype("float32")
-    return images, generator.integers(0, 3, size).astype("int32")
+    images = generator.normal(size=(size, *shape)).astype("float32")
+    labels = generator.integers(0, 3, size).astype("int32")
+    weights = generator.uniform(0, 1, size).round(1).astype("float32")
+    return images, labels, np.roll(labels, 1), weights
 
 
-def distributed(scheme, *arrays):
-    dataset = tf.data.Dataset.from_tensors(tuple(arrays))
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return next(iter(scheme.experimental_distribute_dataset(dataset.with_options(options))))
+def distributed(scheme, *arrays, steps=1, parts=1):
+    """Steps of the arrays: per step `parts` batches, each divided among the replicas in order."""
+    share = len(arrays[0]) // (steps * parts * scheme.num_replicas_in_sync)
+    dataset = tf.data.Dataset.from_tensor_slices(arrays).batch(share, drop_remainder=True)
+    batches = iter(scheme.distribute_datasets_from_function(lambda context: dataset))
+    return [tuple(next(batches) for _ in range(parts)) for _ in range(steps)]
 
 
 def toy_model(recipe):
@@ -32,75 +41,105 @@ def toy_model(recipe):
     return toy.TOY(weights=None, classifier_activation=None, drop_rate=recipe.drop, **shape)
 
 
-def trained(replicas, steps=3, build=toy_model, **changes):
-    """(model, scalars per step) after `steps` steps on random pictures."""
-    recipe, scheme = toy.recipe(**changes), strategy(replicas)
+def build(scheme, recipe, model=toy_model):
     keras.utils.set_random_seed(3)
     with scheme.scope():
-        model = build(recipe)
-        made = optimizer.make(recipe, model.trainable_variables, 100)
-    take = step.make_train_step(scheme, model, made, recipe)
-    scalars = []
-    for number in range(steps):
-        images, labels = distributed(scheme, *batch(seed=number))
-        out = take(images, labels, tf.constant(number, tf.int64))
-        scalars.append({name: float(value) for name, value in out.items()})
-    return model, scalars
+        made = model(recipe)
+        ema = WeightEMA(made, recipe.model_ema_decay) if recipe.model_ema_decay else None
+        return State(made, optimizer.make(recipe, made, 100), Guard(recipe.precision), ema)
 
 
-@pytest.mark.parametrize("clip_grad", [None, 0.01])
-def test_two_replicas_train_as_one(clip_norm):
-    changes = {"drop": 0.0, "clip_grad": clip_norm}
-    (one, first), (two, second) = trained(1, **changes), trained(2, **changes)
-    for a, b in zip(first, second):
+def trained(replicas, steps=3, model=toy_model, batches=batch, see=lambda state: None, **changes):
+    """(State, metrics per step) after `steps` steps on random pictures; `see` gets the state after the first."""
+    recipe, scheme = toy.recipe(**changes), strategy(replicas)
+    state, metrics = build(scheme, recipe, model), []
+    take = step.make_train_step(scheme, state, recipe)
+    arrays = [np.concatenate(column) for column in zip(*(batches(seed=number) for number in range(steps)))]
+    for number, given in enumerate(distributed(scheme, *arrays, steps=steps, parts=recipe.grad_accum_steps)):
+        out = take(given, tf.constant(number, tf.int64), tf.constant(0.0)).numpy()
+        metrics.append(dict(zip(step.METRICS, map(float, out))))
+        if number == 0:
+            see(state)
+    return state, metrics
+
+
+@functools.cache
+def twenty_steps(replicas, parts):
+    """(gradient of the first step, metrics of each, weights at the end), with clipping."""
+    gradient, beta = [], toy.recipe().opt_betas[0]
+
+    def see(state):  # the first moment is (1 - beta) of the first gradient
+        gradient.extend(m.numpy() / (1 - beta) for m in state.optimizer._momentums)
+
+    changes = {"drop": 0.0, "clip_grad": 0.5, "lr": 1e-2, "grad_accum_steps": parts}
+    state, metrics = trained(replicas, 20, see=see, **changes)
+    return gradient, metrics, state.model.get_weights()
+
+
+@pytest.mark.parametrize("replicas, parts", [(2, 1), (1, 2), (2, 2)])
+def test_a_batch_in_shares_trains_as_the_whole(replicas, parts):
+    (gradient, metrics, weights), (other, others, same) = twenty_steps(1, 1), twenty_steps(replicas, parts)
+    assert metrics[0]["norm"] > 0.5  # clipped
+    for a, b in zip(gradient, other):
+        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(a).max())
+    for a, b in zip(metrics, others):
         assert a == pytest.approx(b, rel=1e-4)
-    for a, b in zip(one.get_weights(), two.get_weights()):
-        np.testing.assert_allclose(a, b, atol=2e-5)
+    for a, b in zip(weights, same):
+        np.testing.assert_allclose(a, b, atol=1e-4)
 
 
 def test_xla_trains_as_without_under_two_replicas():
-    (one, first), (two, second) = (trained(2, xla=xla, drop=0.0) for xla in (True, False))
-    assert first[0]["loss"] == pytest.approx(second[0]["loss"], rel=1e-4)
-    assert first[0]["norm"] == pytest.approx(second[0]["norm"], rel=1e-3)
+    settings = {"drop": 0.0, "opt": "lamb", "model_ema_decay": 0.9}
+    (one, first), (two, second) = (trained(2, xla=xla, **settings) for xla in (True, False))
+    for a, b in zip(first, second):
+        assert a == pytest.approx(b, rel=1e-3)
+    for a, b in zip(one.ema.averages, two.ema.averages):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-3, atol=1e-5)
 
 
-def test_a_batch_is_over_fitted():
-    recipe, scheme = toy.recipe(smoothing=0.0, drop=0.0, lr=0.05), strategy(2)
-    with scheme.scope():
-        model = toy_model(recipe)
-        made = optimizer.make(recipe, model.trainable_variables, 100)
-    take = step.make_train_step(scheme, model, made, recipe)
-    images, labels = distributed(scheme, *batch())
-    out = [take(images, labels, tf.constant(n, tf.int64)) for n in range(150)]
-    assert float(out[-1]["loss"]) < 0.3 * float(out[0]["loss"])
-    assert float(out[-1]["correct"]) == 8
+def with_policy(policy):
+    """A builder of the toy model in mixed precision."""
+
+    def model(recipe):
+        keras.config.set_dtype_policy(policy)
+        return toy_model(recipe)
+
+    return model
 
 
-class Recorder(optimizer.SummedAdamW):
-    """Leaves the gradient in the variable, with its sign turned."""
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_batch_is_over_fitted(precision):
+    recipe, scheme = toy.recipe(smoothing=0.0, drop=0.0, lr=0.05, precision=precision), strategy(2)
+    images, labels, _, _ = batch()
+    state = build(scheme, recipe, with_policy("float32" if precision == "float32" else f"mixed_{precision}"))
+    take = step.make_train_step(scheme, state, recipe)
+    (given,) = distributed(scheme, images, labels, labels, np.ones(8, "float32"))
+    out = [take(given, tf.constant(n, tf.int64), tf.constant(0.0)).numpy() for n in range(150)]
+    assert out[-1][0] < 0.3 * out[0][0] and out[-1][1] == 8 and out[-1][3] == 1
+    assert {v.dtype for v in state.model.trainable_variables} == {"float32"}
 
-    def update_step(self, gradient, variable, learning_rate):
-        self.assign(variable, -gradient)
 
-
-def dropout_gradient(replicas, pictures=2):
+def dropout_gradient(replicas, pictures=2, parts=1):
     """Gradient of a zero kernel behind a dropout, for equal pictures: it shows the masks."""
-    scheme, recipe = strategy(replicas), toy.recipe(clip_grad=None, smoothing=0.0)
-    with scheme.scope():
+
+    def model(recipe):
         image = keras.Input((64,))
         dropped = keras.layers.Dropout(0.5)(image)
-        model = keras.Model(image, keras.layers.Dense(2, kernel_initializer="zeros", use_bias=False)(dropped))
-        made = Recorder(1.0)
-        made.build(model.trainable_variables)
-    take = step.make_train_step(scheme, model, made, recipe)
-    images = np.ones((pictures, 64), "float32")
-    given = distributed(scheme, images, np.zeros(pictures, "int32"))
-    take(*given, tf.constant(0, tf.int64))
-    return model.get_weights()[0][:, 0]
+        return keras.Model(image, keras.layers.Dense(2, kernel_initializer="zeros", use_bias=False)(dropped))
+
+    def batches(seed):
+        labels = np.zeros(pictures, "int32")
+        return np.ones((pictures, 64), "float32"), labels, labels, np.ones(pictures, "float32")
+
+    plainly = {"opt": "sgd", "momentum": 0.0, "lr": 1.0, "warmup_epochs": 0, "clip_grad": None, "smoothing": 0.0}
+    state, _ = trained(replicas, 1, model, batches, grad_accum_steps=parts, **plainly)
+    return state.model.get_weights()[0][:, 0]
 
 
-def test_replicas_draw_different_masks():
-    kept = dropout_gradient(2) / np.abs(dropout_gradient(2)).max()  # of two pictures: 0, 1 or 2
+@pytest.mark.parametrize("replicas, parts", [(2, 1), (1, 2)])
+def test_replicas_and_parts_draw_different_masks(replicas, parts):
+    gradient = dropout_gradient(replicas, parts=parts)
+    kept = gradient / np.abs(gradient).max()  # of two pictures: 0, 1 or 2
     assert set(np.round(kept, 3)) == {0.0, 0.5, 1.0}
 
 
@@ -111,23 +150,51 @@ def test_draws_belong_to_seed_step_and_layer():
     np.testing.assert_array_equal(again, draws[1])
 
 
-def test_moving_averages_are_the_mean_over_replicas():
-    def build(recipe):
+@pytest.mark.parametrize("replicas, parts", [(2, 1), (1, 2)])
+def test_moving_averages_are_the_mean_over_shares(replicas, parts):
+    def model(recipe):
         image = keras.Input((8, 8, 3))
         x = keras.layers.BatchNormalization(momentum=0.0, name="norm")(image)
         return keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(x)))
 
-    model, _ = trained(2, steps=1, build=build)
+    state, _ = trained(replicas, 1, model, grad_accum_steps=parts)
     expected = batch()[0].mean((0, 1, 2))
-    np.testing.assert_allclose(model.get_layer("norm").moving_mean.numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(state.model.get_layer("norm").moving_mean.numpy(), expected, atol=1e-6)
 
 
-def test_smoothed_cross_entropy_against_its_definition():
-    logits, labels, e = np.random.default_rng(0).normal(size=(5, 4)).astype("float32"), [0, 3, 1, 1, 2], 0.2
-    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    target = (1 - e) * np.eye(4)[labels] + e / 4
-    got = step.cross_entropy(tf.constant(labels), logits, e)
-    np.testing.assert_allclose(got, -(target * np.log(p)).sum(1), rtol=1e-5)
+def test_workers_that_are_asked_to_stop_are_counted():
+    scheme, recipe = strategy(2), toy.recipe()
+    take = step.make_train_step(scheme, build(scheme, recipe), recipe)
+    out = take(*distributed(scheme, *batch()), tf.constant(0, tf.int64), tf.constant(1.0))
+    assert out.numpy()[step.METRICS.index("stop")] == 2
+
+
+def poisoned(seed):
+    images, *rest = batch(seed=seed)
+    return (images * (np.nan if seed == 1 else 1), *rest)
+
+
+def test_a_loss_that_is_not_finite_changes_nothing_and_no_later_step_does():
+    settings = {"batches": poisoned, "model_ema_decay": 0.9, "opt": "lamb"}
+    (one, _), (later, metrics) = trained(2, 1, **settings), trained(2, 4, **settings)
+    assert [row["applied"] for row in metrics] == [1, 0, 0, 0] and not np.isfinite(metrics[1]["norm"])
+    for (name, a), b in zip(one.named().items(), later.named().values()):
+        if not name.endswith("iteration"):
+            np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=name)
+
+
+def test_an_overflow_in_half_precision_is_left_out_and_halves_the_scale():
+    recipe, scheme = toy.recipe(precision="float16"), strategy(2)
+    state = build(scheme, recipe, with_policy("mixed_float16"))
+    state.guard.scale.assign(2.0**24)
+    take, before = step.make_train_step(scheme, state, recipe), state.model.get_weights()
+    (given,) = distributed(scheme, *batch())
+    out = [take(given, tf.constant(n, tf.int64), tf.constant(0.0)).numpy() for n in range(30)]
+    applied = [row[step.METRICS.index("applied")] for row in out]
+    skipped = applied.index(1)
+    assert skipped >= 1 and set(applied[skipped:]) == {1.0} and not np.isfinite(out[0][2])
+    assert state.guard.scale.numpy() == 2.0 ** (24 - skipped)
+    assert any((a != b).any() for a, b in zip(before, state.model.get_weights()))
 
 
 def identity_model():
@@ -135,25 +202,33 @@ def identity_model():
     return keras.Model(image, keras.layers.Identity()(image))
 
 
-def test_evaluation_counts_by_weight():
-    scheme = strategy(2)
+def judged(scheme, *arrays, model=identity_model):
     with scheme.scope():
-        model = identity_model()
+        state = State(model(), None, Guard("float32"))
+    return step.make_eval_step(scheme, state, xla=False)(*distributed(scheme, *arrays)[0][0]).numpy()
+
+
+def test_evaluation_counts_by_weight():
     logits = np.random.default_rng(1).normal(size=(6, 7)).astype("float32")
-    labels, weights = np.arange(6, dtype="int32"), np.array([1, 1, 1, 1, 0, 0], "float32")
-    measure = step.make_eval_step(scheme, model, xla=True)
-    loss, top1, top5, count = measure(*distributed(scheme, logits, labels, weights)).numpy()
-    order = np.argsort(-logits, axis=1)[:4]
-    assert count == 4
-    assert top1 == sum(order[i, 0] == i for i in range(4))
-    assert top5 == sum(i in order[i, :5] for i in range(4))
-    expected = step.cross_entropy(labels, logits).numpy()[:4].sum()
-    assert loss == pytest.approx(expected, rel=1e-5)
+    labels = logits.argsort(1)[:, [-1, -5, -6, -1, -1, -1]].diagonal().astype("int32")
+    loss, top1, top5, count = judged(strategy(2), logits, labels, np.array([1, 1, 1, 1, 0, 0], "float32"))
+    assert (top1, top5, count) == (2, 3, 4)
+    from keras_vit.training.losses import cross_entropy
+
+    assert loss == pytest.approx(cross_entropy(labels, logits).numpy()[:4].sum(), rel=1e-5)
 
 
 def test_what_is_not_finite_is_not_counted_as_correct():
-    scheme = strategy(1)
-    logits = np.full((2, 7), np.nan, "float32")
-    measure = step.make_eval_step(scheme, identity_model(), xla=False)
-    sums = measure(*distributed(scheme, logits, np.zeros(2, "int32"), np.ones(2, "float32")))
-    assert sums.numpy()[1] == 0 and sums.numpy()[2] == 0
+    sums = judged(strategy(1), np.full((2, 7), np.nan, "float32"), np.zeros(2, "int32"), np.ones(2, "float32"))
+    assert sums[1] == 0 and sums[2] == 0
+
+
+def test_the_moving_average_is_what_is_judged():
+    scheme, recipe = strategy(2), toy.recipe(model_ema_decay=0.9)
+    state = build(scheme, recipe)
+    images, labels, _, _ = batch()
+    ((given,),) = distributed(scheme, images, labels, np.ones(8, "float32"))
+    before = step.make_eval_step(scheme, state, xla=False)(*given).numpy()
+    for weight in state.model.trainable_variables:
+        weight.assign(0 * weight)
+    np.testing.assert_allclose(step.make_eval_step(scheme, state, xla=False)(*given), before, rtol=1e-6)

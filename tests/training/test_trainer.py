@@ -2,32 +2,46 @@ import io
 import os
 import resource
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from keras_vit.runs import Run
-from keras_vit.training import checkpoint, logs, trainer
+from keras_vit.training import checkpoint, data, trainer
+from keras_vit.training.signals import Stopped
 from tests.training import toy
 
 TIMES = {"seconds", "images_per_second"}
+EPOCHS, STEPS = 3, 3  # of the toy's run; steps per epoch
 
 
 @pytest.fixture
 def recipe(tmp_path):
-    return toy.recipe(data_dir=str(toy.write_folder(tmp_path / "data")), epochs=4)
+    return toy.recipe(data_dir=str(toy.write_folder(tmp_path / "data")), epochs=EPOCHS)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run that was never stopped, of the data that `recipe` has."""
+    """(recipe, run folder) of a run that was never stopped."""
     folder = tmp_path_factory.mktemp("whole")
-    train(toy.recipe(data_dir=str(toy.write_folder(folder / "data")), epochs=4), folder / "run")
-    return folder / "run"
+    recipe = toy.recipe(data_dir=str(toy.write_folder(folder / "data")), epochs=EPOCHS)
+    train(recipe, folder / "run")
+    return recipe, folder / "run"
+
+
+@pytest.fixture
+def loop_only(monkeypatch):
+    """Read the pictures once for all tests, and leave out what comes after the last epoch."""
+    monkeypatch.setattr(data, "prepare", lambda part, spec, **limits: prepared(part.names, spec, part, **limits))
+    monkeypatch.setattr(trainer, "finish", lambda *args: None)
+
+
+PREPARED = {}
+
+
+def prepared(names, spec, part, prepare=data.prepare, **limits):
+    return PREPARED.setdefault(names, prepare(part, spec, **limits))
 
 
 def train(recipe, folder):
@@ -36,7 +50,8 @@ def train(recipe, folder):
 
 
 def last(folder):
-    arrays, state = checkpoint.load(folder / "checkpoints" / "last.npz")
+    """Arrays and history of the newest checkpoint."""
+    _, arrays, state = checkpoint.Store(folder / "checkpoints", 2).load_newest()
     rows = [{k: v for k, v in row.items() if k not in TIMES} for row in state["history"]]
     return arrays, rows
 
@@ -87,43 +102,101 @@ def stop_at(monkeypatch, method, call):
     monkeypatch.setattr(trainer.Trainer, method, stopping)
 
 
-@pytest.mark.parametrize("method, call", [("train_epoch", 3), ("save_last", 2), ("save_model", 2)])
-def test_a_stopped_run_ends_as_one_that_was_not(tmp_path, recipe, whole, monkeypatch, method, call):
+def assert_continues(whole, folder, where, interval=0):
+    """Go on with a stopped run; it must end as the whole one."""
+    recipe, other = whole
+    _, text = train(recipe.replace(recovery_interval=interval), folder)
+    assert f"continuing after step {where}" in text
+    assert_same_run(other, folder)
+
+
+@pytest.mark.parametrize(
+    "method, call, interval, where",
+    [
+        ("after_step", 5, 2, "4, in epoch 2"),  # within an epoch
+        ("evaluate", 2, 0, "3, in epoch 2"),  # back to the last epoch's end
+        ("save_model", 2, 1, "6, in epoch 3"),
+    ],
+)
+def test_a_stopped_run_ends_as_one_that_was_not(tmp_path, whole, loop_only, monkeypatch, method, call, interval, where):
     with monkeypatch.context() as patch, pytest.raises(Stop):
         stop_at(patch, method, call)
-        train(recipe, tmp_path / "stopped")
-    _, text = train(recipe, tmp_path / "stopped")
-    assert "continuing after epoch" in text
-    assert_same_run(whole, tmp_path / "stopped")
+        train(whole[0].replace(recovery_interval=interval), tmp_path / "stopped")
+    assert_continues(whole, tmp_path / "stopped", where, interval)
 
 
-def test_a_full_disk_leaves_the_epoch_before(tmp_path, recipe, monkeypatch):
-    stop_at(monkeypatch, "train_epoch", 3)
-    with pytest.raises(Stop):
-        train(recipe, tmp_path / "run")
-    monkeypatch.undo()
-    before, rows = last(tmp_path / "run")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    original = trainer.Trainer.keep
+@pytest.mark.parametrize(
+    "number, method, call, where", [(15, "after_step", 5, "5, in epoch 2"), (2, "evaluate", 1, "3, in epoch 1")]
+)
+def test_a_signal_saves_at_the_next_step(tmp_path, whole, loop_only, monkeypatch, number, method, call, where):
+    original, calls = getattr(trainer.Trainer, method), []
+
+    def signalled(self, *args):
+        calls.append(args)
+        if len(calls) == call:
+            os.kill(os.getpid(), number)
+        return original(self, *args)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match=f"saved after step {where[0]}; the same") as stop:
+        patch.setattr(trainer.Trainer, method, signalled)
+        train(whole[0], tmp_path / "run")
+    assert stop.value.number == number and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert_continues(whole, tmp_path / "run", where)
+
+
+def test_minutes_too_ask_for_a_checkpoint(tmp_path, whole, loop_only, monkeypatch):
+    saved, original = [], trainer.Trainer.save
+    monkeypatch.setattr(trainer.Trainer, "save", lambda self: (saved.append(self.step), original(self)))
+    train(whole[0].replace(recovery_minutes=1e-9, epochs=1), tmp_path / "run")
+    assert saved == [1, 2, 3]
+
+
+def test_a_damaged_checkpoint_is_said_and_the_one_before_it_taken(tmp_path, whole, loop_only, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        stop_at(patch, "after_step", 8)
+        train(whole[0], tmp_path / "run")
+    newest = tmp_path / "run" / "checkpoints" / "step-00000006.npz"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    _, text = train(whole[0], tmp_path / "run")
+    assert f"{newest} is not a complete checkpoint" in text and "The checkpoint before it is taken." in text
+    assert "continuing after step 3, in epoch 2" in text
+    assert_same_run(whole[1], tmp_path / "run")
+
+
+def test_a_full_disk_leaves_the_epoch_before(tmp_path, whole, loop_only, monkeypatch):
+    limits, original = resource.getrlimit(resource.RLIMIT_FSIZE), trainer.Trainer.keep
 
     def keep(self, row):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+        if len(self.history) == 1:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
         return original(self, row)
 
     monkeypatch.setattr(trainer.Trainer, "keep", keep)
     try:
-        with pytest.raises(OSError):
-            train(recipe, tmp_path / "run")
+        with pytest.raises(OSError, match="could not be written: .*Checkpoints written before are intact"):
+            train(whole[0], tmp_path / "run")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    after, same = last(tmp_path / "run")
-    assert same == rows and all((after[name] == before[name]).all() for name in before)
-    Run.open(tmp_path / "run").load_model()
+    monkeypatch.setattr(trainer.Trainer, "keep", original)
+    assert_continues(whole, tmp_path / "run", "3, in epoch 2")
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tmp_path, recipe):
-    with pytest.raises(FloatingPointError, match=r"Step \d+: loss (nan|inf)"):
-        train(recipe.replace(lr=1e30, clip_grad=None, warmup_epochs=0), tmp_path / "run")
+@pytest.mark.parametrize("settings", [{"precision": "float32"}, {"precision": "float16", "grad_accum_steps": 2}])
+def test_what_is_not_finite_stops_the_run_and_names_step_and_layer(tmp_path, whole, loop_only, monkeypatch, settings):
+    original = trainer.Trainer.after_step
+
+    def poison(self):
+        if self.step == 4:
+            kernel = self.state.model.get_layer("head").kernel
+            kernel.assign(np.full(kernel.shape, np.nan))
+        original(self)
+
+    monkeypatch.setattr(trainer.Trainer, "after_step", poison)
+    message = "Step 5: loss nan, gradient norm nan; the output of layer 'head' is the first that is not finite. The run"
+    with pytest.raises(FloatingPointError, match=message):
+        train(whole[0].replace(**settings), tmp_path / "run")
+    _, rows = last(tmp_path / "run")
+    assert len(rows) == 1
 
 
 def test_a_corrupt_picture_is_named_counted_and_listed(tmp_path, recipe):
@@ -144,37 +217,3 @@ def test_bad_input_leaves_nothing_behind(tmp_path, recipe):
     with pytest.raises(ValueError, match="batch_size"):
         train(recipe.replace(batch_size=7, max_bad_fraction=0.9), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-PROGRAM = """
-import sys
-from keras_vit.training import trainer
-from tests.training import toy
-recipe = toy.recipe(data_dir=sys.argv[1], epochs=4, deterministic=True)
-trainer.train(recipe, sys.argv[2])
-"""
-
-
-def start(data, folder):
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-c", PROGRAM, str(data), str(folder)]
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=environment, **pipes)
-
-
-def test_kill_9_loses_nothing(tmp_path, recipe):
-    process = start(recipe.data_dir, tmp_path / "killed")
-    while process.poll() is None and not (tmp_path / "killed" / "summary.csv").exists():
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    _, rows = last(tmp_path / "killed")
-    assert 1 <= len(rows) <= 4
-    Run.open(tmp_path / "killed").load_model()
-    for folder in ("killed", "whole"):
-        process = start(recipe.data_dir, tmp_path / folder)
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors
-    assert_same_run(tmp_path / "whole", tmp_path / "killed")
-    assert len(logs.read_settings(tmp_path / "whole")["classes"]) == 3

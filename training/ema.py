@@ -1,0 +1,33 @@
+"""Moving average of the weights, which is smoother than they are and often a point better."""
+
+import keras
+
+
+class WeightEMA:
+    """average <- d average + (1 - d) weights after every update, d = min(decay, (1 + t) / (10 + t)) after t updates.
+
+    The warm-up of d forgets the initial weights, which a run shorter than some 1 / (1 - decay) updates would else keep.
+    Moving averages of batch normalisation take part, as in timm; frozen weights and constant tables need not.
+    """
+
+    def __init__(self, model, decay):
+        """Begin with the model's weights as they are; call it in the scope of the strategy."""
+        moving = [v for v in model.non_trainable_variables if v.path.split("/")[-1].startswith("moving_")]
+        self.decay, self.weights = decay, [*model.trainable_variables, *moving]
+        self.averages = [
+            keras.Variable(v.numpy(), dtype=v.dtype, trainable=False, name="average") for v in self.weights
+        ]
+
+    def update(self, updates, applies):
+        """Take the weights in after `updates` updates; nothing changes where the scalar `applies` is false."""
+        import tensorflow as tf
+
+        t = tf.cast(updates, tf.float32)
+        share = 1 - tf.minimum(self.decay, (1 + t) / (10 + t))
+        share = tf.where(applies, share, 0.0)
+        for average, weight in zip(self.averages, self.weights):
+            average.assign_add(share * (weight - average))
+
+    def mapping(self):
+        """(weight, average) pairs: what keras.StatelessScope takes to run the model with the averages."""
+        return [(weight, average.value) for weight, average in zip(self.weights, self.averages)]
