@@ -43,8 +43,10 @@ def test_a_later_start_continues_the_same_stream(part):
         assert_equal(whole[start:], arrays(data.training_batches(prepared, recipe(epochs=3), 4, start)))
 
 
-@pytest.mark.parametrize("cache_bytes", [0, 2**20])
-@pytest.mark.parametrize("workers, replicas, accumulated", [(1, 2, 1), (2, 1, 1), (1, 1, 4), (2, 2, 2)])
+@pytest.mark.parametrize(
+    "cache_bytes, workers, replicas, accumulated",
+    [(2**20, 1, 2, 1), (2**20, 2, 1, 1), (2**20, 1, 1, 4), (2**20, 2, 2, 2), (0, 2, 2, 2)],
+)
 def test_however_it_is_divided_a_step_sees_the_same_batch(part, cache_bytes, workers, replicas, accumulated):
     prepared = data.prepare(part, SPEC, cache_bytes=cache_bytes)
     whole = arrays(data.training_batches(prepared, recipe(**STILL), 8))
