@@ -48,6 +48,7 @@ def batch_reader(decode, change, quarantine, size):
     """
     import tensorflow as tf
 
+    decode = tf.function(decode, autograph=False)  # used in three places, traced once
     replacement = _replacement(decode, change, quarantine, size)
 
     def read(numbers, positions):
