@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_vit.preprocessing import BROKEN_PICTURE
-from keras_vit.training import folders
+from keras_vit.training import folders, manifest, shards
 
 PROBLEMS = {  # name -> what comes of it in training
     "unreadable": "is replaced, up to max_bad_fraction",
     "truncated": "is replaced, up to max_bad_fraction",
+    "damaged": "stops the run, or is replaced; copy it again",
     "differing classes": "stops the run",
     "empty class": "stops the run",
     "ignored": f"is not used ({' '.join(folders.SUFFIXES)} are)",
@@ -27,7 +28,7 @@ PROBLEMS = {  # name -> what comes of it in training
     "not RGB": "becomes RGB, without transparency",
     "duplicate": "counts twice; across parts, flatters",
 }
-SERIOUS = ("unreadable", "truncated", "differing classes", "empty class")
+SERIOUS = ("unreadable", "truncated", "damaged", "differing classes", "empty class")
 EXTENSIONS = {  # PIL's name of a format that TensorFlow decodes -> how its files are called
     "JPEG": (".jpg", ".jpeg"),
     "MPO": (".jpg", ".jpeg"),  # a JPEG with further pictures behind it, as some phones write
@@ -43,7 +44,7 @@ class Finding(NamedTuple):
     """One thing that is wrong."""
 
     problem: str  # a key of PROBLEMS
-    path: str  # relative to the data set's folder
+    path: str  # relative to the data set's folder or the manifest's
     detail: str
 
 
@@ -58,48 +59,72 @@ class Report:
 
     @property
     def serious(self):
-        """Whether a picture cannot be read, or training would refuse the folder."""
+        """Whether a picture cannot be read, or training would refuse the data set."""
         return any(finding.problem in SERIOUS for finding in self.findings)
 
 
-def check(folder, workers=None, progress=None):
-    """Read every file of a folder of class folders.
+def check(source, workers=None, progress=None):
+    """Read every file of a data set.
 
     Args:
+        source: a folder of class folders; a manifest, FILE.csv; or a folder of shards, of which only the checksums are
+            compared.
         workers: processes; 1 reads in this one, None takes one per core where there are many files.
         progress: None, or called with (files done, files in all).
     Output: a Report.
-    Raises: ValueError for a folder that is none, or has val or test but no train; OSError if a process is killed.
+    Raises: ValueError for a source that is none of these, or without a training part; OSError if a process is killed.
     """
-    folder = Path(folder).absolute()
-    found = folders.find(folder)
-    files = [file for classes in found.values() for names in classes.values() for file in names]
-    if workers is None:
-        workers = 1 if len(files) <= FEW else os.cpu_count()
-    findings, seen = list(_folder_findings(folder, found)), {}
-    for number, (file, (digest, problems)) in enumerate(zip(files, _inspected(files, workers))):
-        findings += [Finding(problem, file, detail) for problem, detail in problems]
-        first = seen.setdefault(digest, file) if digest else file
-        if first != file:
-            findings.append(Finding("duplicate", file, f"as {os.path.relpath(first, folder)}"))
-        if progress:
-            progress(number + 1, len(files))
-    order = list(PROBLEMS)
-    findings = [finding._replace(path=os.path.relpath(finding.path, folder)) for finding in findings]
-    findings.sort(key=lambda finding: (order.index(finding.problem), finding.path))
-    classes = {name for part in found.values() for name in part}
-    return Report(len(files), len(classes), tuple(found), tuple(findings))
+    source = Path(source).absolute()
+    if (source / shards.INDEX).is_file():
+        return _check_shards(source, progress)
+    if source.is_file():
+        return _check_files(source.parent, manifest.find(source), [], workers, progress)
+    found = folders.find(source)
+    findings = list(_folder_findings(source, found))
+    for classes in found.values():
+        for name, files in classes.items():
+            findings += [Finding("ignored", f, Path(f).suffix or "none") for f in files if not folders.is_picture(f)]
+            classes[name] = [file for file in files if folders.is_picture(file)]
+    return _check_files(source, found, findings, workers, progress)
 
 
 def inspect(path):
-    """One file: (sha256 of its bytes, or None for what is not read; its problems as (name, detail) pairs)."""
-    if not folders.is_picture(path):
-        return None, [("ignored", Path(path).suffix or "no extension")]
+    """One file: (sha256 of its bytes, or None if it cannot be read; its problems as (name, detail) pairs)."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         return None, [("unreadable", error.strerror or str(error))]
     return hashlib.sha256(content).hexdigest(), list(_problems(path, content))
+
+
+def _check_files(root, found, findings, workers, progress):
+    files = [file for classes in found.values() for names in classes.values() for file in names]
+    if workers is None:
+        workers = 1 if len(files) <= FEW else os.cpu_count()
+    seen = {}
+    for number, (file, (digest, problems)) in enumerate(zip(files, _inspected(files, workers))):
+        findings += [Finding(problem, file, detail) for problem, detail in problems]
+        first = seen.setdefault(digest, file) if digest else file
+        if first != file:
+            findings.append(Finding("duplicate", file, f"as {os.path.relpath(first, root)}"))
+        if progress:
+            progress(number + 1, len(files))
+    order = list(PROBLEMS)
+    findings = [finding._replace(path=os.path.relpath(finding.path, root)) for finding in findings]
+    findings.sort(key=lambda finding: (order.index(finding.problem), finding.path))
+    classes = {name for part in found.values() for name in part}
+    return Report(len(files), len(classes), tuple(found), tuple(findings))
+
+
+def _check_shards(folder, progress):
+    index, findings = shards.read_index(folder), []
+    files = [file for part in index["parts"].values() for file in (part["index"], *part["shards"])]
+    for number, file in enumerate(files):
+        if damage := shards.damage(folder / file["file"], file):
+            findings.append(Finding("damaged", file["file"], damage))
+        if progress:
+            progress(number + 1, len(files))
+    return Report(len(files), len(index["classes"]), tuple(index["parts"]), tuple(findings))
 
 
 def _problems(path, content):

@@ -41,6 +41,14 @@ def load(path, seed=0):
     return assemble(path.stem, classes, parts, seed)
 
 
+def find(path):
+    """{split: {class: its files}}; the split is "all" where there is no such column. ValueError as `load`."""
+    found = {}
+    for file, label, split in _read(Path(path).absolute()):
+        found.setdefault(split, {}).setdefault(label, []).append(file)
+    return found
+
+
 def _read(path):
     """(absolute file, label, split) of every line; the split is "all" where there is no such column."""
     try:

@@ -60,9 +60,36 @@ def load(folder):
     Raises: ValueError for a folder without index.json, and for files that are not what it says.
     """
     folder = Path(folder).absolute()
-    entries = _read_json(folder)
+    entries = read_index(folder)
     parts = {name: _load_part(folder, part) for name, part in entries["parts"].items()}
     return assemble(entries["name"], tuple(entries["classes"]), parts)
+
+
+def read_index(folder):
+    """The contents of index.json; ValueError if there is none, or it is not what `write` writes."""
+    path = folder / INDEX
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no shards: it has no {INDEX}. `keras-vit prepare-data` writes such a folder.")
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}. Write the folder again by `keras-vit prepare-data`.") from error
+    if not isinstance(entries, dict) or entries.get("format") != FORMAT:
+        raise ValueError(f"{path} is not of the format {FORMAT!r}. Write the folder again by `keras-vit prepare-data`.")
+    return entries
+
+
+def damage(path, entry, contents=True):
+    """How a file differs from its entry in index.json, in words; None if it does not.
+
+    Args:
+        contents: read it and compare its sha256, not only its size.
+    """
+    if not path.is_file():
+        return "no such file"
+    if path.stat().st_size != entry["bytes"]:
+        return f"{path.stat().st_size} bytes, not {entry['bytes']}"
+    return "another sha256" if contents and sha256(path) != entry["sha256"] else None
 
 
 @dataclass(frozen=True)
@@ -120,33 +147,12 @@ def _described(path):
     return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
-def _read_json(folder):
-    path = folder / INDEX
-    if not path.is_file():
-        raise ValueError(f"{folder} holds no shards: it has no {INDEX}. `keras-vit prepare-data` writes such a folder.")
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}. Write the folder again by `keras-vit prepare-data`.") from error
-    if not isinstance(entries, dict) or entries.get("format") != FORMAT:
-        raise ValueError(f"{path} is not of the format {FORMAT!r}. Write the folder again by `keras-vit prepare-data`.")
-    return entries
-
-
 def _load_part(folder, entry):
     for file in (entry["index"], *entry["shards"]):
-        _check_file(folder / file["file"], file)
-    if sha256(folder / entry["index"]["file"]) != entry["index"]["sha256"]:
-        raise ValueError(f"{folder / entry['index']['file']} is damaged: its sha256 is not what {INDEX} says.")
+        if found := damage(folder / file["file"], file, contents=file is entry["index"]):
+            raise ValueError(f"{folder / file['file']} is not what {INDEX} says: {found}. Copy it again.")
     with np.load(folder / entry["index"]["file"]) as arrays:
         names = tuple(arrays["names"].tobytes().decode(errors="surrogateescape").split("\0"))
         files = tuple(str(folder / shard["file"]) for shard in entry["shards"])
         records = Records(files, arrays["shards"].astype("int32"), arrays["offsets"], arrays["lengths"], ENCODED)
         return Part(names, arrays["labels"], records=records)
-
-
-def _check_file(path, entry):
-    size = path.stat().st_size if path.is_file() else None
-    if size != entry["bytes"]:
-        found = "no such file" if size is None else f"{size} bytes"
-        raise ValueError(f"{path}: {INDEX} says {entry['bytes']} bytes. Found: {found}. Copy it again.")

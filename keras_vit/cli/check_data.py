@@ -5,10 +5,9 @@ import csv
 import sys
 
 DESCRIPTION = """\
-Read every file of a folder of class folders (DIR/cat/1.jpg), or of train/, val/ and test/ with class folders in each,
-and tell which are unreadable, truncated, not RGB, of another format than their name says, there twice, or no pictures,
-and which class folders are empty or differ between the parts. Exit code 1 if pictures cannot be read, or training
-would refuse the folder; 0 otherwise.
+Read every file of a data set and tell which are unreadable, truncated, not RGB, of another format than their name says,
+there twice, or no pictures, and which class folders are empty or differ between the parts. Of shards, the checksums are
+compared. Exit code 1 if pictures cannot be read, or training would refuse the data set; 0 otherwise.
 """
 
 
@@ -19,14 +18,19 @@ def main(argv=None):
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", metavar="DIR", help="the folder, as `keras-vit train --data-dir` takes it")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a folder of class folders, or of train/, val/ and test/ with class folders; a manifest, FILE.csv; "
+        "or a folder of shards",
+    )
     parser.add_argument("--csv", metavar="FILE", help="write every finding to this file: problem,path,detail")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that read (default: one per core)")
     arguments = parser.parse_args(argv)
 
     from keras_vit.training.check import check
 
-    report = check(arguments.folder, arguments.workers, _progress)
+    report = check(arguments.source, arguments.workers, _progress)
     _print(report)
     if arguments.csv:
         _write(arguments.csv, report.findings)

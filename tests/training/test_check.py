@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_vit.training import check, folders
+from keras_vit.training import check, folders, shards
 from tests.training.toy import write_folder
 
 
@@ -110,6 +110,36 @@ def test_class_folders_that_differ_or_are_empty(tmp_path):
         "empty class": {"val/yellow": "no picture"},
         "ignored": {"val/yellow/readme.txt": ".txt"},
     }
+
+
+def test_a_manifest(tmp_path, folder):
+    (folder / "red" / "cut.jpg").write_bytes(encoded("JPEG")[:-200])
+    (folder / "blue" / "picture").write_bytes(encoded("PNG"))
+    rows = ["d/red/00.png,red", "d/red/cut.jpg,red", "d/blue/none.png,blue", "d/blue/picture,blue"]
+    (tmp_path / "m.csv").write_text("\n".join(["path,label", *rows]))
+    report = check.check(tmp_path / "m.csv")
+    assert (report.files, report.classes, report.parts) == (4, 2, ("all",))
+    assert {(finding.problem, finding.path) for finding in report.findings} == {
+        ("truncated", "d/red/cut.jpg"),
+        ("unreadable", "d/blue/none.png"),
+        ("wrong extension", "d/blue/picture"),
+    }
+
+
+def test_shards(tmp_path, folder):
+    shards.write(folders.load(folder), tmp_path / "s", 2)
+    report = check.check(tmp_path / "s")
+    assert (report.files, report.classes, report.findings, report.serious) == (7, 3, (), False)
+    path = tmp_path / "s" / "train-00000-of-00002.tfrecord"
+    content = bytearray(path.read_bytes())
+    content[50] ^= 1
+    path.write_bytes(content)
+    (tmp_path / "s" / "val-00000-of-00001.tfrecord").unlink()
+    report = check.check(tmp_path / "s")
+    assert report.serious and report.findings == (
+        ("damaged", "train-00000-of-00002.tfrecord", "another sha256"),
+        ("damaged", "val-00000-of-00001.tfrecord", "no such file"),
+    )
 
 
 def test_a_picture_of_two_parts_is_a_duplicate(tmp_path):

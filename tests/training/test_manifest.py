@@ -31,6 +31,12 @@ def test_splits_and_absolute_paths_are_taken_as_they_are(tmp_path):
     assert data_set.held_out.names == (str(tmp_path / "e.jpg"),) and not data_set.held_out_is_val
 
 
+def test_find_lists_the_files_of_every_class(tmp_path):
+    path = write(tmp_path / "m.csv", "path,label,split", "a.jpg,cat,train", "b.jpg,dog,val", "c.jpg,cat,train")
+    cats, dog = [str(tmp_path / "a.jpg"), str(tmp_path / "c.jpg")], [str(tmp_path / "b.jpg")]
+    assert manifest.find(path) == {"train": {"cat": cats}, "val": {"dog": dog}}
+
+
 def test_numbers_are_in_the_order_of_their_values(tmp_path):
     lines = ["path,label", *(f"{i}.png,{i}" for i in range(12))]
     assert manifest.load(write(tmp_path / "m.csv", *lines)).classes == tuple(map(str, range(12)))
