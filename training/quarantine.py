@@ -83,10 +83,11 @@ class Quarantine:
 
 def _reason(part, index):
     """Why a picture cannot be read, in PIL's words."""
+    name = part.names[index]
     try:
-        file = io.BytesIO(part.read(index))
-        file.name = part.names[index]
+        file = name if part.are_files else io.BytesIO(part.read(index))
         preprocessing.read_image(file)
     except (ValueError, OSError) as error:
-        return " ".join(str(error).split())
+        text = str(error) if part.are_files else str(error).replace(repr(file), name)
+        return " ".join(text.split())
     return "TensorFlow cannot decode it, though PIL can; save it again as PNG or JPEG"

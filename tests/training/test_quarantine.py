@@ -30,6 +30,14 @@ def test_reasons_name_the_file_and_what_is_wrong_with_it(part):
     assert broken.startswith(f"{part.names[2]} cannot be read as a picture") and "No such file" in missing
 
 
+def test_reasons_of_pictures_in_memory_are_the_same_every_time():
+    part = Part(("a/1.png", "a/2.png"), np.zeros(2, "int32"), (b"no picture", b"neither"))
+    quarantine = Quarantine(part, 0.7)
+    quarantine.note(0, 1)
+    text = "a/1.png cannot be read as a picture: cannot identify image file a/1.png"
+    assert quarantine.bad == (("a/1.png", text),)
+
+
 def test_a_picture_is_noted_once(part):
     quarantine = Quarantine(part, 0.2)
     for _ in range(3):
