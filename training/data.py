@@ -16,6 +16,7 @@ from keras_vit.training.order import Worker
 from keras_vit.training.parts import Part
 from keras_vit.training.quarantine import Quarantine
 
+PARALLEL = 4  # batches that are read at a time, each up to 16 pictures at a time
 DATA_DIR = {
     "folder": "a folder of class folders",
     "csv": "the path of a manifest with the columns path,label",
@@ -158,7 +159,7 @@ def _pictures(prepared, wanted, recipe=None):
         images, shown = read(tf.gather(known, numbers), positions)
         return images, tf.gather(labels, shown), tf.cast(shown == numbers, tf.float32)
 
-    return wanted.map(pictures, num_parallel_calls=2)  # each works at several pictures at a time
+    return wanted.map(pictures, num_parallel_calls=PARALLEL)
 
 
 def _reader(prepared, recipe):

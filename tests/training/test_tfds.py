@@ -8,6 +8,7 @@ import tensorflow_datasets
 from PIL import Image
 
 from keras_vit.training import data, tfds
+from keras_vit.training.parts import fingerprint
 from tests.training.toy import recipe
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 9, 8, 3), "uint8")
@@ -94,6 +95,12 @@ def test_the_index_is_kept_and_made_anew_for_other_files(data_dir, monkeypatch):
         path.write_bytes(b"")
     again = tfds.load("toy_pictures", data_dir, "train", "test")
     assert (again.train.records.offsets == whole.train.records.offsets).all()
+
+
+def test_the_fingerprint_is_of_the_pictures(data_dir):
+    splits = ("train", "test"), ("train", "test"), ("train[:75%]", "test"), ("train", "train[75%:]")
+    prints = [fingerprint(tfds.load("toy_pictures", data_dir, *split)) for split in splits]
+    assert prints[0] == prints[1] and len(set(prints)) == 3
 
 
 @pytest.mark.parametrize(
