@@ -8,6 +8,7 @@ Worker 0, or the task "chief" where there is one, writes the run folder. All wor
 storage, because all of them read the checkpoint that they continue from.
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -59,6 +60,22 @@ def agree(strategy, step):
             f"The workers would continue from different steps, this one from {step}: they do not see the same output "
             "folder. Give one on storage that all of them share."
         )
+
+
+@contextlib.contextmanager
+def telling_lost_workers(strategy):
+    """An error of TensorFlow's that means the loss of another worker becomes a ConnectionError that says so."""
+    from tensorflow import errors
+
+    try:
+        yield
+    except (errors.UnavailableError, errors.AbortedError, errors.CancelledError, errors.InternalError) as error:
+        if not _several(strategy):
+            raise
+        raise ConnectionError(
+            "Another worker is gone. Start all workers again, and the run continues from its last checkpoint. "
+            f"TensorFlow says: {str(error).splitlines()[0][:300]}"
+        ) from error
 
 
 def _several(strategy):

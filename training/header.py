@@ -1,5 +1,7 @@
 """What a person should know of a run before its first step."""
 
+import math
+
 
 def header(plan, model):
     """Name -> words, in the order in which they are shown."""
@@ -21,8 +23,7 @@ def header(plan, model):
 
 
 def _model(plan, model):
-    trained = sum(v.value.shape.num_elements() for v in model.trainable_variables)
-    total = model.count_params()
+    trained, total = sum(math.prod(v.shape) for v in model.trainable_variables), model.count_params()
     frozen = "" if not (plan.recipe.freeze_depth or plan.recipe.linear_probe) else f", {trained:,} of them trained"
     return f"{plan.settings['model']}, {total:,} parameters{frozen}"
 

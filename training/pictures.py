@@ -1,4 +1,4 @@
-"""Two pictures of a run: how it learned, and what it makes of pictures it never saw.
+"""Pictures of a run: what it learns from, how it learned, and what it makes of pictures it never saw.
 
 Colours are of the Okabe-Ito set, which people with any colour vision tell apart; lines differ in their dashes too,
 and a mistake has a frame and words besides its colour.
@@ -63,6 +63,25 @@ def save_sheet(folder, read, labels, predictions, classes, title, shown=60):
         _thumbnail(axis, read(index), classes[predictions[index]], classes[labels[index]])
     figure.suptitle(title)
     return _save(figure, Path(folder) / "held_out.png")
+
+
+def save_batch(folder, name, images, titles, title):
+    """A sheet of pictures as they are, each below its title.
+
+    Args:
+        images: uint8 (n, H, W, 3).
+        titles: n texts.
+    """
+    columns = min(8, len(images))
+    rows = math.ceil(len(images) / columns)
+    figure, axes = _figure(1.6 * columns, 1.8 * rows + 0.6, rows, columns)
+    for axis in np.ravel(axes):
+        axis.axis("off")
+    for axis, image, text in zip(np.ravel(axes), images, titles):
+        axis.imshow(image, interpolation="nearest" if max(image.shape) < 64 else "antialiased")
+        axis.set_title("\n".join(map(_clip, text.split(", "))), color=GREY, fontsize=8, pad=3)
+    figure.suptitle(title)
+    return _save(figure, Path(folder) / name)
 
 
 def _thumbnail(axis, image, predicted, actual):

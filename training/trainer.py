@@ -32,8 +32,8 @@ def train(recipe, output, console=None):
         console: a rich.console.Console for the progress; standard output if None.
     Output: what run.json says of the held-out part: top1 and top5 in percent, correct, n_images.
     Raises: ValueError for data, options or a folder that do not fit; FloatingPointError naming the step and the layer
-        if a loss or gradient is not finite (the last checkpoint stays); Stopped after SIGTERM or Ctrl-C, when
-        everything is saved.
+        if a loss or gradient is not finite (the last checkpoint stays); ConnectionError if another worker is gone;
+        Stopped after SIGTERM or Ctrl-C, when everything is saved.
     """
     prepare_process(recipe)
     strategy = devices.make_strategy()
@@ -47,10 +47,11 @@ def train(recipe, output, console=None):
     trainer = Trainer(plan.make(recipe, folder, data_set, spec, settings, strategy), console)
     if trainer.plan.chief:
         trainer.plan = plan.write_folder(trainer.plan)
-    trainer.fit()
-    if trainer.plan.chief:
-        finish(trainer.plan, trainer.history, trainer.progress)
-    devices.barrier(strategy)
+    with devices.telling_lost_workers(strategy):
+        trainer.fit()
+        if trainer.plan.chief:
+            finish(trainer.plan, trainer.history, trainer.progress)
+        devices.barrier(strategy)
     return read_results(folder)
 
 

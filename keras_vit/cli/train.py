@@ -2,6 +2,7 @@
 
     keras-vit train --recipe quickstart --output runs/digits
     keras-vit train --data-dir photos --model ConvNeXtT --output runs/photos
+    keras-vit train --data-dir photos --dry-run        the plan in words, and dry_run.png with the first batch
 
 Every setting of a recipe is an option. The same command again continues a run that was stopped: by a kill, by SIGTERM
 (the run is saved, exit code 0) or by Ctrl-C (saved too, 130).
@@ -9,6 +10,7 @@ Every setting of a recipe is an option. The same command again continues a run t
 
 import argparse
 import dataclasses
+import difflib
 import signal
 import sys
 from dataclasses import dataclass
@@ -19,7 +21,12 @@ def main(argv=None):
     """Parse `argv`, train, and return the exit code; a mistake is one line on standard error and code 1."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        recipe, output = parse(argv)
+        recipe, output, dry = parse(argv)
+        if dry:
+            from keras_vit.training.dry_run import dry_run
+
+            dry_run(recipe, output)
+            return 0
         return run(recipe, output)
     except (ValueError, FloatingPointError, OSError) as error:
         print(f"keras-vit train: {error}", file=sys.stderr)
@@ -43,7 +50,7 @@ def run(recipe, output):
 
 
 def parse(argv):
-    """(Recipe, output folder) of a command line; the recipe's own values are the options' defaults."""
+    """(Recipe, output folder, whether it is a dry run); the recipe's own values are the options' defaults."""
     try:
         import tyro
     except ImportError as error:
@@ -58,10 +65,12 @@ def parse(argv):
     base = recipes.load(name)
     if folder:
         base = base.replace(dataset="folder")
+    _refuse_unknown(rest, recipes.Settings)
+    kind = _options(recipes.Settings, Path() if "--dry-run" in rest else tyro.MISSING)
     options = tyro.cli(
-        _options(recipes.Settings),
+        kind,
         args=rest,
-        default=_options(recipes.Settings)(settings=recipes.Settings(**base.settings())),
+        default=kind(settings=recipes.Settings(**base.settings())),
         prog="keras-vit train",
         description=(
             f"{__doc__}\n--recipe is one of {', '.join(recipes.names())} "
@@ -69,17 +78,30 @@ def parse(argv):
         ),
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.HelptextFromCommentsOff),
     )
-    return base.replace(**dataclasses.asdict(options.settings)), options.output
+    return base.replace(**dataclasses.asdict(options.settings)), options.output, options.dry_run
 
 
-def _options(kind):
+def _refuse_unknown(arguments, kind):
+    """ValueError with the closest names for an option that there is not."""
+    fields = {field.name.replace("_", "-"): field.type for field in dataclasses.fields(kind)}
+    switches = {"dry-run", *(name for name, hint in fields.items() if hint is bool)}
+    known = [f"--{name}" for name in ("output", "help", *fields, *switches, *(f"no-{name}" for name in switches))]
+    for argument in arguments:
+        name = argument.partition("=")[0].replace("_", "-")
+        if name.startswith("--") and name not in known:
+            close = ", ".join(difflib.get_close_matches(name, known, cutoff=0.5))
+            raise ValueError(f"There is no option {name}. {f'Closest: {close}.' if close else '--help lists them.'}")
+
+
+def _options(kind, folder):
     """The command line as a dataclass: the output folder, and every setting of a recipe."""
-    import tyro
 
     @dataclass(frozen=True)
     class Options:
         settings: kind
-        output: Path = tyro.MISSING
+        output: Path = folder
         """The run folder."""
+        dry_run: bool = False
+        """Say what would be done, and write an augmented batch as dry_run.png into the folder (by default: here)."""
 
     return Options

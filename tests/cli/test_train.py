@@ -9,36 +9,38 @@ from tests.training import toy
 
 
 def test_the_recipes_values_are_the_defaults():
-    parsed, output = train.parse(["--recipe", "quickstart", "--output", "runs/digits"])
-    assert parsed == recipe.load("quickstart") and str(output) == "runs/digits"
+    parsed, output, dry = train.parse(["--recipe", "quickstart", "--output", "runs/digits"])
+    assert parsed == recipe.load("quickstart") and str(output) == "runs/digits" and not dry
 
 
 def test_every_setting_is_an_option():
     options = ["--epochs", "7", "--lr", "0.5", "--hflip", "0.5", "--img-size", "16", "24"]
-    parsed, _ = train.parse(["--output", "x", *options, "--clip-grad", "None"])
+    parsed, *_ = train.parse(["--output", "x", *options, "--clip-grad", "None"])
     changes = {"epochs": 7, "lr": 0.5, "hflip": 0.5, "img_size": (16, 24)}
     assert parsed == recipe.load("quickstart").replace(clip_grad=None, **changes)
 
 
 @pytest.mark.parametrize("option", [["--data-dir", "photos"], ["--data-dir=photos"]])
 def test_a_folder_means_finetuning(option):
-    parsed, _ = train.parse([*option, "--output", "x", "--model", "ConvNeXtT"])
+    parsed, *_ = train.parse([*option, "--output", "x", "--model", "ConvNeXtT"])
     changes = {"data_dir": "photos", "model": "ConvNeXtT"}
     assert parsed == recipe.load("finetune").replace(**changes)
 
 
 def test_a_folder_with_the_quickstart_recipe():
-    parsed, _ = train.parse(["--recipe", "quickstart", "--data-dir", "d", "--output", "x"])
+    parsed, *_ = train.parse(["--recipe", "quickstart", "--data-dir", "d", "--output", "x"])
     assert parsed == recipe.load("quickstart").replace(dataset="folder", data_dir="d")
 
 
-@pytest.mark.parametrize(
-    "option, message", [(["--epoch", "3"], "--epochs"), (["--epochs", "0"], "epochs must be above 0")]
-)
-def test_a_wrong_option_is_told_what_would_be_right(option, message, capsys):
+def test_a_wrong_value_is_told_what_would_be_right(capsys):
     with pytest.raises(SystemExit) as exit:
-        train.parse(["--output", "x", *option])
-    assert exit.value.code == 2 and message in capsys.readouterr().err
+        train.parse(["--output", "x", "--epochs", "0"])
+    assert exit.value.code == 2 and "epochs must be above 0" in capsys.readouterr().err
+
+
+def test_negations_and_underscores_are_known():
+    parsed, *_ = train.parse(["--output=x", "--no-xla", "--deterministic", "--batch_size=16", "--min-lr", "-0"])
+    assert (parsed.xla, parsed.deterministic, parsed.batch_size) == (False, True, 16)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,9 @@ def test_a_wrong_option_is_told_what_would_be_right(option, message, capsys):
     [
         (["--recipe", "quickstat", "--output", "x"], "Closest: quickstart"),
         (["--output", "x", "--model", "SwinTt"], "SwinT"),
+        (["--epoch", "3"], "There is no option --epoch. Closest: --epochs"),
+        (["--clip-norm=3", "--output", "x"], "There is no option --clip-norm. Closest: --clip-grad"),
+        (["--qqqqqqq", "--output", "x"], "There is no option --qqqqqqq. --help lists them."),
         (["--data-dir", "/no/such/folder", "--output", "x"], "data_dir is not a folder"),
     ],
 )
@@ -72,3 +77,21 @@ def test_a_run_that_was_asked_to_stop_says_how_to_go_on(number, code, capsys, mo
     monkeypatch.setattr(trainer, "train", stopped)
     assert train.main(["--output", "x"]) == code
     assert capsys.readouterr().err == "Stopped and saved after step 12; the same command continues from there.\n"
+
+
+def test_a_dry_run_shows_a_batch_and_writes_nothing_else(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(recipe, "load", lambda name: toy.recipe())
+    data = str(toy.write_folder(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["--data-dir", data, "--dry-run"]) == 0
+    assert "2 epochs x 3 = 6" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "dry_run.png"}
+    for extra, names in ([["--dry-run"], {"dry_run.png"}], [["--epochs", "1"], {"dry_run.png", "model.keras"}]):
+        assert train.main(["--data-dir", data, "--output", "run", *extra]) == 0
+        assert {path.name for path in (tmp_path / "run").iterdir()} >= names
+
+
+def test_without_an_output_there_is_no_run(capsys):
+    with pytest.raises(SystemExit):
+        train.parse([])
+    assert "--output" in capsys.readouterr().err

@@ -8,11 +8,10 @@ import pytest
 from rich.console import Console
 
 from keras_vit.runs import Run
-from keras_vit.training import checkpoint, data, trainer
+from keras_vit.training import data, trainer
 from keras_vit.training.signals import Stopped
 from tests.training import toy
 
-TIMES = {"seconds", "images_per_second"}
 EPOCHS, STEPS = 3, 3  # of the toy's run; steps per epoch
 
 
@@ -47,22 +46,6 @@ def prepared(names, spec, part, prepare=data.prepare, **limits):
 def train(recipe, folder):
     out = Console(file=io.StringIO(), width=200, soft_wrap=True)
     return trainer.train(recipe, folder, out), out.file.getvalue()
-
-
-def last(folder):
-    """Arrays and history of the newest checkpoint."""
-    _, arrays, state = checkpoint.Store(folder / "checkpoints", 2).load_newest()
-    rows = [{k: v for k, v in row.items() if k not in TIMES} for row in state["history"]]
-    return arrays, rows
-
-
-def assert_same_run(one, other):
-    (first, rows), (second, others) = last(one), last(other)
-    assert rows == others and set(first) == set(second)
-    for name, value in first.items():
-        np.testing.assert_array_equal(value, second[name], err_msg=name)
-    for a, b in zip(*(Run.open(f).load_model().get_weights() for f in (one, other))):
-        np.testing.assert_array_equal(a, b)
 
 
 def test_a_run_folder_is_complete_and_a_finished_run_says_so(tmp_path, recipe):
@@ -107,7 +90,7 @@ def assert_continues(whole, folder, where, interval=0):
     recipe, other = whole
     _, text = train(recipe.replace(recovery_interval=interval), folder)
     assert f"continuing after step {where}" in text
-    assert_same_run(other, folder)
+    toy.assert_same_run(other, folder)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +143,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_it_taken(tmp_path, whol
     _, text = train(whole[0], tmp_path / "run")
     assert f"{newest} is not a complete checkpoint" in text and "The checkpoint before it is taken." in text
     assert "continuing after step 3, in epoch 2" in text
-    assert_same_run(whole[1], tmp_path / "run")
+    toy.assert_same_run(whole[1], tmp_path / "run")
 
 
 def test_a_full_disk_leaves_the_epoch_before(tmp_path, whole, loop_only, monkeypatch):
@@ -195,7 +178,7 @@ def test_what_is_not_finite_stops_the_run_and_names_step_and_layer(tmp_path, who
     message = "Step 5: loss nan, gradient norm nan; the output of layer 'head' is the first that is not finite. The run"
     with pytest.raises(FloatingPointError, match=message):
         train(whole[0].replace(**settings), tmp_path / "run")
-    _, rows = last(tmp_path / "run")
+    _, rows = toy.last(tmp_path / "run")
     assert len(rows) == 1
 
 

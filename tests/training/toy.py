@@ -6,6 +6,8 @@ from keras import layers
 from PIL import Image
 
 from keras_vit.models.family import dtype_scope
+from keras_vit.runs import Run
+from keras_vit.training import checkpoint
 from keras_vit.training.recipe import Recipe
 
 
@@ -67,3 +69,20 @@ def write_folder(folder, per_class=12, classes=tuple(COLOURS), side=10, seed=0):
             pixels = np.clip(np.array(COLOURS[name]) + noise, 0, 255).astype("uint8")
             Image.fromarray(pixels).save(folder / name / f"{i:02d}.png")
     return folder
+
+
+def last(folder):
+    """Arrays of the newest checkpoint of a run, and its history without what a clock says."""
+    _, arrays, state = checkpoint.Store(folder / "checkpoints", 2).load_newest()
+    clock = {"seconds", "images_per_second"}
+    return arrays, [{name: value for name, value in row.items() if name not in clock} for row in state["history"]]
+
+
+def assert_same_run(one, other):
+    """The same history, state and model, to the bit."""
+    (first, rows), (second, others) = last(one), last(other)
+    assert rows == others and set(first) == set(second)
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name], err_msg=name)
+    for a, b in zip(*(Run.open(folder).load_model().get_weights() for folder in (one, other))):
+        np.testing.assert_array_equal(a, b)

@@ -1,0 +1,77 @@
+"""A run that is never stopped and one that is killed again and again, for test_resume:
+
+    python -m tests.training.killed FOLDER REPLICAS KILLS
+
+leaves FOLDER/whole and FOLDER/killed. Each attempt is a process of its own, forked before TensorFlow has started, so
+that TensorFlow is imported once only.
+"""
+
+import os
+import pathlib
+import random
+import signal
+import sys
+import time
+import traceback
+
+from keras_vit.training import trainer
+from tests.training import toy
+
+EPOCHS, STEPS = 6, 3
+SETTINGS = {  # all that a checkpoint must keep
+    **{"grad_accum_steps": 2, "model_ema_decay": 0.9, "precision": "float16", "clip_grad": 0.5},
+    **{"mixup": 0.8, "cutmix": 1.0, "drop": 0.3, "deterministic": True, "recovery_interval": 1},
+}
+
+
+def start(data, folder, replicas, epochs):
+    """The number of a process that trains into `folder`."""
+    process = os.fork()
+    if process:
+        return process
+    try:
+        import tensorflow as tf
+
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+        trainer.train(toy.recipe(data_dir=str(data), epochs=epochs, **SETTINGS), folder)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def steps_done(folder):
+    """The step of the newest checkpoint."""
+    return max((int(path.stem.split("-")[1]) for path in folder.glob("checkpoints/step-*.npz")), default=0)
+
+
+def ended(process):
+    """Whether it is over; RuntimeError unless it ended well."""
+    found, status = os.waitpid(process, os.WNOHANG)
+    if found and status:
+        raise RuntimeError(f"Training ended with the status {status}.")
+    return bool(found)
+
+
+def main(folder, replicas, kills):
+    dice = random.Random(f"{replicas} {kills}")
+    data, epochs = toy.write_folder(folder / "data"), EPOCHS + kills
+    process = start(data, folder / "whole", replicas, epochs)
+    while not ended(process):
+        time.sleep(0.05)
+    targets = sorted(dice.sample(range(epochs * STEPS), kills))
+    for target in [*targets, None]:
+        process = start(data, folder / "killed", replicas, epochs)
+        while not ended(process):
+            if target is not None and steps_done(folder / "killed") >= target:
+                time.sleep(dice.uniform(0, 0.03))  # about as long as a step and its checkpoint take
+                os.kill(process, signal.SIGKILL)
+                os.waitpid(process, 0)
+                print(f"killed after step {steps_done(folder / 'killed')}")
+                break
+            time.sleep(0.001)
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
