@@ -87,7 +87,8 @@ def _write_examples(output, version, expected, answers, number):
         for place, index in enumerate(picked):
             file = f"{place:02}{Path(expected.files[index]).suffix.lower()}"
             shutil.copyfile(expected.files[index], temporary / file)
-            wanted[file] = {key: answers[key][index].tolist() for key in ("classes", "scores", "class_ids")}
+            wanted[file] = {key: answers[key][index].tolist() for key in ("classes", "class_ids")}
+            wanted[file]["scores"] = [round(score, 6) for score in answers["scores"][index].tolist()]
     stored = {"model": name, "version": int(version.name), "tolerance": TOLERANCE, "answers": wanted}
     _write(output / "expected" / name / f"{version.name}.json", json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
 

@@ -15,6 +15,7 @@ VERBS = {
     "prepare-data": ("prepare_data", "TFRecord shards of a data set, for training"),
     "train": ("train", "train or fine-tune under tf.distribute"),
     "export": ("export", "a SavedModel for TF Serving"),
+    "serve": ("serve", "answer requests as TF Serving does, for development"),
     "convert": ("convert", ".tflite files for phones and other small devices"),
     "compare": ("compare", "a model and its artifacts side by side"),
 }
@@ -27,6 +28,8 @@ EXTRAS = {  # module that is missing -> the extra that brings it
     "tensorflow_datasets": "train",
     "matplotlib": "plots",
     "ai_edge_litert": "edge",
+    "starlette": "serve",
+    "uvicorn": "serve",
 }
 
 

@@ -17,7 +17,7 @@ from keras_vit.export import operators, parity, replay, warmup
 from keras_vit.export.features import features
 from keras_vit.export.saved_model import export, next_version, save
 from keras_vit.export.source import Source, open_source
-from tests.export import toys
+from tests.export import cpp_loader, toys
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +198,26 @@ print(answer["class_ids"].numpy().tolist(), "keras" in sys.modules, "keras_vit" 
 """
     done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "[[-1, -1, -1]] False False", done.stderr[-1000:]
+
+
+def test_tf_servings_own_loader_runs_it_without_python(exported, expected, served_answers):
+    """The C++ loader and session, in a process that imports no package at all."""
+    content = saved_model_pb2.SavedModel.FromString((exported[1] / "saved_model.pb").read_bytes())
+    signature = content.meta_graphs[0].signature_def["serving_default"]
+    names = {
+        "input": signature.inputs["image_bytes"].name,
+        "outputs": {name: tensor.name for name, tensor in signature.outputs.items()},
+    }
+    (library,) = Path(tf.sysconfig.get_lib()).glob("libtensorflow_cc.*")
+    command = [sys.executable, "-S", cpp_loader.__file__, str(library), str(exported[1]), json.dumps(names)]
+    done = subprocess.run([*command, *expected.files, "-"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1000:]
+    answers = json.loads(done.stdout)
+    assert not {"tensorflow", "keras", "keras_vit", "numpy"} & set(answers["modules"])
+    assert answers["classes"][:-1] == served_answers["classes"].tolist()
+    assert answers["class_ids"][:-1] == served_answers["class_ids"].tolist()
+    np.testing.assert_allclose(answers["scores"][:-1], served_answers["scores"], atol=1e-5)
+    assert answers["classes"][-1] == [""] * 3 and answers["class_ids"][-1] == [-1] * 3
 
 
 def test_version_numbers(tmp_path):

@@ -1,0 +1,44 @@
+"""`keras-vit serve`: answer requests as TF Serving does, for development and where there is no Docker."""
+
+import argparse
+import logging
+
+DESCRIPTION = """\
+Serve the folder that `keras-vit export` writes, with the REST interface of TF Serving:
+
+  POST /v1/models/NAME[/versions/N | /labels/LABEL]:predict    {"instances": [{"b64": "..."}]}
+  GET  /v1/models/NAME                                         which versions are served
+  GET  /v1/models/NAME/metadata                                their signatures
+
+New versions in the folder are taken up as they appear. Requests that come together are answered as one batch, as
+batching.config says. For development: it knows no users, and TF Serving itself is faster.
+"""
+
+
+def main(argv=None):
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(
+        "keras-vit serve", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("bundle", metavar="BUNDLE", help="the folder that `keras-vit export` writes")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8501, help="port to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--max-request-mb", type=float, default=32, help="largest request, in megabytes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--poll-seconds", type=float, default=1, help="between two looks for new versions (default: %(default)s)"
+    )
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+    from keras_vit.export.server import MEGABYTE, serve
+
+    def ready(url, models):
+        for model, version in models:
+            print(f"{url}/v1/models/{model}  version {version}", flush=True)
+        print("Ctrl-C ends.", flush=True)
+
+    size = round(arguments.max_request_mb * MEGABYTE)
+    serve(arguments.bundle, arguments.host, arguments.port, size, arguments.poll_seconds, ready)
+    return 0

@@ -1,0 +1,40 @@
+"""The verb's arguments and its first lines; the server itself is asked in tests/export/test_server.py."""
+
+import pytest
+
+from keras_vit.cli import serve
+from keras_vit.export import server
+
+
+def test_arguments_reach_the_server(monkeypatch, capsys):
+    asked = []
+
+    def fake(bundle, host, port, max_request, poll, ready):
+        asked.append((bundle, host, port, max_request, poll))
+        ready("http://h:1", [("toys", 2), ("other", 1)])
+
+    monkeypatch.setattr(server, "serve", fake)
+    assert serve.main(["some folder"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "http://h:1/v1/models/toys  version 2",
+        "http://h:1/v1/models/other  version 1",
+    ]
+    options = ["--host", "0.0.0.0", "--port", "1", "--max-request-mb", "0.5", "--poll-seconds", "9"]
+    assert serve.main(["x", *options]) == 0
+    assert asked == [("some folder", "127.0.0.1", 8501, 32 * 2**20, 1), ("x", "0.0.0.0", 1, 2**19, 9)]
+
+
+def test_help_and_usage(capsys):
+    with pytest.raises(SystemExit) as done:
+        serve.main(["--help"])
+    assert done.value.code == 0 and "/labels/LABEL]:predict" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as done:
+        serve.main([])
+    assert done.value.code == 2
+
+
+def test_nothing_to_serve_is_a_sentence(tmp_path, capsys):
+    from keras_vit.cli.main import main
+
+    assert main(["serve", str(tmp_path)]) == 1
+    assert "holds no model that can be served; `keras-vit export` writes such a folder" in capsys.readouterr().err

@@ -1,0 +1,31 @@
+"""A serving bundle with a toy of every family in it: python -m tests.export.family_bundle DIR"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from keras_vit.export import bundle, parity
+from keras_vit.export.source import Source
+from keras_vit.preprocessing import Spec
+from tests.models.toys import TOYS
+
+
+def write(folder, names=tuple(TOYS)):
+    """Export the toys of these names into one bundle; {name: report}."""
+    reports = {}
+    for name in names:
+        variant, shape = TOYS[name]
+        model = variant(weights=None, input_shape=shape, classes=5)
+        for weight in model.weights:  # so that the answers differ
+            weight.assign(8 * weight if weight.path.endswith("head/kernel") else weight)
+        spec = Spec(shape[:2], (0.5, 0.4, 0.3), (0.25, 0.2, 0.3), crop_pct=0.9)
+        source = Source(model, spec, tuple("abcde"), name)
+        with tempfile.TemporaryDirectory() as pictures:
+            expected = parity.expect(source, folder=pictures)
+            reports[name] = bundle.export(source, folder, expected, top_k=3)[1]
+        print(f"{name}: {parity.describe(reports[name])}", flush=True)
+    return reports
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

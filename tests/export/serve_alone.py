@@ -1,0 +1,45 @@
+"""The development server in a process that cannot import Keras, nor anything of this library but export/ and files.
+
+python -P serve_alone.py BUNDLE      prints the server's URL once it answers
+"""
+
+import importlib.machinery
+import sys
+import types
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Refuse:
+    """Finds Keras and this library's other modules, and cannot load them."""
+
+    def find_spec(self, name, path=None, target=None):
+        package, _, rest = name.partition(".")
+        if package not in ("keras", "tf_keras") and (package != "keras_vit" or rest.startswith(("export", "files"))):
+            return None
+        return importlib.machinery.ModuleSpec(name, self, origin=f"/refused/{name}/__init__.py")
+
+    def create_module(self, spec):
+        raise ImportError(f"{spec.name} is refused here", name=spec.name)
+
+    def exec_module(self, module):
+        """Never reached."""
+
+
+def main(bundle):
+    for name, folder in (("keras_vit", ROOT / "keras_vit"), ("keras_vit.export", ROOT / "export")):
+        package = types.ModuleType(name)  # without running its __init__, which brings Keras
+        package.__path__ = [str(folder)]
+        sys.modules[name] = package
+    sys.meta_path.insert(0, Refuse())
+    from keras_vit.export.server import serve
+
+    def ready(url, models):
+        print(url, "keras" in sys.modules, flush=True)
+
+    serve(bundle, port=0, poll=0.2, ready=ready)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
