@@ -1,6 +1,7 @@
 # Each target makes the virtual environment it needs and says what it is doing.
 #   make quickstart   train on the embedded digits, export for TF Serving and the edge, compare (minutes)
 #   make test         the tests           make test-all   those that need minutes, gigabytes or other backends too
+#   make test-serving exports of every family on the TensorFlow that TF Serving's release has
 #   make lint         make format         make bench
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 # What a newer torch is called on machines without a GPU differs; `make test-all TORCH=torch==2.13.0` names another.
 TORCH ?= torch
 
-.PHONY: quickstart test test-all test-jax test-torch lint format bench clean
+.PHONY: quickstart test test-all test-jax test-torch test-serving lint format bench clean
 
 $(BIN)/python:
 	@echo "== Making the virtual environment $(VENV)"
@@ -62,6 +63,15 @@ test-torch: build/toy_outputs.npz
 	.venv-torch/bin/python -m pip install --quiet $(TORCH)
 	.venv-torch/bin/python -m pip install --quiet --editable .
 	KERAS_BACKEND=torch .venv-torch/bin/python -m tests.backends compare $<
+
+test-serving: $(VENV)/.dev
+	@echo "== Exporting a toy of every family into one bundle -> build/serving"
+	rm -rf build/serving
+	$(BIN)/python -m tests.export.family_bundle build/serving
+	@echo "== Running them with the TensorFlow of TF Serving's release (environment .venv-tf220)"
+	test -x .venv-tf220/bin/python || $(PYTHON) -m venv .venv-tf220
+	.venv-tf220/bin/python -m pip install --quiet 'tensorflow==2.20.*'
+	.venv-tf220/bin/python tests/export/serving_release.py check build/serving
 
 SOURCES := keras_vit training export benchmarks examples tests
 
