@@ -37,7 +37,7 @@ def finish(decided, history, progress):
         max_bad_fraction=decided.recipe.max_bad_fraction,
         cache_bytes=decided.recipe.cache_megabytes * 2**20,
     )
-    scores, part = predict(model, prepared, decided.batch_size)
+    scores, part = predict(model, prepared, decided.eval_batch_size // decided.strategy.num_replicas_in_sync)
     if prepared.bad:
         bad = [("held_out", *entry) for entry in prepared.bad]
         logs.write_bad_files(folder, [*decided.bad, *bad])
@@ -45,9 +45,9 @@ def finish(decided, history, progress):
     results = measure(scores, part.labels)
     results["chosen_on_same_pictures"] = data_set.held_out_is_val
     results["bad_pictures"] = len(decided.bad) + len(prepared.bad)
-    _write_pictures(decided, history, part, scores, results)
+    best = max(history, key=decided.recipe.rank)
+    _write_pictures(decided, history, best, part, scores, results)
     _write_results(decided, model, results)
-    best = max(history, key=lambda row: (row["eval_top1"], -row["eval_loss"]))
     seconds = sum(row["seconds"] for row in history)
     details = {"best_epoch": best["epoch"], "train_seconds": round(seconds, 1)}
     plan.describe(decided, {"finished": True, "held_out": results, **details})
@@ -95,9 +95,9 @@ def measure(scores, labels):
     return {"top1": top1, "top5": top5, "correct": correct, "n_images": len(labels)}
 
 
-def _write_pictures(decided, history, part, scores, results):
+def _write_pictures(decided, history, best, part, scores, results):
     folder, data_set, name = decided.folder, decided.data_set, decided.settings["model"]
-    pictures.save_curves(folder, history, f"{name} on {data_set.name}: {len(history)} epochs")
+    pictures.save_curves(folder, history, best, f"{name} on {data_set.name}: {len(history)} epochs")
     mistakes = results["n_images"] - results["correct"]
     kind = "validation" if data_set.held_out_is_val else "held-out"
     pictures.save_sheet(

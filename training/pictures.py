@@ -15,11 +15,10 @@ BLUE, ORANGE, VERMILION, GREY = "#0072B2", "#E69F00", "#D55E00", "#4D4D4D"
 LARGEST_SHEET = 100  # thumbnails
 
 
-def save_curves(folder, history, title):
-    """curves.png: loss and accuracy of training and validation over the epochs."""
+def save_curves(folder, history, best, title):
+    """curves.png: loss and accuracy of training and validation over the epochs, the row `best` of them marked."""
     figure, (left, right) = _figure(10, 4.2, 1, 2)
     epochs = [row["epoch"] + 1 for row in history]
-    best = max(history, key=lambda row: (row["eval_top1"], -row["eval_loss"]))
     panels = (
         (left, "cross entropy (nats)", "train_loss", "eval_loss"),
         (right, "accuracy (%)", "train_top1", "eval_top1"),

@@ -114,6 +114,9 @@ class Settings:
     aug_repeats: int = 1
     """Repeated augmentation: so many differently augmented copies of a picture per batch."""
 
+    eval_metric: Literal["top1", "loss"] = "top1"
+    """What chooses the best epoch on the validation part: accuracy, the loss deciding where it is equal, or the loss,
+    which tells more where that part is small."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Other than float32 is mixed precision (weights stay float32); float16 scales its loss."""
     xla: bool = True
@@ -133,6 +136,10 @@ class Settings:
     """Checkpoints kept to continue from, the newest."""
     watchdog_minutes: float = 15.0
     """After so long without a step the stacks of all threads are written to the run folder; 0 for never."""
+
+    def rank(self, row):
+        """The higher, the better: the key of a row of the history by `eval_metric`."""
+        return (row["eval_top1"] if self.eval_metric == "top1" else 0.0, -row["eval_loss"])
 
     def __post_init__(self):
         for check in (_check_choices, _check_positive, _check_rates, _check_ranges, _check_distillation):
@@ -205,9 +212,8 @@ def _check_positive(recipe):
             raise ValueError(f"{name} must not be negative. Received: {getattr(recipe, name)}.")
     for name in ("clip_grad", "layer_decay", "distillation_tau"):
         if getattr(recipe, name) is not None and getattr(recipe, name) <= 0:
-            raise ValueError(
-                f"{name} must be above 0{', or None' if name == 'clip_grad' else ''}. Received: {getattr(recipe, name)}."
-            )
+            none = ", or None" if name == "clip_grad" else ""
+            raise ValueError(f"{name} must be above 0{none}. Received: {getattr(recipe, name)}.")
     if recipe.warmup_epochs > recipe.epochs:
         raise ValueError(
             f"warmup_epochs must not exceed epochs={recipe.epochs}. "

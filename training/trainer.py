@@ -171,7 +171,8 @@ class Trainer:
         """Checkpoints and summary after an epoch; whether it is the best so far."""
         self.history.append(row)
         self.sums = EpochSums(self.step)
-        improved = self.best is None or _rank(row) > _rank(self.best)
+        rank = self.plan.recipe.rank
+        improved = self.best is None or rank(row) > rank(self.best)
         self.best = row if improved else self.best
         if self.plan.chief:
             weights = self.state.judged() if improved else None
@@ -215,10 +216,6 @@ class Trainer:
         saved.set_weights([weights[name] for name in self.state.names()])
         with atomic_file(self.plan.folder / "model.keras") as temporary:
             saved.save(temporary)
-
-
-def _rank(row):
-    return (row["eval_top1"], -row["eval_loss"])
 
 
 def prepare_process(recipe):

@@ -10,7 +10,7 @@ def history(epochs=5):
 
 
 def test_curves_are_a_picture(tmp_path):
-    path = pictures.save_curves(tmp_path, history(), "Toy")
+    path = pictures.save_curves(tmp_path, history(), history()[1], "Toy")
     with Image.open(path) as image:
         assert path.name == "curves.png" and image.size == (1200, 504)
         assert np.array(image.convert("L")).std() > 5

@@ -14,7 +14,7 @@ def test_every_recipe_is_loaded_and_documented():
 def test_an_unknown_recipe_offers_the_closest():
     with pytest.raises(ValueError, match="quickstar'.*Closest: quickstart"):
         recipe.load("quickstar")
-    with pytest.raises(ValueError, match="Known: finetune, quickstart"):
+    with pytest.raises(ValueError, match="Known: coat, convnext, .*, tnt"):
         recipe.load("zzz")
 
 
@@ -54,3 +54,11 @@ def test_settings_are_all_options_and_no_variant():
 def test_values_out_of_range_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         recipe.Recipe(model="SwinT", **changes)
+
+
+def test_the_best_epoch_is_chosen_by_accuracy_or_by_loss():
+    lucky, later = {"eval_top1": 99.0, "eval_loss": 0.3}, {"eval_top1": 98.5, "eval_loss": 0.1}
+    equal = {"eval_top1": 99.0, "eval_loss": 0.2}
+    by_accuracy, by_loss = (recipe.load("quickstart").replace(eval_metric=m).rank for m in ("top1", "loss"))
+    assert max((lucky, later, equal), key=by_accuracy) is equal
+    assert max((lucky, later, equal), key=by_loss) is later
