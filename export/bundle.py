@@ -98,6 +98,7 @@ def _write_files(output, name, sizes, replace_sizes):
     reports = _reports(output)
     values = {
         "image": IMAGE,
+        "release": SERVING,
         "model": name,
         "service": re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:63],
         "most": sizes[-1],

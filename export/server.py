@@ -50,7 +50,8 @@ def serve(bundle, host="127.0.0.1", port=8501, max_request=32 * MEGABYTE, poll=1
         app = application(servables, max_request)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
         poller.start()
-        ready(f"http://{host}:{listening.getsockname()[1]}", servables.available())
+        name = f"[{host}]" if ":" in host else host
+        ready(f"http://{name}:{listening.getsockname()[1]}", servables.available())
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
         stopped.set()
@@ -157,7 +158,7 @@ def _keep_up(servables, stopped, seconds):
     while not stopped.wait(seconds):
         try:
             servables.refresh()
-        except (OSError, ValueError) as error:  # a file that is being changed, or was changed for the worse
+        except Exception as error:  # a file was changed for the worse; what is served stays served
             LOG.error("the versions stay as they are: %s", error)
 
 

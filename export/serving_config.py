@@ -56,7 +56,10 @@ def read_models(bundle):
             folder.name: ModelConfig(folder.name, f"{MOUNTED}/{folder.name}", ("latest", 1), {}) for folder in folders
         }
     models = textproto.get(configs, "model_config_list", [])
-    return {model.name: model for model in (_model(config) for field, config in models if field == "config")}
+    try:
+        return {model.name: model for model in (_model(config) for field, config in models if field == "config")}
+    except TypeError as error:
+        raise ValueError(f"{Path(bundle, MODELS)}: {error}") from error
 
 
 def add_model(bundle, name, label=None, version=None):
@@ -120,14 +123,30 @@ def _is_gone(bundle, base_path):
 
 
 def _model(config):
-    policy, labels = ("latest", 1), {}
-    for kind, value in textproto.get(config, "model_version_policy", []):
-        numbers = tuple(number for field, number in value if field in ("num_versions", "versions"))
-        policy = {"latest": ("latest", *(numbers or (1,))), "specific": ("specific", numbers), "all": ("all",)}[kind]
-    for field, value in config:
-        if field == "version_labels":
-            labels[textproto.get(value, "key")] = textproto.get(value, "value")
-    return ModelConfig(textproto.get(config, "name"), textproto.get(config, "base_path", ""), policy, labels)
+    labels = (entry for field, entry in config if field == "version_labels")
+    return ModelConfig(
+        _of_kind(str, config, "name"),
+        _of_kind(str, config, "base_path"),
+        _policy(textproto.get(config, "model_version_policy", [])),
+        {_of_kind(str, label, "key"): _of_kind(int, label, "value") for label in labels},
+    )
+
+
+def _policy(message):
+    if textproto.get(message, "all") is not None:
+        return ("all",)
+    specific = textproto.get(message, "specific")
+    if specific is not None:
+        return "specific", tuple(number for field, number in specific if field == "versions")
+    return "latest", _of_kind(int, textproto.get(message, "latest", []), "num_versions", 1)
+
+
+def _of_kind(kind, message, field, default=None):
+    """A field's value; TypeError if it is of another kind."""
+    value = textproto.get(message, field, default)
+    if not isinstance(value, kind):
+        raise TypeError(f"{field} must be of the kind {kind.__name__}. Received: {value!r}")
+    return value
 
 
 def _labelled(config, label, version):

@@ -63,7 +63,7 @@ def test_the_folder_is_complete(exported):
     }
     readme = (folder / "README.md").read_text()
     assert "- `toys`, version 1: 6 classes, 16 x 24 pixels. Version 1: 12 held-out pictures" in readme
-    assert "/v1/models/toys:predict" in readme and "$(base64" in readme
+    assert "/v1/models/toys:predict" in readme and "$" not in readme
 
 
 def test_examples_are_pictures_with_the_models_answers(exported, expected):
@@ -97,7 +97,7 @@ def test_containers_find_the_bundle(exported):
 
 
 def test_templates_have_no_other_placeholders():
-    names = {"image", "model", "service", "most", "allowed", "models"}
+    names = {"image", "release", "model", "service", "most", "allowed", "models"}
     found = set()
     for path in bundle.TEMPLATES.iterdir():
         found |= set(Template(path.read_text()).get_identifiers())

@@ -87,6 +87,22 @@ def test_a_broken_file_is_named(bundle):
             call()
 
 
+@pytest.mark.parametrize(
+    "config, problem",
+    [
+        ('base_path: "/models/one"', "name must be of the kind str. Received: None"),
+        ('name: "one" base_path: 5', "base_path must be of the kind str. Received: 5"),
+        ('name: "one" base_path: "x" version_labels { key: "a" value: "b" }', "value must be of the kind int"),
+        ('name: "one" base_path: "x" model_version_policy { latest { num_versions: TWO } }', "num_versions must be"),
+        ('name: "one" base_path: "x" model_version_policy: 7', "not reversible"),
+    ],
+)
+def test_values_of_another_kind(bundle, config, problem):
+    (bundle / "models.config").write_text(f"model_config_list {{ config {{ {config} }} }}")
+    with pytest.raises(ValueError, match=f"models.config: .*{problem}"):
+        read_models(bundle)
+
+
 def test_batching(bundle):
     assert read_batching(bundle) == Batching()
     path = bundle / "batching.config"
