@@ -41,6 +41,25 @@ def served_answers(exported, expected):
     return replay_all([("saved_model", exported[1])], expected)[0]
 
 
+@pytest.fixture
+def quick_exports(exported, served_answers, monkeypatch):
+    """Exports of the toy run take over the SavedModel and the answers that there are; called, other answers."""
+    import shutil
+
+    from keras_vit.export import parity, saved_model
+
+    def save(source, path, top_k):
+        shutil.copytree(exported[1], path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("assets.extra"))
+        return exported[2]["signatures"]
+
+    def replace(**answers):
+        monkeypatch.setattr(parity, "replay_all", lambda *arguments: [{**served_answers, **answers}])
+
+    monkeypatch.setattr(saved_model, "save", save)
+    replace()
+    return replace
+
+
 @pytest.fixture(scope="session")
 def converted(toy_source, expected, tmp_path_factory):
     """(folder, report) of the toy run's .tflite files."""
