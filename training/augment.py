@@ -1,107 +1,98 @@
-"""Random affine changes of a batch of pictures, inside the input pipeline; one draw per picture, from a seed.
+"""What a recipe does to its training pictures after cropping: to each by itself, then to a batch.
 
-Letters: B batch, H W grid, C channels. Points are (x, y, 1) in pixels, x to the right and y down.
+All draws are functions of seeds, so that a resumed run continues with the very pictures it would have seen. What XLA
+can compile is compiled unless the recipe says xla=False; that takes a third of the time, also on CPUs.
+Letters: B batch, H W grid, C channels.
 """
 
-import math
+import functools
 
-_FILL = {"reflect": "REFLECT", "nearest": "NEAREST", "black": "CONSTANT"}
+from keras_vit import preprocessing
+from keras_vit.training import affine, erasing, jitter, mixing, randaugment
 
-
-def augment(images, recipe, seed):
-    """Shift, rotate, zoom, shear and flip each picture as `recipe` allows; all in one bilinear resampling.
-
-    Args:
-        images: float32 (B, H, W, C) in [0, 255].
-        seed: two integers; the same seed gives the same pictures.
-    Output: as the input; the input itself if the recipe asks for no change.
-    """
-    import tensorflow as tf
-
-    if not changes(recipe):
-        return images
-    height, width = images.shape[1:3]
-    draws = tf.random.stateless_uniform((tf.shape(images)[0], 6), seed, -1.0, 1.0, alg="philox")
-    matrices = affine(draws, recipe, height, width)
-    moved = tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=tf.reshape(matrices, (-1, 9))[:, :8],
-        output_shape=(height, width),
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode=_FILL[recipe.fill],
-    )
-    return tf.ensure_shape(moved, images.shape)
+COLOURS, MOVES, FLIPS, ERASING, NOISE, MIXING = range(0xA061, 0xA067)  # keep the draws of each apart
 
 
 def changes_pictures(recipe):
-    """Whether the recipe changes pictures one by one, beyond crop and flip: colour jitter, RandAugment."""
-    return bool(recipe.color_jitter or recipe.aa)
+    """Whether the recipe changes pictures one by one: by RandAugment or colour jitter. ValueError for a wrong `aa`."""
+    return bool((recipe.aa and randaugment.parse(recipe.aa)) or recipe.color_jitter)
 
 
 def augment_picture(image, recipe, seed):
-    """Colour jitter or RandAugment, as the recipe says.
+    """RandAugment, or else colour jitter, as the recipe says.
 
     Args:
         image: uint8 (H, W, 3).
         seed: two int64; the same seed gives the same picture.
     Output: as the input.
     """
+    import tensorflow as tf
+
+    seed = tf.bitwise.bitwise_xor(seed, tf.constant([COLOURS, 0], tf.int64))
+    if recipe.aa:
+        return randaugment.augment(image, randaugment.parse(recipe.aa), seed, recipe.xla)
+    if recipe.color_jitter:
+        return jitter.jitter(image, recipe.color_jitter, seed, recipe.xla)
     return image
 
 
 def augment_batch(images, labels, recipe, spec, step, offset, batch_size):
-    """Move, flip, normalise, erase and mix a share of the pictures of a step.
+    """Move, flip, normalise, erase and mix pictures offset ... offset + B of the batch of a step.
+
+    The draws are made for the whole batch, so that it holds the same pictures however it is divided.
 
     Args:
-        images: uint8 or float32 (B, H, W, 3) in [0, 255]: pictures offset ... offset + B of the step's batch.
+        images: uint8 or float32 (B, H, W, 3) in [0, 255]; B even if the recipe mixes pictures, as the offset must be.
         labels: int32 (B,).
-        spec: the preprocessing that normalises.
-        step: int64, the number of the step; with recipe.seed it decides all draws.
-        batch_size: pictures of the whole batch; the draws are made for all of them, so that a batch divided
-            otherwise holds the same pictures.
-    Output: the training batch (images float32 (B, H, W, 3) normalised, labels (B,), partners int32 (B,), weights
-        float32 (B,)): partners are the labels of the pictures mixed in, weights the shares of the own labels.
+        spec: what normalises.
+        step: int64, number of the step; with recipe.seed it decides all draws.
+        batch_size: pictures of the whole batch.
+    Output: a training batch (images, labels, partners, weights): images float32 (B, H, W, 3), normalised; partners
+        int32 (B,), the labels of the pictures mixed in, or the own; weights float32 (B,), the shares of the own labels.
+    Raises: ValueError if pairs are to be mixed and B is odd.
     """
     import tensorflow as tf
 
-    from keras_vit import preprocessing
+    share, height, width = images.shape[:3]
+    labels, step, offset = (
+        tf.cast(value, kind) for value, kind in ((labels, "int32"), (step, "int64"), (offset, "int64"))
+    )
 
-    seed = tf.stack([tf.constant(recipe.seed ^ 0x5EED, tf.int64), tf.cast(step, tf.int64)])
-    images = augment(tf.cast(images, tf.float32), recipe, seed)
-    return preprocessing.normalize(images, spec), labels, labels, tf.ones(tf.shape(labels), tf.float32)
+    def seed_of(stream):
+        return tf.stack([tf.constant(recipe.seed ^ stream, tf.int64), step])
+
+    def draws(stream, columns, low=0.0):
+        whole = tf.random.stateless_uniform((batch_size, columns), seed_of(stream), low, 1.0, alg="philox")
+        return whole[offset : offset + share]
+
+    if affine.moves(recipe):
+        images = affine.move(tf.cast(images, tf.float32), draws(MOVES, affine.DRAWS, -1.0), recipe)
+    images = _finisher(spec, recipe.xla)(images, draws(FLIPS, 1)[:, 0] < recipe.hflip)
+    if recipe.reprob:
+        chance, boxes = tf.split(draws(ERASING, 1 + erasing.DRAWS), (1, erasing.DRAWS), axis=1)
+        positions = step * batch_size + offset + tf.range(share, dtype=tf.int64)
+        seeds = tf.stack([tf.fill((share,), tf.constant(recipe.seed ^ NOISE, tf.int64)), positions], axis=1)
+        boxes = erasing.choose_boxes(boxes, height, width)
+        images = erasing.erase(images, chance[:, 0] < recipe.reprob, boxes, seeds)
+    if not mixing.mixes(recipe):
+        return images, labels, labels, tf.ones((share,), tf.float32)
+    if share % 2:
+        raise ValueError(
+            f"MixUp and CutMix mix pairs of pictures, and need an even share of a batch. Received: {share}."
+        )
+    chosen = mixing.choose(recipe, batch_size // 2, height, width, seed_of(MIXING))
+    boxes, own = (values[offset // 2 : (offset + share) // 2] for values in chosen)
+    return mixing.mix(images, labels, boxes, own, recipe.xla)
 
 
-def changes(recipe):
-    """Whether the recipe changes pictures at all."""
-    return bool(recipe.shift or recipe.rotate or recipe.zoom or recipe.shear or recipe.hflip)
-
-
-def affine(draws, recipe, height, width):
-    """Matrices (B, 3, 3) that take a point of the new picture to its point in the old one.
-
-    Args:
-        draws: (B, 6), uniform in [-1, 1): shift in x and y, rotation, zoom, shear, flip.
-    """
+@functools.cache
+def _finisher(spec, xla):
+    """A function of (images, flipped) that mirrors and normalises; in one pass over them where XLA compiles it."""
     import tensorflow as tf
 
-    shift_x, shift_y, rotate, zoom, shear, flip = tf.unstack(draws, axis=1)
-    zero, one = tf.zeros_like(zoom), tf.ones_like(zoom)
+    @tf.function(jit_compile=xla)
+    def finish(images, flipped):
+        images = tf.where(flipped[:, None, None, None], tf.reverse(images, [2]), images)
+        return preprocessing.normalize(images, spec)
 
-    def matrix(*rows):
-        return tf.reshape(tf.stack(rows, axis=1), (-1, 3, 3))
-
-    def move(x, y):
-        return matrix(one, zero, x * one, zero, one, y * one, zero, zero, one)
-
-    angle = rotate * math.radians(recipe.rotate)
-    lean = tf.tan(shear * math.radians(recipe.shear))
-    scale = 1 / (1 + zoom * recipe.zoom)
-    mirror = tf.where(flip < 2 * recipe.hflip - 1, -one, one)
-    x, y = (width - 1) / 2, (height - 1) / 2
-    c, s = tf.cos(angle), tf.sin(angle)
-    turned = matrix(c, -s, zero, s, c, zero, zero, zero, one)
-    sheared = matrix(one, lean, zero, zero, one, zero, zero, zero, one)
-    scaled = matrix(scale * mirror, zero, zero, zero, scale, zero, zero, zero, one)
-    shifted = move(-x + shift_x * recipe.shift * width, -y + shift_y * recipe.shift * height)
-    return move(x, y) @ turned @ sheared @ scaled @ shifted
+    return finish

@@ -2,63 +2,106 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_vit.training.augment import affine, augment
+from keras_vit import preprocessing
+from keras_vit.preprocessing import Spec
+from keras_vit.training import augment
+from tests.training.photograph import small
 from tests.training.toy import recipe
 
+SPEC = Spec((12, 10), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 STILL = {"shift": 0.0, "hflip": 0.0}
+EVERYTHING = {"rotate": 10, "hflip": 0.5, "reprob": 0.5, "mixup": 0.8, "cutmix": 1.0, "seed": 3}
 
 
-def images(batch=4, side=9, seed=0):
-    return np.random.default_rng(seed).uniform(0, 255, (batch, side, side, 3)).astype("float32")
+def pictures(number=8, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (number, 12, 10, 3), "uint8"), np.arange(number, dtype="int32")
 
 
-def matrix(draws, **changes):
-    draws = tf.constant([draws], tf.float32)
-    return affine(draws, recipe(**STILL | changes), height=9, width=11)[0].numpy()
+def batch(step=0, offset=0, size=8, batch_size=8, **changes):
+    """A share of the batch of a step, as numpy."""
+    images, labels = (values[offset : offset + size] for values in pictures(batch_size))
+    chosen = recipe(**STILL | changes)
+    return [t.numpy() for t in augment.augment_batch(images, labels, chosen, SPEC, step, offset, batch_size)]
 
 
-def test_without_changes_the_very_pictures_come_back():
-    given = tf.constant(images())
-    assert augment(given, recipe(**STILL), (0, 0)) is given
+def test_without_changes_pictures_are_normalised_and_weigh_1():
+    images, labels = pictures()
+    for xla in (False, True):
+        found = batch(xla=xla)
+        np.testing.assert_allclose(found[0], preprocessing.normalize(images, SPEC), atol=1e-6)
+        assert [value.dtype.name for value in found] == ["float32", "int32", "int32", "float32"]
+        np.testing.assert_array_equal(found[1:], [labels, labels, np.ones(8)])
 
 
-def test_the_seed_decides_and_pictures_differ():
-    same = np.repeat(images(1), 4, axis=0)
-    one, again, other = (augment(same, recipe(rotate=20), (1, s)).numpy() for s in (5, 5, 6))
-    assert (one == again).all() and (one != other).any()
-    assert (one[0] != one[1]).any()
+@pytest.mark.parametrize("size", [2, 4])
+def test_any_division_of_a_batch_gives_the_same_pictures(size):
+    whole = batch(step=7, **EVERYTHING)
+    shares = [batch(step=7, offset=offset, size=size, **EVERYTHING) for offset in range(0, 8, size)]
+    for together, parts in zip(whole, zip(*shares)):
+        np.testing.assert_array_equal(together, np.concatenate(parts))
+
+
+@pytest.mark.parametrize("changes", [{"rotate": 20}, {"hflip": 0.5}, {"reprob": 0.5}, {"mixup": 1.0}, {"cutmix": 1.0}])
+def test_step_and_seed_decide(changes):
+    one, again = (batch(step=5, **changes)[0] for _ in range(2))
+    assert (one == again).all()
+    assert (one != batch(step=6, **changes)[0]).any() and (one != batch(step=5, seed=1, **changes)[0]).any()
 
 
 def test_a_flip_mirrors_some_and_leaves_others():
-    given = images(32)
-    flipped = augment(given, recipe(shift=0.0, hflip=0.5), (0, 3)).numpy()
-    mirrored = [np.allclose(f, g[:, ::-1], atol=1e-3) for f, g in zip(flipped, given)]
-    left = [np.allclose(f, g, atol=1e-3) for f, g in zip(flipped, given)]
-    assert all(a != b for a, b in zip(mirrored, left)) and 4 < sum(mirrored) < 28
+    images = preprocessing.normalize(pictures(32)[0], SPEC)
+    flipped = batch(hflip=0.5, size=32, batch_size=32)[0]
+    mirrored = [np.allclose(f, i[:, ::-1], atol=1e-5) for f, i in zip(flipped, images)]
+    left = [np.allclose(f, i, atol=1e-5) for f, i in zip(flipped, images)]
+    assert all(a != b for a, b in zip(mirrored, left)) and 6 < sum(mirrored) < 26
+    np.testing.assert_allclose(batch(hflip=1.0)[0], images[:8, :, ::-1], atol=1e-5)
 
 
-def test_the_centre_stays_but_for_a_shift():
-    centre = np.array([5, 4, 1.0])  # of 11 columns and 9 rows
-    changes = {"rotate": 30, "zoom": 0.3, "shear": 20, "hflip": 0.5}
-    np.testing.assert_allclose(matrix([0, 0, 0.7, 0.5, -0.9, -1], **changes) @ centre, centre, atol=1e-5)
-    moved = matrix([1, -1, 0, 0, 0, 1], shift=0.2) @ centre
-    np.testing.assert_allclose(moved, centre + [0.2 * 11, -0.2 * 9, 0], atol=1e-5)
+def test_erasing_takes_the_share_of_pictures_it_is_to_take():
+    images, erased = batch(size=200, batch_size=200)[0], batch(size=200, batch_size=200, reprob=0.25)[0]
+    assert 0.15 < (images != erased).any(axis=(1, 2, 3)).mean() < 0.35
 
 
-@pytest.mark.parametrize(
-    "draws, changes, point, source",
-    [
-        ([0, 0, 1, 0, 0, 1], {"rotate": 90}, (6, 4), (5, 5)),  # a quarter turn about (5, 4)
-        ([0, 0, 0, 1, 0, 1], {"zoom": 0.5}, (8, 4), (7, 4)),  # 1.5 times as large
-        ([0, 0, 0, 0, 1, 1], {"shear": 45}, (5, 6), (7, 6)),
-    ],
-)
-def test_single_changes_take_points_where_they_should(draws, changes, point, source):
-    np.testing.assert_allclose(matrix(draws, **changes) @ [*point, 1], [*source, 1], atol=1e-4)
+def test_mixed_pictures_are_those_of_their_partners():
+    images = preprocessing.normalize(pictures()[0], SPEC)
+    mixed, labels, partners, weights = batch(mixup=1.0)
+    weights = weights[:, None, None, None]
+    np.testing.assert_allclose(mixed, weights * images[labels] + (1 - weights) * images[partners], atol=1e-5)
+    np.testing.assert_array_equal(partners, labels ^ 1)
 
 
-def test_what_lies_outside():
-    white = np.full((8, 9, 9, 3), 255, "float32")
-    black = augment(white, recipe(shift=0.3, hflip=0.0, fill="black"), (0, 0)).numpy()
-    reflected = augment(white, recipe(shift=0.3, hflip=0.0, fill="reflect"), (0, 0)).numpy()
-    assert black.min() == 0 and reflected.min() > 254
+def test_an_odd_share_cannot_be_mixed():
+    with pytest.raises(ValueError, match="even share of a batch. Received: 3"):
+        batch(size=3, mixup=0.2)
+    assert batch(size=3)[0].shape == (3, 12, 10, 3)
+
+
+def test_it_runs_in_a_pipeline():
+    images, labels = pictures()
+    steps = tf.data.Dataset.range(3)
+    chosen = recipe(**EVERYTHING)
+    batches = steps.map(lambda step: augment.augment_batch(images[4:], labels[4:], chosen, SPEC, step, step * 0 + 4, 8))
+    assert [spec.shape for spec in batches.element_spec] == [(4, 12, 10, 3), (4,), (4,), (4,)]
+    for step, found in enumerate(batches.as_numpy_iterator()):
+        for value, expected in zip(found, batch(step=step, offset=4, size=4, shift=0.1, **EVERYTHING | {"hflip": 0.5})):
+            np.testing.assert_allclose(value, expected, atol=1e-5)
+
+
+def test_recipes_that_change_pictures_one_by_one_are_told():
+    assert not augment.changes_pictures(recipe(**EVERYTHING))
+    assert augment.changes_pictures(recipe(aa="rand-m9")) and augment.changes_pictures(recipe(color_jitter=0.4))
+    with pytest.raises(ValueError, match="aa is written as"):
+        augment.changes_pictures(recipe(aa="auto"))
+
+
+@pytest.mark.parametrize("changes", [{"aa": "rand-m9-n2", "xla": False}, {"color_jitter": 0.4}])
+def test_a_picture_is_changed_as_its_seed_says(changes):
+    image, chosen = tf.constant(small(16)), recipe(**{"xla": True} | changes)
+    found = [augment.augment_picture(image, chosen, tf.constant([0, i], tf.int64)).numpy() for i in (*range(6), 5)]
+    assert all(f.dtype == "uint8" and f.shape == image.shape for f in found)
+    assert (found[-1] == found[-2]).all() and len({f.tobytes() for f in found}) > 2
+
+
+def test_a_recipe_without_either_leaves_the_picture():
+    image = tf.constant(small(16))
+    assert augment.augment_picture(image, recipe(), tf.constant([0, 0], tf.int64)) is image
