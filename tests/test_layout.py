@@ -14,10 +14,11 @@ ELSEWHERE = {  # modules whose tests stand in a file of another name
     "keras_vit/cli/export.py": "export/test_verbs.py",
     "keras_vit/cli/convert.py": "export/test_verbs.py",
     "keras_vit/cli/compare.py": "export/test_verbs.py",
-    "keras_vit/layers/initial.py": "layers/test_mlp.py",
     "keras_vit/layers/layer_scale.py": "layers/test_mlp.py",
     "keras_vit/models/family.py": "models/test_contract.py",
 }
+RECIPES = (ROOT / "training" / "recipes").glob("*.py")
+ELSEWHERE |= {str(path.relative_to(ROOT)): "training/recipes/test_all.py" for path in RECIPES}
 MODULES = sorted(path for folder in PACKAGES for path in (ROOT / folder).rglob("*.py"))
 
 

@@ -1,0 +1,141 @@
+"""Every family from scratch on the 1,797 handwritten digits, and what distillation is worth.
+
+    python -m examples.digits --output runs/families                     (minutes per family on two cores)
+    python -m examples.digits --output runs/families --families ViT Swin --seeds 0 1 2
+    python -m examples.digits --output runs/families --distillation      (DeiT with and without a teacher, five seeds)
+
+Each model has around a million parameters, the recipe is the quickstart's with more epochs where a family needs them.
+The best of all epochs is chosen on 180 validation digits; the 360 held-out ones are read once. The same command
+continues where it was stopped. `--csv FILE` keeps one row per training.
+"""
+
+import argparse
+import csv
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+from keras_vit import runs
+from keras_vit.files import atomic_file
+from keras_vit.models import coat, convnext, deit, hybrid, pvt, pvt_v2, t2t, tnt, vit
+from keras_vit.models.family import Variant
+from keras_vit.training import recipe
+from keras_vit.training.trainer import train
+
+QUICKSTART = recipe.load("quickstart")
+SEEDS = (0, 1, 2, 3, 4)  # of the comparison with and without a teacher
+
+
+@dataclass(frozen=True)
+class Small:
+    """A family's small model for the digits."""
+
+    variant: Variant
+    img_size: int = 32  # four pixels to one of the scan
+    epochs: int = 40
+
+
+ENCODER = vit.Config(embed_dim=96, depth=6, num_heads=3, patch_size=4, mlp_ratio=2)
+FAMILIES = {
+    "ViT": Small(Variant("ViTDigits", vit.VIT, ENCODER)),
+    "hybrid ViT": Small(
+        Variant("HybridDigits", hybrid.HYBRID, hybrid.Config((2,), vit.Config(96, 4, 3, 1, mlp_ratio=2)))
+    ),
+    "DeiT": Small(Variant("DeiTDigits", deit.DEIT, ENCODER)),
+    "DeiT III": Small(Variant("DeiT3Digits", deit.DEIT3, ENCODER)),
+    "Swin": Small(QUICKSTART.variant, epochs=25),
+    "ConvNeXt": Small(Variant("ConvNeXtDigits", convnext.CONVNEXT, convnext.Config((2, 2, 2), (48, 96, 192)))),
+    "TNT": Small(Variant("TNTDigits", tnt.TNT, tnt.Config(96, 6, 3, 24, 4, patch_size=8)), epochs=60),
+    "CoaT-Lite": Small(
+        Variant("CoaTLiteDigits", coat.COAT_LITE, coat.Config((32, 64, 96, 128), (1, 1, 1, 1), (4, 4, 2, 2))),
+        img_size=64,
+    ),
+    "CoaT": Small(
+        Variant("CoaTDigits", coat.COAT, coat.Config((32, 64, 64, 64), (1, 1, 1, 1), (4, 2, 2, 2), 2)), img_size=64
+    ),
+    "T2T-ViT": Small(Variant("T2TDigits", t2t.T2T, t2t.Config(96, 6, 3, 2, token_dim=32)), img_size=64),
+    "PVT": Small(Variant("PVTDigits", pvt.PVT, pvt.Config((2, 2), (48, 96), (1, 3), (4, 4), (2, 1)))),
+    "PVT v2": Small(Variant("PVTV2Digits", pvt_v2.PVT_V2, pvt_v2.Config((2, 2), (48, 96), (1, 3), (4, 4), (2, 1)))),
+}
+DISTILLED = Small(Variant("DeiTDistilledDigits", deit.DEIT_DISTILLED, ENCODER))
+
+
+def train_small(name, small, seed, output, **changes):
+    """Train one model below `output`, or take up what is there; its row of the table."""
+    side, taught = small.img_size, "-taught" if "teacher" in changes else ""
+    folder = output / f"{small.variant.snake_name}{taught}-{seed}"
+    own = {"model": small.variant.name, "variant": small.variant, "img_size": (side, side), "epochs": small.epochs}
+    results = train(QUICKSTART.replace(**own, **changes, seed=seed), folder)
+    described = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return {
+        "family": name,
+        "seed": seed,
+        "parameters": runs.Run.open(folder).load_model().count_params(),
+        "img_size": side,
+        "epochs": small.epochs,
+        "best_epoch": described["best_epoch"] + 1,
+        "top1": round(results["top1"], 2),
+        "seconds": described["train_seconds"],
+    }
+
+
+def train_families(names, seeds, output):
+    """A row per family and seed."""
+    return [train_small(name, FAMILIES[name], seed, output) for name in names for seed in seeds]
+
+
+def train_distilled(output, seeds=SEEDS):
+    """DeiT, and DeiT distilled from the Swin of the first seed with the same budget: a row per model and seed."""
+    train_small("Swin", FAMILIES["Swin"], seeds[0], output)
+    teacher = str(output / f"{FAMILIES['Swin'].variant.snake_name}-{seeds[0]}")
+    rows = []
+    for seed in seeds:
+        rows.append(train_small("DeiT", FAMILIES["DeiT"], seed, output))
+        rows.append(train_small("DeiT distilled", DISTILLED, seed, output, teacher=teacher, distillation="hard"))
+    return rows
+
+
+def table(rows):
+    """The rows as text, a line per family: mean and range over the seeds."""
+    lines = [f"{'':14}  {'parameters':>10}  {'epochs':>6}  {'seeds':>5}  {'top-1':>7}  {'range':>13}  {'seconds':>7}"]
+    for family in dict.fromkeys(row["family"] for row in rows):
+        own = [row for row in rows if row["family"] == family]
+        top1 = [row["top1"] for row in own]
+        spread = f"{min(top1):.2f} - {max(top1):.2f}" if len(own) > 1 else ""
+        seconds = statistics.mean(row["seconds"] for row in own)
+        lines.append(
+            f"{family:14}  {own[0]['parameters']:10,}  {own[0]['epochs']:6}  {len(own):5}  "
+            f"{statistics.mean(top1):7.2f}  {spread:>13}  {seconds:7.0f}"
+        )
+    return "\n".join(lines)
+
+
+def write(rows, path):
+    """The rows as CSV."""
+    with atomic_file(path) as temporary:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True, help="folder of the run folders")
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES), metavar="NAME")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--distillation", action="store_true", help="compare DeiT with and without a teacher instead")
+    parser.add_argument("--csv", type=Path)
+    options = parser.parse_args()
+    if options.distillation:
+        rows = train_distilled(options.output)
+    else:
+        rows = train_families(options.families, options.seeds, options.output)
+    print(table(rows))
+    if options.csv:
+        write(rows, options.csv)
+
+
+if __name__ == "__main__":
+    main()

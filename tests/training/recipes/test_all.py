@@ -1,0 +1,80 @@
+"""Every recipe that comes with the library: what its file says, and that it trains."""
+
+import importlib
+import re
+
+import pytest
+
+from keras_vit.models import VARIANTS
+from keras_vit.preprocessing import Spec
+from keras_vit.training import recipe
+from keras_vit.training.trainer import train
+from tests.models.toys import TOYS
+from tests.training import toy
+
+PAPERS = ("inception", "deit", "deit_distilled", "swin", "convnext", "tnt", "coat", "t2t")
+QUICK = ("deit", "finetune_layer_decay", "linear_probe")  # a recipe of each kind
+TOY_OF = {"SwinT": "swin", "SwinB384": "swin", "ConvNeXtT": "convnext", "ConvNeXtB": "convnext", "ViTB16": "vit"}
+TOY_OF |= {"DeiTS": "deit", "DeiTSDistilled": "deit_distilled", "TNTS": "tnt", "CoaTLiteMini": "coat_lite"}
+TOY_OF |= {"T2TViT14": "t2t"}
+
+
+def described(name):
+    """The docstring of a recipe's file."""
+    return importlib.import_module(f"keras_vit.training.recipes.{name}").__doc__
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_it_says_what_to_type_and_what_to_expect(name):
+    text = described(name)
+    assert f"keras-vit train --recipe {name} " in text or name == "finetune"
+    assert "xpected" in text or "Accuracy" in text or "accuracy" in text
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_papers_recipe_cites_it_and_claims_nothing(name):
+    text, chosen = described(name), recipe.load(name)
+    assert re.search(r"arXiv:\d{4}\.\d{5}", text) and re.search(r"Table|Sec\.|Appendix", text)
+    assert "as published" in text and "not reproduced here" in text
+    assert chosen.model in text and chosen.model in VARIANTS
+
+
+def shortened(name, folder, **changes):
+    """The recipe for two steps of twelve pictures of three classes, on CPUs."""
+    chosen = recipe.load(name)
+    changes |= {"weights": None, "precision": "float32", "xla": False}
+    changes |= {"dataset": "folder", "data_dir": str(toy.write_folder(folder / "data"))}
+    changes |= {"epochs": 1, "warmup_epochs": 0, "batch_size": 12}
+    if chosen.teacher:
+        changes["teacher"] = write_teacher(folder)
+    return chosen.replace(**changes)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in recipe.names()
+        if name != "quickstart"
+    ],
+)
+def test_it_trains_a_toy_of_its_family_for_two_steps(name, tmp_path):
+    variant, shape = TOYS[TOY_OF[recipe.load(name).model]]
+    results = train(
+        shortened(name, tmp_path, model=variant.name, variant=variant, img_size=shape[:2]), tmp_path / "run"
+    )
+    assert results["n_images"] == 4 and 0 <= results["top1"] <= 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(recipe.names()) - {"quickstart"}))
+def test_it_trains_its_model_for_two_steps(name, tmp_path):
+    results = train(shortened(name, tmp_path, img_size=(64, 64)), tmp_path / "run")
+    assert results["n_images"] == 4 and 0 <= results["top1"] <= 100
+
+
+def write_teacher(folder):
+    """A .keras file that can teach three classes."""
+    toy.TOY(weights=None, input_shape=(8, 8, 3), classes=3).save(folder / "teacher.keras")
+    Spec((8, 8), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).save(folder / "preprocessing.json")
+    return str(folder / "teacher.keras")
