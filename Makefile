@@ -89,6 +89,7 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@echo "== Measuring"
 	$(BIN)/python -m benchmarks.startup --csv benchmarks/results/startup.csv
+	$(BIN)/python -m benchmarks.trainer_step --csv benchmarks/results/trainer_step.csv
 
 clean:
 	rm -rf build .pytest_cache runs serving edge

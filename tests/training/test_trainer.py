@@ -5,10 +5,11 @@ import signal
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from rich.console import Console
 
 from keras_vit.runs import Run
-from keras_vit.training import data, trainer
+from keras_vit.training import data, devices, trainer
 from keras_vit.training.signals import Stopped
 from tests.training import toy
 
@@ -66,6 +67,19 @@ def test_colours_are_learned(tmp_path, recipe):
     still = {"drop": 0.0, "smoothing": 0.0, "shift": 0.0}
     results, _ = train(recipe.replace(epochs=8, lr=1e-2, **still), tmp_path / "run")
     assert results["top1"] == 100
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_devices_and_parts_do_not_change_what_is_learned(tmp_path, whole, loop_only, monkeypatch, parts):
+    still = whole[0].replace(drop=0.0, mixup=0.8, cutmix=1.0, reprob=0.5, grad_accum_steps=parts)
+    train(still, tmp_path / "two")
+    monkeypatch.setattr(devices, "make_strategy", lambda: tf.distribute.MirroredStrategy(["CPU:0"]))
+    train(still.replace(grad_accum_steps=1), tmp_path / "one")
+    (arrays, rows), (others, other_rows) = toy.last(tmp_path / "one"), toy.last(tmp_path / "two")
+    for a, b in zip(rows, other_rows):
+        assert a == pytest.approx(b, rel=1e-4)
+    for name, value in arrays.items():
+        np.testing.assert_allclose(value, others[name], atol=1e-4, err_msg=name)
 
 
 class Stop(Exception):

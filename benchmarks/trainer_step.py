@@ -1,0 +1,93 @@
+"""What the trainer adds to a step:  python -m benchmarks.trainer_step [--model SwinT] [--rounds 30] [--csv FILE]
+
+The trainer's step (MirroredStrategy over one device; gradient, all-reduce, clipping, update and its guard) against the
+bare one: forward, backward, clipping and Keras' AdamW in a single function compiled by XLA, without a strategy. Same
+model, same batch, the sides alternating, the fastest of the rounds each: what else a machine does only adds. At most
+1.1 times as long.
+"""
+
+import argparse
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from benchmarks import report  # noqa: E402
+from keras_vit.training import model, recipe, step  # noqa: E402
+from keras_vit.training.losses import cross_entropy  # noqa: E402
+from keras_vit.training.state import State  # noqa: E402
+
+CLASSES, STEPS = 10, 1000
+
+
+def trainers_step(settings, spec, batch):
+    """A function that takes one step as the trainer does, and waits for it."""
+    device = (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU"))[0].name
+    strategy = tf.distribute.MirroredStrategy([device])
+    with strategy.scope():
+        state = State.build(settings, CLASSES, spec, STEPS)
+    take = step.make_train_step(strategy, state, settings)
+    images, labels = batch
+    dataset = tf.data.Dataset.from_tensors((images, labels, labels, tf.ones(len(labels)))).repeat()
+    batches = iter(strategy.distribute_datasets_from_function(lambda context: dataset))
+    number, stop = tf.constant(0, tf.int64), tf.constant(0.0)
+    return lambda: take((next(batches),), number, stop).numpy()
+
+
+def bare_step(settings, spec, batch):
+    """The same without a strategy, all of it in one compiled function."""
+    network = model.build_for_training(settings, CLASSES, spec)
+    optimizer = keras.optimizers.AdamW(1e-3, settings.weight_decay)
+    optimizer.build(network.trainable_variables)
+    weights = [v.value for v in network.trainable_variables]
+
+    @tf.function(jit_compile=True, autograph=False)
+    def take(images, labels):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(cross_entropy(labels, network(images, training=True), settings.smoothing))
+        gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, weights), settings.clip_grad)
+        optimizer.apply(gradients, network.trainable_variables)
+        return loss
+
+    return lambda: take(*batch).numpy()
+
+
+def measure(settings, rounds):
+    """The table's rows."""
+    spec = model.spec_of(settings)
+    images = tf.random.stateless_normal((settings.batch_size, *spec.size, 3), (0, 1))
+    batch = images, tf.range(settings.batch_size) % CLASSES
+    sides = {"trainer": trainers_step(settings, spec, batch), "bare": bare_step(settings, spec, batch)}
+    times = {name: [] for name in sides}
+    for number in range(rounds + 2):
+        for name, take in sides.items():
+            seconds = report.seconds(take)
+            times[name] += [seconds] if number >= 2 else []  # the first two compile and warm up
+    trainer, bare = (min(times[name]) for name in ("trainer", "bare"))
+    what = f"{settings.model}, batch {settings.batch_size}, {spec.size[0]} x {spec.size[1]}, {settings.precision}"
+    return [{"what": what, "trainer_s": trainer, "bare_s": bare, "ratio": trainer / bare, "budget": 1.1}]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", help="of the zoo; the quickstart's small Swin by default")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--csv", help="where to write the rows as well")
+    arguments = parser.parse_args()
+    settings = recipe.load("quickstart").replace(
+        xla=True, batch_size=arguments.batch_size, precision=arguments.precision
+    )
+    if arguments.model:
+        settings = settings.replace(model=arguments.model, img_size=None)
+    print(report.machine())
+    rows = measure(settings, arguments.rounds)
+    report.show(rows)
+    report.write(arguments.csv, rows)
+
+
+if __name__ == "__main__":
+    main()
