@@ -21,7 +21,7 @@ import time
 
 SIZES = {"ImageNet": (500, 375), "camera": (2048, 1536)}  # W0, H0
 COPIES = 64  # files of each photograph
-BATCH, WARM_UP = 32, 3  # pictures, batches
+BATCH, WARM_UP = 32, 10  # pictures; batches, more than are kept ready while the other side is measured
 RANDAUGMENT = "rand-m9-mstd0.5-inc1"
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 
@@ -78,20 +78,18 @@ def serve(side, folder, batches):
     """A side's process: for every line on standard input, measure once and answer with pictures per second."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     try:
-        SIDES[side](folder)
+        stream = SIDES[side](folder)
     except ImportError as error:
         print(json.dumps(f"{error.name} is not installed"), flush=True)
         return
     print(json.dumps(None), flush=True)
     for _ in sys.stdin:
-        stream = SIDES[side](folder)
         for _ in range(WARM_UP):
             next(stream)
         start = time.process_time()
         for _ in range(batches):
             next(stream)
         print(json.dumps(BATCH * batches / (time.process_time() - start)), flush=True)
-        del stream
 
 
 class Side:

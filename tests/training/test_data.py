@@ -44,21 +44,24 @@ def test_a_later_start_continues_the_same_stream(part):
 
 
 @pytest.mark.parametrize(
-    "cache_bytes, workers, replicas, accumulated",
-    [(2**20, 1, 2, 1), (2**20, 2, 1, 1), (2**20, 1, 1, 4), (2**20, 2, 2, 2), (0, 2, 2, 2)],
+    "cache_bytes, color_jitter, workers, replicas, accumulated",
+    [(2**20, 0.0, 1, 2, 1), (2**20, 0.0, 2, 1, 1), (2**20, 0.0, 1, 1, 4), (0, 0.3, 2, 2, 2)],
 )
-def test_however_it_is_divided_a_step_sees_the_same_batch(part, cache_bytes, workers, replicas, accumulated):
+def test_however_it_is_divided_a_step_sees_the_same_batch(
+    part, cache_bytes, color_jitter, workers, replicas, accumulated
+):
+    augmented = {"mixup": 0.8, "cutmix": 1.0, "reprob": 0.5, "color_jitter": color_jitter}
     prepared = data.prepare(part, SPEC, cache_bytes=cache_bytes)
-    whole = arrays(data.training_batches(prepared, recipe(**STILL), 8))
-    divided = recipe(grad_accum_steps=accumulated, **STILL)
+    whole = arrays(data.training_batches(prepared, recipe(**augmented), 16))
+    divided = recipe(grad_accum_steps=accumulated, **augmented)
     streams = [
-        arrays(data.training_batches(prepared, divided, 8, 1, data.Worker(w, workers, replicas)))
+        arrays(data.training_batches(prepared, divided, 16, 1, data.Worker(w, workers, replicas)))
         for w in range(workers)
     ]
     parts = replicas * accumulated
     for step, expected in enumerate(whole[1:]):
         shares = [share for stream in streams for share in stream[step * parts : (step + 1) * parts]]
-        assert {len(share[0]) for share in shares} == {8 // workers // parts}
+        assert {len(share[0]) for share in shares} == {16 // workers // parts}
         assert_equal([expected], [[np.concatenate(values) for values in zip(*shares)]])
 
 
