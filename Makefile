@@ -89,6 +89,7 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@echo "== Measuring"
 	$(BIN)/python -m benchmarks.startup --csv benchmarks/results/startup.csv
+	$(BIN)/python -m benchmarks.input_pipeline --csv benchmarks/results/input_pipeline.csv
 	$(BIN)/python -m benchmarks.trainer_step --csv benchmarks/results/trainer_step.csv
 
 clean:
