@@ -52,9 +52,14 @@ def agree(strategy, step):
 
     if not _several(strategy):
         return
-    x = tf.constant(step, tf.float64)
-    moments = strategy.run(lambda: (x, x * x))
-    mean, square = (strategy.reduce(tf.distribute.ReduceOp.MEAN, m, axis=None).numpy() for m in moments)
+
+    @tf.function(autograph=False)
+    def moments():
+        x = tf.constant(step, tf.float64)
+        both = strategy.run(lambda: (tf.identity(x), x * x))
+        return [strategy.reduce(tf.distribute.ReduceOp.MEAN, moment, axis=None) for moment in both]
+
+    mean, square = (moment.numpy() for moment in moments())
     if mean**2 != square:
         raise ValueError(
             f"The workers would continue from different steps, this one from {step}: they do not see the same output "

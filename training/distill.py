@@ -140,7 +140,8 @@ def _check_scores(forward, spec, classes, name):
     import tensorflow as tf
 
     strategy, pictures = tf.distribute.get_strategy(), tf.random.stateless_uniform((2, *spec.size, 3), (0, 0))
-    scores = strategy.experimental_local_results(strategy.run(forward, args=(pictures,)))[0]
+    try_out = tf.function(lambda: strategy.run(forward, args=(pictures,)), autograph=False)
+    scores = strategy.experimental_local_results(try_out())[0]
     scores = tf.cast(scores, tf.float32)
     if scores.shape.rank != 2 or scores.shape[1] != classes:
         raise ValueError(

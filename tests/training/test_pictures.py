@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from PIL import Image
 
 from keras_vit.training import pictures
@@ -50,3 +51,11 @@ def test_all_mistakes_are_shown(tmp_path):
 
 def test_one_picture_is_a_sheet(tmp_path):
     assert sheet(tmp_path, [1], [1])[1] == [0]
+
+
+@pytest.mark.parametrize("count, rows", [(1, 1), (8, 1), (9, 2)])
+def test_a_batch_is_a_sheet_of_eight_a_row(tmp_path, count, rows):
+    images = np.full((count, 8, 8, 3), 90, "uint8")
+    path = pictures.save_batch(tmp_path, "batch.png", images, ["0.7 cat, 0.3 dog"] * count, "Toy")
+    with Image.open(path) as image:
+        assert image.size == (round(1.6 * min(count, 8) * 120), round((1.8 * rows + 0.6) * 120))

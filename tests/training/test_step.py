@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_vit.models import deit
 from keras_vit.training import devices, optimizer, step
 from keras_vit.training.ema import WeightEMA
 from keras_vit.training.guard import Guard
 from keras_vit.training.state import State
+from tests.models.toys import TOYS
 from tests.training import toy
 
 
@@ -160,6 +162,25 @@ def test_moving_averages_are_the_mean_over_shares(replicas, parts):
     state, _ = trained(replicas, 1, model, grad_accum_steps=parts)
     expected = batch()[0].mean((0, 1, 2))
     np.testing.assert_allclose(state.model.get_layer("norm").moving_mean.numpy(), expected, atol=1e-6)
+
+
+def test_a_distilled_model_learns_from_its_teacher():
+    variant, shape = TOYS["deit_distilled"]
+
+    def model(recipe):
+        return variant(weights=None, input_shape=shape, classes=3, classifier_activation=None)
+
+    settings = {"teacher": "t", "distillation": "hard", "distillation_alpha": 1.0, "lr": 1e-2, "warmup_epochs": 0}
+    recipe, scheme = toy.recipe(**settings), strategy(2)
+    state = build(scheme, recipe, model)
+    take = step.make_train_step(scheme, state, recipe, lambda images: tf.one_hot(tf.fill(tf.shape(images)[:1], 2), 3))
+    images, *rest = batch(shape=shape)
+    (given,) = distributed(scheme, images, *rest)
+    for number in range(20):
+        out = take(given, tf.constant(number, tf.int64), tf.constant(0.0)).numpy()
+    assert out[0] < 0.2
+    _, taught = deit.two_heads(state.model)(images)
+    assert (np.argmax(taught, 1) == 2).all()
 
 
 def test_workers_that_are_asked_to_stop_are_counted():
