@@ -33,14 +33,12 @@ def check(recipe, total, batch_size, share):
     mixed = recipe.mixup > 0 or recipe.cutmix > 0
     if total < batch_size:
         raise ValueError(f"{total} training pictures do not fill a batch of {batch_size}; give a smaller batch_size.")
-    if batch_size % recipe.aug_repeats:
-        raise ValueError(f"batch_size={batch_size} must be a multiple of aug_repeats={recipe.aug_repeats}.")
     if mixed and share % 2:
         raise ValueError(
             f"MixUp and CutMix mix pairs of pictures on one device, which takes {share} at a time, an odd number; "
             f"give batch_size={batch_size + batch_size // share}, or another multiple of {2 * batch_size // share}."
         )
-    if mixed and batch_size == recipe.aug_repeats:
+    if mixed and batch_size <= recipe.aug_repeats:
         raise ValueError(
             f"With aug_repeats={recipe.aug_repeats}, a batch of {batch_size} holds a single picture, which MixUp and "
             "CutMix would mix with itself; give a larger batch_size."
@@ -52,7 +50,8 @@ def training_order(recipe, total, batch_size, start_step, mine, share):
 
     An epoch shuffles all pictures and has total // B steps. Each takes the next B / R pictures, R times over: copies
     stand B / R apart (repeated augmentation; Hoffer et al., "Augment your batch", arXiv:1901.09335, Sec. 3, as DeiT
-    uses it, arXiv:2012.12877, Sec. 6, where an epoch sees 1 / R of the pictures).
+    uses it, arXiv:2012.12877, Sec. 6, where an epoch sees 1 / R of the pictures). Where R does not divide B, as DeiT's
+    3 does not 1,024, B / R is rounded up and the last few pictures have a copy less.
 
     Args:
         mine: the slice of each step's batch that is wanted.
@@ -61,12 +60,13 @@ def training_order(recipe, total, batch_size, start_step, mine, share):
     """
     import tensorflow as tf
 
-    steps, distinct = total // batch_size, batch_size // recipe.aug_repeats
+    steps, distinct = total // batch_size, -(-batch_size // recipe.aug_repeats)
 
     def epoch(number):
         seed = tf.stack([tf.constant(recipe.seed, tf.int64), number])
         shuffled = tf.random.experimental.stateless_shuffle(tf.range(total, dtype=tf.int64), seed, alg="philox")
         numbers = tf.tile(tf.reshape(shuffled[: steps * distinct], (steps, distinct)), (1, recipe.aug_repeats))
+        numbers = numbers[:, :batch_size]
         positions = tf.reshape(tf.range(steps * batch_size, dtype=tf.int64), (steps, batch_size))
         positions += number * steps * batch_size
         done = tf.maximum(start_step - number * steps, 0)

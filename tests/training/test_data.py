@@ -83,7 +83,6 @@ def test_repeated_augmentation_takes_copies_that_stand_apart(part):
         ({}, 22, 1, "21 training pictures do not fill a batch of 22"),
         ({}, 9, 2, "batch_size=9 cannot be divided among 2 workers x 1 replicas x grad_accum_steps=1.*multiple of 2"),
         ({"grad_accum_steps": 3}, 8, 1, "grad_accum_steps=3; give a multiple of 3"),
-        ({"aug_repeats": 3}, 8, 1, "batch_size=8 must be a multiple of aug_repeats=3"),
         ({"mixup": 0.8}, 6, 2, "takes 3 at a time, an odd number; give batch_size=8, or another multiple of 4"),
         ({"cutmix": 1.0, "aug_repeats": 2}, 2, 1, "a single picture"),
     ],

@@ -50,6 +50,15 @@ def test_copies_stand_apart_and_have_positions_of_their_own():
     assert len(set(numbers[:2].ravel())) == 8  # an epoch sees a third of the pictures
 
 
+def test_a_batch_need_not_be_a_multiple_of_the_copies():
+    """DeiT's 1,024 pictures in three copies each, a hundredth as large."""
+    numbers, positions = listed(24, 10, aug_repeats=3)
+    assert numbers.shape == (6, 10) and len(set(positions.ravel())) == 60
+    for step in numbers:
+        np.testing.assert_array_equal(step, np.tile(step[:4], 3)[:10])
+        assert len(set(step)) == 4 and (step[::2] != step[1::2]).all()  # pairs are of different pictures
+
+
 def test_a_share_is_a_whole_number():
     assert order.share_of(24, order.Worker(0, 3, 2), 2) == 2
     with pytest.raises(ValueError, match="24 cannot be divided among 5 workers x 1 replicas.*a multiple of 5"):
@@ -60,9 +69,9 @@ def test_a_share_is_a_whole_number():
     "changes, batch_size, share, message",
     [
         ({}, 24, 24, "23 training pictures do not fill a batch of 24"),
-        ({"aug_repeats": 3}, 8, 8, "batch_size=8 must be a multiple of aug_repeats=3"),
         ({"mixup": 0.8}, 6, 3, "takes 3 at a time, an odd number; give batch_size=8, or another multiple of 4"),
         ({"cutmix": 1.0, "aug_repeats": 2}, 2, 2, "a single picture"),
+        ({"cutmix": 1.0, "aug_repeats": 3}, 2, 2, "a single picture"),
     ],
 )
 def test_what_cannot_be_ordered(changes, batch_size, share, message):

@@ -7,7 +7,7 @@ import pytest
 
 from keras_vit.models import VARIANTS
 from keras_vit.preprocessing import Spec
-from keras_vit.training import recipe
+from keras_vit.training import augment, order, recipe
 from keras_vit.training.trainer import train
 from tests.models.toys import TOYS
 from tests.training import toy
@@ -37,6 +37,20 @@ def test_a_papers_recipe_cites_it_and_claims_nothing(name):
     assert re.search(r"arXiv:\d{4}\.\d{5}", text) and re.search(r"Table|Sec\.|Appendix", text)
     assert "as published" in text and "not reproduced here" in text
     assert chosen.model in text and chosen.model in VARIANTS
+
+
+@pytest.mark.parametrize("name", ["deit", "deit_distilled", "swin", "tnt", "coat"])
+def test_the_learning_rate_is_5e_4_for_512_pictures(name):
+    chosen = recipe.load(name)
+    assert chosen.lr == pytest.approx(5e-4 * chosen.batch_size / 512)
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_its_batches_can_be_made_of_imagenet_on_eight_devices(name):
+    chosen = recipe.load(name)
+    assert augment.changes_pictures(chosen) == bool(chosen.aa)
+    share = order.share_of(chosen.batch_size, order.Worker(replicas=8))
+    order.check(chosen, 1_281_167, chosen.batch_size, share)
 
 
 def shortened(name, folder, **changes):
