@@ -3,8 +3,9 @@
     keras-vit train --recipe deit --dataset records --data-dir imagenet --output runs/deit_s
     keras-vit train --recipe deit --model DeiTTi ...
 
-Learning rate: 5e-4 x batch / 512. The published code also keeps a moving average of the weights, and
-reports the weights themselves.
+Learning rate: 5e-4 x batch / 512. The published code also keeps a moving average of the weights, and reports the
+weights themselves. Here MixUp and CutMix draw lambda for every pair of pictures instead of once for a batch, and pixels
+are brought to [-1, 1] instead of to the mean and deviation of ImageNet.
 
 Expected: top-1 72.2 % (DeiTTi), 79.9 % (DeiTS), 81.8 % (DeiTB), as published; not reproduced here.
 """

@@ -3,7 +3,7 @@
     keras-vit train --data-dir photos --output runs/photos
     keras-vit train --data-dir photos --output runs/photos --model ConvNeXtT --epochs 20
 
-The learning rate is that of Swin's fine-tuning (arXiv:2103.14030, Appendix A2.2), scaled to the smaller batch and
+The learning rate is that of Swin's fine-tuning (arXiv:2103.14030, Appendix A2.1), scaled to the smaller batch and
 raised for the new head. `--weights None` trains from scratch; give it 1e-3 and more epochs then.
 
 Time and accuracy: depend on the pictures; not measured.
