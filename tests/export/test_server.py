@@ -70,6 +70,7 @@ def start_ours(bundle, log):
     url, keras = (process.stdout.readline() or "none True").split()
     process.stdout.close()
     assert keras == "False", Path(log.name).read_text()[-2000:]
+    client.Server(url, 60).wait(["toys"], 60)  # the address is told before it is listened to
     return Running(url, bundle, process)
 
 

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from keras_vit.models.family import Family
+from keras_vit.training import devices
 from tests.models.toys import TOYS
 
 CLASSES = 5
@@ -96,8 +97,8 @@ def is_key_bias(path):
 
 @pytest.fixture(scope="module")
 def mirrored():
-    """One strategy for the process: TensorFlow's collectives of a second one would meet those of the first."""
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    """The process's one strategy, over two logical CPU devices."""
+    return devices.make_strategy()
 
 
 @FAMILIES
