@@ -54,7 +54,7 @@ def write_csv(path, columns, rows):
 
 
 def write_bad_files(folder, bad):
-    """bad_files.txt: `part<TAB>file<TAB>reason` per picture left out; no file where there are none."""
+    """bad_files.txt: `part<TAB>file<TAB>reason` per picture that could not be read; no file where there are none."""
     path = Path(folder) / "bad_files.txt"
     if bad:
         _write(folder, path.name, ["\t".join(entry) for entry in bad])

@@ -77,7 +77,7 @@ class Trainer:
         self.resume()
         self.progress.header(header(self.plan, self.state.model))
         for part, file, reason in self.plan.bad:
-            self.progress.say(f"left out of {part}: {file} ({reason})")
+            self.progress.say(f"replaced in {part}: {file} ({reason})")
         if self.step:
             self.progress.say(f"continuing after step {self.step}, in epoch {len(self.history) + 1}")
         batches = iter(self.distribute(self.training_batches(self.step)))
