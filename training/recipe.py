@@ -125,7 +125,7 @@ class Settings:
     """Ask TensorFlow for operations that give the same bits every time."""
     seed: int = 0
     max_bad_fraction: float = 0.05
-    """Pictures that cannot be decoded are named and replaced, or when judging skipped, up to this fraction of a part."""
+    """Pictures that cannot be decoded are named and replaced (when judging: skipped) up to this fraction of a part."""
     cache_megabytes: int = 1024
     """Decoded pictures are kept in memory when they fit in this; else decoded every epoch."""
     recovery_interval: int = 0
