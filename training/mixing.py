@@ -67,7 +67,7 @@ def cut_boxes(share, centres, height, width):
     return tf.cast(tf.clip_by_value(corners, 0.0, tf.tile(size, (2,))), tf.int32)
 
 
-def mix(images, labels, boxes, own, xla=True):
+def mix(images, labels, boxes, own):
     """Mix each pair, within its box.
 
     Args:
@@ -86,22 +86,24 @@ def mix(images, labels, boxes, own, xla=True):
     weights = tf.reshape(tf.tile((1 - (1 - own) * area)[:, None], (1, 2)), labels.shape)
     partners = tf.reshape(tf.reverse(tf.reshape(labels, (-1, 2)), [1]), labels.shape)
     partners = tf.where(weights < 1, partners, labels)
-    return _blender(xla)(images, boxes, own), labels, partners, weights
+    return _blender()(images, boxes, own), labels, partners, weights
 
 
 @functools.cache
-def _blender(xla):
-    """A function of (images, boxes, own); in one pass over the pictures where XLA compiles it."""
+def _blender():
+    """A function of (images, boxes, own); in one pass over the pictures."""
     import tensorflow as tf
 
-    @tf.function(jit_compile=xla)
+    @tf.function(jit_compile=True)
     def blend(images, boxes, own):
         height, width = images.shape[1:3]
         top, left, bottom, right = (side[:, None] for side in tf.unstack(boxes, axis=1))  # P 1
         y, x = tf.range(height), tf.range(width)
         inside = ((y >= top) & (y < bottom))[:, :, None] & ((x >= left) & (x < right))[:, None]  # P H W
-        share = tf.where(inside, own[:, None, None], 1.0)[:, None, :, :, None]
+        inside &= own[:, None, None] < 1
         pairs = tf.reshape(images, (-1, 2, *images.shape[1:]))  # P 2 H W C
-        return tf.reshape(share * pairs + (1 - share) * tf.reverse(pairs, [1]), tf.shape(images))
+        others = tf.reverse(pairs, [1])
+        mixed = others + own[:, None, None, None, None] * (pairs - others)
+        return tf.reshape(tf.where(inside[:, None, :, :, None], mixed, pairs), images.shape)
 
     return blend

@@ -5,8 +5,9 @@ Sec. 3, in the form that DeiT, Swin, ConvNeXt and their successors were trained 
 0 to 10, each of the n operations left out with chance 1/2, the magnitude drawn anew for each, and operations that grow
 with it ("increasing").
 
-Not keras.layers.RandAugment (Keras 3.15): it draws the operations once for a whole batch, computes all eleven of them
-each time, turns by up to factor x 360 degrees, and its random numbers have a state, which a resumed run would need.
+Not keras.layers.RandAugment (Keras 3.15): it draws the operations once for a whole batch, shears and moves along both
+axes at once, turns by up to factor x 360 degrees, draws from a generator with a state, and computes all of its eleven
+operations each time: 34 to 37 ms per picture of 224 x 224 on one core, against 0.25 here and 0.7 to 0.95 with PIL.
 """
 
 import functools
@@ -57,13 +58,12 @@ def parse(text):
     return policy
 
 
-def augment(image, policy, seed, xla=True):
+def augment(image, policy, seed):
     """The picture after the operations that `policy` and the seed draw.
 
     Args:
         image: uint8 (H, W, 3).
         seed: two int64.
-        xla: compile; without it the operations take two to three times as long.
     Output: as the input.
     """
     import tensorflow as tf
@@ -75,18 +75,18 @@ def augment(image, policy, seed, xla=True):
     number = len(table(policy.increasing))
     chosen = tf.where(draws[:, 1] < CHANCE, tf.cast(draws[:, 2] * number, tf.int32), number)
     for i in range(policy.number):
-        image = _applier(policy.increasing, xla)(image, chosen[i], levels[i])
+        image = _applier(policy.increasing)(image, chosen[i], levels[i])
     return image
 
 
 @functools.cache
-def _applier(increasing, xla):
+def _applier(increasing):
     """A function of (image, number of an operation, level); the number after the last changes nothing."""
     import tensorflow as tf
 
     operations = [*table(increasing).values(), lambda image, level: image]
 
-    @tf.function(jit_compile=xla)
+    @tf.function(jit_compile=True)
     def apply(image, number, level):
         branches = [functools.partial(operation, image, level) for operation in operations]
         return tf.ensure_shape(tf.switch_case(number, branches), image.shape)

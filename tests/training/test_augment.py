@@ -26,11 +26,10 @@ def batch(step=0, offset=0, size=8, batch_size=8, **changes):
 
 def test_without_changes_pictures_are_normalised_and_weigh_1():
     images, labels = pictures()
-    for xla in (False, True):
-        found = batch(xla=xla)
-        np.testing.assert_allclose(found[0], preprocessing.normalize(images, SPEC), atol=1e-6)
-        assert [value.dtype.name for value in found] == ["float32", "int32", "int32", "float32"]
-        np.testing.assert_array_equal(found[1:], [labels, labels, np.ones(8)])
+    found = batch()
+    np.testing.assert_allclose(found[0], preprocessing.normalize(images, SPEC), atol=1e-6)
+    assert [value.dtype.name for value in found] == ["float32", "int32", "int32", "float32"]
+    np.testing.assert_array_equal(found[1:], [labels, labels, np.ones(8)])
 
 
 @pytest.mark.parametrize("size", [2, 4])
@@ -94,9 +93,9 @@ def test_recipes_that_change_pictures_one_by_one_are_told():
         augment.changes_pictures(recipe(aa="auto"))
 
 
-@pytest.mark.parametrize("changes", [{"aa": "rand-m9-n2", "xla": False}, {"color_jitter": 0.4}])
+@pytest.mark.parametrize("changes", [{"aa": "rand-m9-n2"}, {"color_jitter": 0.4}])
 def test_a_picture_is_changed_as_its_seed_says(changes):
-    image, chosen = tf.constant(small(16)), recipe(**{"xla": True} | changes)
+    image, chosen = tf.constant(small(16)), recipe(**changes)
     found = [augment.augment_picture(image, chosen, tf.constant([0, i], tf.int64)).numpy() for i in (*range(6), 5)]
     assert all(f.dtype == "uint8" and f.shape == image.shape for f in found)
     assert (found[-1] == found[-2]).all() and len({f.tobytes() for f in found}) > 2

@@ -8,7 +8,7 @@ from tests.training.photograph import small
 
 def test_factors_and_orders_are_drawn_as_defined(monkeypatch):
     seen = []
-    monkeypatch.setattr(jitter, "_applier", lambda xla: lambda image, *drawn: seen.append([d.numpy() for d in drawn]))
+    monkeypatch.setattr(jitter, "_applier", lambda: lambda image, *drawn: seen.append([d.numpy() for d in drawn]))
     for i in range(150):
         jitter.jitter(None, 0.4, tf.constant([0, i], tf.int64))
     orders, factors = (np.stack(values) for values in zip(*seen))
@@ -17,13 +17,13 @@ def test_factors_and_orders_are_drawn_as_defined(monkeypatch):
 
 
 def test_a_strength_above_1_never_gives_negative_colours(monkeypatch):
-    monkeypatch.setattr(jitter, "_applier", lambda xla: lambda image, order, factors: factors.numpy())
+    monkeypatch.setattr(jitter, "_applier", lambda: lambda image, order, factors: factors.numpy())
     assert min(jitter.jitter(None, 1.5, tf.constant([0, i], tf.int64)).min() for i in range(50)) >= 0
 
 
 def test_the_operations_are_applied_in_the_order_given():
     picture = small(24)
-    changed = jitter._applier(True)(tf.constant(picture), tf.constant([2, 0, 1]), tf.constant([1.3, 0.7, 0.8]))
+    changed = jitter._applier()(tf.constant(picture), tf.constant([2, 0, 1]), tf.constant([1.3, 0.7, 0.8]))
     expected = Image.fromarray(picture)
     for name, factor in (("Color", 1.3), ("Brightness", 0.7), ("Contrast", 0.8)):
         expected = getattr(ImageEnhance, name)(expected).enhance(factor)

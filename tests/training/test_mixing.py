@@ -43,7 +43,7 @@ def test_cutmix_puts_a_box_of_the_other_in_each():
 
 def test_mixup_is_the_weighted_mean():
     images = np.random.default_rng(0).normal(size=(2, H, W, 3)).astype("float32")
-    mixed = mixing.mix(tf.constant(images), tf.constant([3, 4]), [[0, 0, H, W]], [0.3], xla=False)[0].numpy()
+    mixed = mixing.mix(tf.constant(images), tf.constant([3, 4]), [[0, 0, H, W]], [0.3])[0].numpy()
     np.testing.assert_allclose(mixed, 0.3 * images + 0.7 * images[::-1], atol=1e-6)
 
 

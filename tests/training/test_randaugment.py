@@ -58,7 +58,7 @@ def test_operations_levels_and_signs_are_drawn_as_defined(monkeypatch):
     """15 operations alike, each left out half of the time; magnitude 9 +- 0.5, never above 10; both signs."""
     seen = []
 
-    def record(increasing, xla):
+    def record(increasing):
         def apply(image, number, level):
             seen.append((int(number), float(level)))
             return image
@@ -85,8 +85,8 @@ def test_a_picture_is_what_its_seed_says():
     assert (one == again).all() and (one != other).any()
 
 
-def test_pictures_differ_without_xla_too():
+def test_pictures_of_a_pipeline_differ():
     images = tf.data.Dataset.range(8).map(
-        lambda i: randaugment.augment(tf.constant(small(24)), Policy(), tf.stack([i, i]), xla=False)
+        lambda i: randaugment.augment(tf.constant(small(24)), Policy(), tf.stack([i, i]))
     )
     assert len({image.tobytes() for image in images.as_numpy_iterator()}) > 3
