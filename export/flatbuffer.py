@@ -1,8 +1,11 @@
-"""What is inside a .tflite file: operators and shapes, read from its flatbuffer (schema.fbs of TensorFlow Lite)."""
+"""What is inside a .tflite file, a flatbuffer (schema.fbs of TensorFlow Lite): operators, shapes, metadata."""
 
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+
+MODEL = "version operator_codes subgraphs description buffers metadata_buffer metadata signature_defs"  # its fields
+ALIGNMENT = 16  # bytes, of a buffer's data
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,61 @@ def check(contents, name):
     wrong = {tensor: shape for tensor, shape in ends.items() if shape[:1] != (1,)}
     if wrong:
         raise ValueError(f"{name} must take and give one picture at a time, and is not kept. Received: {wrong}.")
+
+
+def add_metadata(content, name, data):
+    """A .tflite file's bytes with one more entry of metadata: `data`, under `name`.
+
+    Not a byte of the file is changed, so that its tensors keep their places and alignment: what is new, a copy of the
+    root table among it, is written in front, since a flatbuffer points forward only.
+    """
+    import flatbuffers
+
+    schema = _schema()
+    root = schema.Model.GetRootAs(content, 0)
+    content += bytes(-len(content) % ALIGNMENT)
+    places = 4 * (root.BuffersLength() + root.MetadataLength())
+    builder = flatbuffers.Builder(len(content) + len(data) + len(name) + places + 1024)
+    builder.head -= len(content)  # a builder writes from the end to the front
+    builder.Bytes[builder.head :] = content
+    builder.minalign = ALIGNMENT
+
+    def present(position):
+        """What the builder calls a table that the content has: its distance from the end."""
+        return len(content) - position
+
+    buffers = [present(root.Buffers(i)._tab.Pos) for i in range(root.BuffersLength())]
+    entries = [present(root.Metadata(i)._tab.Pos) for i in range(root.MetadataLength())]
+    builder.Prep(ALIGNMENT, len(data))
+    vector = builder.CreateByteVector(data)
+    schema.BufferStart(builder)
+    schema.BufferAddData(builder, vector)
+    buffers.append(schema.BufferEnd(builder))
+    vector = builder.CreateString(name)
+    schema.MetadataStart(builder)
+    schema.MetadataAddName(builder, vector)
+    schema.MetadataAddBuffer(builder, len(buffers) - 1)
+    entries.append(schema.MetadataEnd(builder))
+    replaced = {"buffers": offset_vector(builder, buffers), "metadata": offset_vector(builder, entries)}
+    fields = MODEL.split()
+    builder.StartObject(len(fields))
+    builder.PrependUint32Slot(fields.index("version"), root.Version(), 0)
+    for number, field in enumerate(fields[1:], 1):
+        start = root._tab.Offset(4 + 2 * number)
+        if field in replaced:
+            builder.PrependUOffsetTRelativeSlot(number, replaced[field], 0)
+        elif start:
+            builder.PrependUOffsetTRelativeSlot(number, present(root._tab.Indirect(root._tab.Pos + start)), 0)
+    builder.Finish(builder.EndObject(), b"TFL3")
+    return bytes(builder.Output())
+
+
+def offset_vector(builder, offsets):
+    """Write a vector of tables or strings that are written already."""
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
+    return builder.EndVector()
 
 
 def _operator(code, schema, names):

@@ -1,5 +1,6 @@
 """What is to be exported, found by one function: a run folder, a `.keras` file, or a name of the zoo."""
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ class Source:
     labels: tuple[str, ...]  # K names, in the order of the outputs
     name: str  # for folders, files and URLs
     pictures: tuple = ()  # (path, number of the class) of pictures the model never trained on
+    published: Any = None  # the catalogue's row of a model of the zoo
 
 
 def open_source(source, preprocessing=None, labels=None):
@@ -119,7 +121,7 @@ def _open_name(name):
     row = resolve_row(name)
     shape = (*row.spec.size, 3)
     model = keras_vit.create_model(row.constructor, weights=row.tag, classes=row.classes, input_shape=shape)
-    return Source(model, row.spec, _names(imagenet_labels(row.classes)), name)
+    return Source(model, row.spec, _names(imagenet_labels(row.classes)), name, published=row)
 
 
 def _names(labels):
@@ -147,7 +149,8 @@ def _checked(source):
     if classes != len(source.labels):
         raise ValueError(f"{source.name}: the model has {classes} classes, and there are {len(source.labels)} labels.")
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", source.name).strip("._-") or "model"
-    return Source(in_float32(source.model), source.spec, tuple(source.labels), name, source.pictures)
+    model, labels = in_float32(source.model), tuple(source.labels)
+    return dataclasses.replace(source, model=model, labels=labels, name=name)
 
 
 def _classes(model):

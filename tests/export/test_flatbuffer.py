@@ -59,6 +59,30 @@ def test_another_batch_than_1_is_refused(file, tmp_path):
         flatbuffer.check(contents, "two")
 
 
+def data_positions(content):
+    """Where in the file each buffer's data starts, None where a buffer is empty."""
+    model = schema.Model.GetRootAs(content, 0)
+    tables = [model.Buffers(i)._tab for i in range(model.BuffersLength())]
+    return [table.Vector(table.Offset(4)) if table.Offset(4) else None for table in tables]
+
+
+@pytest.mark.parametrize("surplus", [0, 4, 12])
+def test_added_metadata_leaves_all_else_in_place(file, surplus):
+    content = file.read_bytes() + bytes(surplus)  # so that its length is no multiple of the alignment
+    longer = flatbuffer.add_metadata(content, "note", b"12345")
+    before, after = (schema.ModelT.InitFromPackedBuf(data, 0) for data in (content, longer))
+    assert after.metadata.pop().name == b"note" and bytes(after.buffers.pop().data) == b"12345"
+    packed = []
+    for model in (before, after):
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        packed.append(builder.Output())
+    assert packed[0] == packed[1]
+    [shift] = {new - old for old, new in zip(data_positions(content), data_positions(longer)) if old}
+    assert shift % 16 == 0
+    assert data_positions(longer)[-1] % 16 == 0
+
+
 def test_a_file_that_is_none(tmp_path):
     (tmp_path / "a.tflite").write_bytes(b"something else")
     with pytest.raises(ValueError, match="is not a .tflite file"):
