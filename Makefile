@@ -2,6 +2,7 @@
 #   make quickstart   train on the embedded digits, export for TF Serving and the edge, compare (minutes)
 #   make test         the tests           make test-all   those that need minutes, gigabytes or other backends too
 #   make test-serving exports of every family on the TensorFlow that TF Serving's release has
+#   make test-mediapipe .tflite files opened by MediaPipe
 #   make lint         make format         make bench
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 # What a newer torch is called on machines without a GPU differs; `make test-all TORCH=torch==2.13.0` names another.
 TORCH ?= torch
 
-.PHONY: quickstart test test-all test-jax test-torch test-serving lint format bench clean
+.PHONY: quickstart test test-all test-jax test-torch test-serving test-mediapipe lint format bench clean
 
 $(BIN)/python:
 	@echo "== Making the virtual environment $(VENV)"
@@ -72,6 +73,15 @@ test-serving: $(VENV)/.dev
 	test -x .venv-tf220/bin/python || $(PYTHON) -m venv .venv-tf220
 	.venv-tf220/bin/python -m pip install --quiet 'tensorflow==2.20.*'
 	.venv-tf220/bin/python tests/export/serving_release.py check build/serving
+
+test-mediapipe: $(VENV)/.dev
+	@echo "== Converting toys into .tflite files with metadata -> build/mediapipe"
+	rm -rf build/mediapipe
+	$(BIN)/python -m tests.export.mediapipe_files build/mediapipe
+	@echo "== Classifying with MediaPipe Tasks (environment .venv-mediapipe)"
+	test -x .venv-mediapipe/bin/python || $(PYTHON) -m venv .venv-mediapipe
+	.venv-mediapipe/bin/python -m pip install --quiet mediapipe==1.2.2
+	.venv-mediapipe/bin/python tests/export/mediapipe_classify.py build/mediapipe
 
 SOURCES := keras_vit training export benchmarks examples tests
 

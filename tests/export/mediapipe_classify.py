@@ -1,0 +1,53 @@
+"""Whether MediaPipe's ImageClassifier opens .tflite files as they are, and gives our labels and scores.
+
+    python mediapipe_classify.py DIR   what mediapipe_files.py wrote
+
+Needs mediapipe alone (`make test-mediapipe`).
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import mediapipe
+import numpy as np
+from mediapipe.tasks.python import BaseOptions, vision
+
+TOLERANCE = 1e-5  # of scores
+
+
+def main(folder):
+    """Print a line per file; 1 if one of them is answered otherwise than by LiteRT."""
+    wrong = 0
+    files = sorted(Path(folder).glob("*.tflite"))
+    for path in files:
+        images, answers = (np.load(path.with_name(f"{path.stem}_{what}.npy")) for what in ("images", "answers"))
+        expected = json.loads(path.with_name(f"{path.stem}_labels.json").read_text())
+        labels, scores = classify(path, images)
+        difference = np.abs(scores - answers).max()
+        good = labels == expected and difference <= TOLERANCE
+        verdict = "as LiteRT" if good else f"WRONG, labels {labels}"
+        print(
+            f"MediaPipe {mediapipe.__version__}: {path.name}: largest difference of scores {difference:.1e}: {verdict}"
+        )
+        wrong += not good
+    return 1 if wrong or not files else 0
+
+
+def classify(path, images):
+    """Labels in the order of the outputs, and scores (N, K)."""
+    options = vision.ImageClassifierOptions(BaseOptions(model_asset_path=str(path)))
+    names, scores = set(), []
+    with vision.ImageClassifier.create_from_options(options) as classifier:
+        for image in images:
+            answer = classifier.classify(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image))
+            [head] = answer.classifications
+            categories = sorted(head.categories, key=lambda category: category.index)
+            names.add(tuple(category.category_name for category in categories))
+            scores.append([category.score for category in categories])
+    [labels] = names
+    return list(labels), np.array(scores)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
