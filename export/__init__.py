@@ -9,7 +9,8 @@ client          the bundle's client.py
 server          TF Serving's REST interface, for development (rest, batching, servables: its parts)
 
 tflite          .tflite files for phones and small computers (converter: the subprocess; flatbuffer: what is in a file;
-                metadata: labels and normalisation for MediaPipe, inside the file)
+                metadata: labels and normalisation for MediaPipe, inside the file;
+                edge_bundle: the README and edge_example.py beside them)
 
 parity          each artifact, loaded again without this library (replay), against the Keras model
 compare         accuracy, size and latency of artifacts side by side

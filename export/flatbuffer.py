@@ -18,6 +18,7 @@ class Contents:
     max_rank: int
     inputs: dict[str, tuple]  # tensor -> shape
     outputs: dict[str, tuple]
+    input_quantization: tuple[float, int] | None  # scale and zero point, where the input is of whole numbers
 
 
 def inspect_file(path):
@@ -42,11 +43,21 @@ def inspect_file(path):
     inputs, outputs = (
         {_name(main.tensors[i]): _shape(main.tensors[i]) for i in ends} for ends in (main.inputs, main.outputs)
     )
-    return Contents(dict(operators.most_common()), tuple(foreign), tuple(dynamic), max(ranks), inputs, outputs)
+    quantization = main.tensors[main.inputs[0]].quantization
+    scaled = quantization is not None and quantization.scale is not None and len(quantization.scale) > 0
+    return Contents(
+        dict(operators.most_common()),
+        tuple(foreign),
+        tuple(dynamic),
+        max(ranks),
+        inputs,
+        outputs,
+        (float(quantization.scale[0]), int(quantization.zeroPoint[0])) if scaled else None,
+    )
 
 
 def check(contents, name):
-    """Raise ValueError unless all operators are built in, all shapes fixed, and the batch is 1."""
+    """Raise ValueError unless all operators are built in, all shapes fixed, the batch is 1, and bytes are pixels."""
     if contents.foreign:
         raise ValueError(
             f"{name} needs operators that TFLite's runtimes lack, and is not kept: {', '.join(contents.foreign)}."
@@ -57,6 +68,13 @@ def check(contents, name):
     wrong = {tensor: shape for tensor, shape in ends.items() if shape[:1] != (1,)}
     if wrong:
         raise ValueError(f"{name} must take and give one picture at a time, and is not kept. Received: {wrong}.")
+    if contents.input_quantization is not None:
+        scale, zero_point = contents.input_quantization
+        if zero_point != 0 or abs(255 * scale - 255) > 0.5:
+            raise ValueError(
+                f"{name} must take the bytes of a picture as they are, and is not kept. Expected scale 1 and zero point 0 "
+                f"of its input. Received: {scale:g} and {zero_point}; calibrate it on pictures with black and white."
+            )
 
 
 def add_metadata(content, name, data):

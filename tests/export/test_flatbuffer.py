@@ -59,6 +59,22 @@ def test_another_batch_than_1_is_refused(file, tmp_path):
         flatbuffer.check(contents, "two")
 
 
+@pytest.mark.parametrize("scale, zero_point, good", [(1.0, 0, True), (0.95, 0, False), (1.0, 3, False)])
+def test_whole_numbers_must_stand_for_themselves(file, tmp_path, scale, zero_point, good):
+    def change(model):
+        image = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]]
+        image.quantization = schema.QuantizationParametersT()
+        image.quantization.scale, image.quantization.zeroPoint = [scale], [zero_point]
+
+    contents = flatbuffer.inspect_file(rewritten(file, tmp_path / "whole.tflite", change))
+    assert contents.input_quantization == (pytest.approx(scale), zero_point)
+    if good:
+        flatbuffer.check(contents, "whole")
+    else:
+        with pytest.raises(ValueError, match="whole must take the bytes of a picture as they are, and is not kept"):
+            flatbuffer.check(contents, "whole")
+
+
 def data_positions(content):
     """Where in the file each buffer's data starts, None where a buffer is empty."""
     model = schema.Model.GetRootAs(content, 0)

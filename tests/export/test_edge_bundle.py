@@ -1,0 +1,41 @@
+import dataclasses
+import re
+
+import pytest
+
+from keras_vit.export import edge_bundle
+
+FILE = {"quantisation": "int8", "size_bytes": 1_234_567, "n_images": 7, "pictures": "held-out", "agreement": 1.0}
+REPORT = {"files": [{**FILE, "file": f"toys_16x24_{end}.tflite", "largest_difference": 1e-3} for end in ("a", "b")]}
+
+
+@pytest.fixture
+def readme(toy_source, tmp_path):
+    example, readme = edge_bundle.write(tmp_path, toy_source, REPORT)
+    assert {path.name for path in tmp_path.iterdir()} == {example.name, readme.name} == {"example.py", "README.md"}
+    assert example.read_bytes() == edge_bundle.EXAMPLE.read_bytes()
+    return readme.read_text(encoding="utf-8")
+
+
+def test_the_readme_names_the_files_and_their_figures(readme):
+    assert "- `toys_16x24_a.tflite`, 1.23 MB, quantisation int8: 7 held-out pictures, agreement 100.00 %" in readme
+    assert "python3 example.py image.jpg" in readme
+    assert readme.count('"toys_16x24_a.tflite"') == readme.count('forResource: "toys_16x24_a"') == 1
+    assert "probabilities of 6 classes (1, 6)" in readme
+
+
+def test_nothing_is_left_to_be_filled_in(readme):
+    assert set(re.findall(r"\$\{?[\w.()]*", readme)) == {"${category.categoryName()", "${category.score()"}
+    assert readme.count("```") % 2 == 0
+
+
+def test_snippets_are_marked_untested_and_cut_out_the_centre(readme):
+    assert re.findall(r"\((\w+), untested here\)", readme) == ["Kotlin", "Swift"]
+    assert "val scale = 0.9 * minOf(bitmap.height / 16.0, bitmap.width / 24.0)" in readme
+    assert "let scale = 0.9 * min(Double(picture.height) / 16, Double(picture.width) / 24)" in readme
+
+
+def test_a_model_of_stretched_pictures_gets_them_whole(toy_source, tmp_path):
+    squash = dataclasses.replace(toy_source, spec=dataclasses.replace(toy_source.spec, crop_mode="squash"))
+    text = edge_bundle.write(tmp_path, squash, REPORT)[1].read_text(encoding="utf-8")
+    assert "hand them over whole" in text and "scale" not in text
