@@ -72,8 +72,8 @@ def check(contents, name):
         scale, zero_point = contents.input_quantization
         if zero_point != 0 or abs(255 * scale - 255) > 0.5:
             raise ValueError(
-                f"{name} must take the bytes of a picture as they are, and is not kept. Expected scale 1 and zero point 0 "
-                f"of its input. Received: {scale:g} and {zero_point}; calibrate it on pictures with black and white."
+                f"{name} must take the bytes of a picture as they are, and is not kept. Expected scale 1 and zero "
+                f"point 0 of its input. Received: {scale:g} and {zero_point}; calibrate it on pictures with black and white."
             )
 
 

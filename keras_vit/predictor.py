@@ -14,6 +14,7 @@ from typing import Callable
 import numpy as np
 
 from keras_vit import artifacts
+from keras_vit.outputs import as_probabilities
 from keras_vit.preprocessing import Spec, normalize, normalizes_inside, read_image, resize, resolve_row, resolve_spec
 from keras_vit.runs import LABELS, MODEL, RUN, SPEC, Run, load_keras_model, read_labels
 
@@ -133,36 +134,20 @@ def _open_zoo(name, spec, labels):
 
 
 def _keras_predictor(kind, name, model, spec, labels, weights):
+    from keras import ops
+
     shape = model.input_shape
     if len(shape) != 4 or any(n not in (None, m) for n, m in zip(shape[1:], (*spec.size, 3))):
         raise ValueError(f"{weights}: the model takes {shape[1:]}, its preprocessing gives {(*spec.size, 3)}.")
-    as_pixels, finish = normalizes_inside(model), _missing_softmax(model)
+    as_pixels, finish = normalizes_inside(model), as_probabilities(model, spec.size)
 
     def run(pictures):
         pictures = np.stack(pictures)
         pictures = pictures if as_pixels else normalize(pictures, spec)
-        return finish(np.asarray(model.predict_on_batch(pictures), "float32"))
+        return ops.convert_to_numpy(finish(np.asarray(model.predict_on_batch(pictures), "float32")))
 
     labels = _checked_labels(labels, model.output_shape[-1], weights)
     return Predictor(kind, name, labels, spec, run, weights, model.count_params())
-
-
-def _missing_softmax(model):
-    """What makes probabilities of the outputs: told by the last layer, else by the values."""
-    import keras
-
-    def softmax(x):
-        x = np.exp(x - x.max(-1, keepdims=True))
-        return x / x.sum(-1, keepdims=True)
-
-    def where_needed(x):
-        distribution = (x >= 0).all() and (np.abs(x.sum(-1) - 1) < 1e-2).all()
-        return x if distribution else softmax(x)
-
-    activation = getattr(model.layers[-1], "activation", None)
-    if activation is None:
-        return where_needed
-    return softmax if activation is keras.activations.linear else lambda x: x
 
 
 def _open_saved_model(path, spec, labels):

@@ -3,8 +3,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_vit.export.graph import gives_logits, probabilities
+from keras_vit.artifacts import as_png
+from keras_vit.export import saved_model, tflite
+from keras_vit.export.graph import probabilities
 from keras_vit.export.source import Source
+from keras_vit.predictor import open_predictor
 from keras_vit.preprocessing import Spec
 from tests.export import toys
 
@@ -44,14 +47,24 @@ def test_sigmoids_stay():
     assert (np.abs(sums - 1) > 0.1).all()
 
 
-@pytest.mark.parametrize("softmax", [keras.layers.Softmax(), keras.ops.softmax])
-def test_a_softmax_that_is_no_activation_is_seen(softmax):
-    model = toys.toy_model(activation=None)
-    model = keras.Model(model.input, softmax(model.output))
-    assert not gives_logits(model, toys.SIZE)
+def test_a_single_output_is_the_probability_of_the_class_everywhere(tmp_path):
+    model = toys.toy_model(classes=1, activation=None)
+    head = model.get_layer("head")
+    head.kernel.assign(0.1 * head.kernel)  # unsure, so that differences show
+    source = Source(model, SPEC, ("cat",), "cats")
+    normalised = (IMAGES / 255 - np.float32(SPEC.mean)) / np.float32(SPEC.std)
+    wanted = 1 / (1 + np.exp(-np.asarray(model(normalised))))  # (2, 1)
+    assert 0.01 < wanted.min() and wanted.max() < 0.99 and np.ptp(wanted) > 0.01
 
-
-def test_an_unknown_last_layer_is_tried():
-    model = toys.toy_model(activation=None)
-    model = keras.Model(model.input, keras.layers.Rescaling(2.0)(model.output))
-    assert gives_logits(model, toys.SIZE)
+    model.save(tmp_path / "model.keras")
+    saved_model.save(source, tmp_path / "saved" / "1")
+    tflite.save_static(source, tmp_path / "static")
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "static"))
+    (tmp_path / "cats.tflite").write_bytes(converter.convert())
+    for artifact in ("model.keras", "saved", "cats.tflite"):
+        predictor = open_predictor(tmp_path / artifact, SPEC, ["cat"])
+        np.testing.assert_allclose(predictor.predict_prepared(IMAGES), wanted, atol=1e-6)
+    served = tf.saved_model.load(tmp_path / "saved" / "1").signatures["serving_default"]
+    answer = served(image_bytes=[as_png(image.astype("uint8")) for image in IMAGES])
+    assert answer["classes"].numpy().tolist() == [[b"cat"], [b"cat"]]
+    np.testing.assert_allclose(answer["scores"], wanted, atol=5e-3)  # of pictures in whole numbers

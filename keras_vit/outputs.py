@@ -1,0 +1,51 @@
+"""What a classifier's outputs (B, K) mean: probabilities already, or logits that still need their activation.
+
+Of K > 1 classes logits are taken to exclude each other and get a softmax; sigmoid outputs are probabilities, one class
+independent of the other, and stay. A single output is the probability that the picture shows the one class, and its
+logit gets a sigmoid: a softmax over one class is 1 for every picture.
+"""
+
+import numpy as np
+
+
+def as_probabilities(model, size):
+    """The function that makes probabilities (B, K) of a Keras model's outputs, for tensors and arrays.
+
+    Told by the last layer's activation, else by trying the model on noise of `size` (H, W).
+
+    Raises: ValueError for a softmax over one class.
+    """
+    from keras import ops
+
+    one_class = model.output_shape[-1] == 1
+    activation = _last_activation(model)
+    if activation == "softmax" and one_class:
+        raise ValueError(
+            f"{model.name} has a softmax over its only class, which is 1 for every picture. Build it with "
+            "classifier_activation='sigmoid' or None, or with a class for pictures that show something else."
+        )
+    logits = activation == "linear" or activation is None and _look_like_logits(model, size, one_class)
+    if not logits:
+        return ops.convert_to_tensor
+    return ops.sigmoid if one_class else ops.softmax
+
+
+def _last_activation(model):
+    """Name of the activation that gives the outputs; None if it is not told."""
+    import keras
+
+    operation = model.outputs[0]._keras_history.operation
+    if isinstance(operation, keras.layers.Softmax):
+        return "softmax"
+    return getattr(getattr(operation, "activation", None), "__name__", None)
+
+
+def _look_like_logits(model, size, one_class):
+    """Whether outputs for noise are no probabilities: below 0, above 1, or of another sum than 1."""
+    from keras import ops
+
+    noise = np.random.default_rng(0).normal(size=(4, *size, 3)).astype("float32")
+    outputs = ops.convert_to_numpy(model(noise, training=False)).astype("float32")
+    if one_class:
+        return bool(outputs.min() < 0 or outputs.max() > 1)
+    return bool(outputs.min() < 0 or np.abs(outputs.sum(-1) - 1).max() > 1e-2)
