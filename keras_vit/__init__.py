@@ -1,10 +1,12 @@
 """Vision transformers for Keras 3: every family from its paper, with the published weights."""
 
-from keras_vit import guard
+from keras_vit import guard, quiet
 
 guard.refuse_clash()
 
-from keras_vit import analysis, layers, models  # noqa: E402
+with quiet.loading():  # the backend with them
+    from keras_vit import analysis, layers, models
+
 from keras_vit.analysis import feature_pyramid  # noqa: E402
 from keras_vit.depth import depth_groups  # noqa: E402
 from keras_vit.labels import decode_predictions  # noqa: E402

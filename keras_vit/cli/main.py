@@ -47,7 +47,6 @@ def main(argv=None):
     verb, arguments = argv[0], argv[1:]
     if verb not in VERBS:
         return fail(None, f"{verb!r} is no verb. {_closest(verb)}`keras-vit --help` lists them.", 2)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     return run(verb, arguments)
 
 
