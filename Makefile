@@ -2,7 +2,7 @@
 #   make quickstart   train on the embedded digits, export for TF Serving and the edge, compare (minutes)
 #   make test         the tests           make test-all   those that need minutes, gigabytes or other backends too
 #   make test-serving exports of every family on the TensorFlow that TF Serving's release has
-#   make test-mediapipe .tflite files opened by MediaPipe
+#   make test-mediapipe .tflite files opened by MediaPipe      make test-exchange  every family as ONNX and OpenVINO
 #   make lint         make format         make bench
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 # What a newer torch is called on machines without a GPU differs; `make test-all TORCH=torch==2.13.0` names another.
 TORCH ?= torch
 
-.PHONY: quickstart test test-all test-jax test-torch test-serving test-mediapipe lint format bench clean
+.PHONY: quickstart test test-all test-jax test-torch test-serving test-mediapipe test-exchange lint format bench clean
 
 $(BIN)/python:
 	@echo "== Making the virtual environment $(VENV)"
@@ -82,6 +82,12 @@ test-mediapipe: $(VENV)/.dev
 	test -x .venv-mediapipe/bin/python || $(PYTHON) -m venv .venv-mediapipe
 	.venv-mediapipe/bin/python -m pip install --quiet mediapipe==1.2.2
 	.venv-mediapipe/bin/python tests/export/mediapipe_classify.py build/mediapipe
+
+test-exchange:
+	@echo "== Converting a toy of every family into ONNX and OpenVINO (environment .venv-exchange)"
+	test -x .venv-exchange/bin/python || $(PYTHON) -m venv .venv-exchange
+	.venv-exchange/bin/python -m pip install --quiet --editable '.[onnx,openvino]'
+	.venv-exchange/bin/python -m tests.export.exchange_families
 
 SOURCES := keras_vit training export benchmarks examples tests
 

@@ -12,6 +12,8 @@ tflite          .tflite files for phones and small computers (converter: the sub
                 metadata: labels and normalisation for MediaPipe, inside the file;
                 edge_bundle: the README and edge_example.py beside them)
 
+exchange        ONNX and OpenVINO files, by Keras' exporters (exchange_replay: the subprocess that runs them)
+
 parity          each artifact, loaded again without this library (replay), against the Keras model
 compare         accuracy, size and latency of artifacts side by side
 """

@@ -26,7 +26,7 @@ def as_probabilities(model, size):
         )
     logits = activation == "linear" or activation is None and _look_like_logits(model, size, one_class)
     if not logits:
-        return ops.convert_to_tensor
+        return lambda outputs: outputs
     return ops.sigmoid if one_class else ops.softmax
 
 

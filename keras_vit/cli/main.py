@@ -28,6 +28,10 @@ EXTRAS = {  # module that is missing -> the extra that brings it
     "tensorflow_datasets": "train",
     "matplotlib": "plots",
     "ai_edge_litert": "edge",
+    "onnx": "onnx",
+    "tf2onnx": "onnx",
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
     "starlette": "serve",
     "uvicorn": "serve",
 }
