@@ -44,10 +44,7 @@ def convert(source, output, format, expected=None):
     Raises: ValueError if the exporter fails, with the figures if the file does not answer as the Keras model, or if
         output holds another model's labels; ModuleNotFoundError if the format's packages are not installed.
     """
-    if format not in PACKAGES:
-        raise ValueError(f"format is one of {', '.join(PACKAGES)}. Received: {format!r}.")
-    for package in PACKAGES[format]:  # before the work
-        importlib.import_module(package)
+    check_packages(format)
     output, labels = Path(output), "".join(f"{label}\n" for label in source.labels)
     _refuse_other_labels(output / "labels.txt", labels)
     expected = expected or parity.expect(source)
@@ -69,6 +66,14 @@ def convert(source, output, format, expected=None):
         beside[2].write_text(json.dumps(report, indent=2) + "\n")
         _publish([*files, *beside], output)
     return report
+
+
+def check_packages(format):
+    """Raise ModuleNotFoundError unless the packages of the format are installed, ValueError if there is none of it."""
+    if format not in PACKAGES:
+        raise ValueError(f"format is one of {', '.join(PACKAGES)}. Received: {format!r}.")
+    for package in PACKAGES[format]:
+        importlib.import_module(package)
 
 
 def whole_model(source):

@@ -24,6 +24,12 @@ def main(argv=None):
     add_arguments(parser)
     parser.add_argument("--output", metavar="DIR", required=True, help="folder for the files of this model")
     parser.add_argument(
+        "--format",
+        choices=("tflite", "onnx", "openvino"),
+        default="tflite",
+        help="onnx and openvino: float32 files for any number of pictures, by Keras' own exporters (default: tflite)",
+    )
+    parser.add_argument(
         "--quant",
         nargs="+",
         choices=QUANTISATIONS,
@@ -31,6 +37,8 @@ def main(argv=None):
         help="none: float32; dynamic_int8: int8 weights, a quarter of the size (default: both)",
     )
     arguments = parser.parse_args(argv)
+    if arguments.format != "tflite":
+        return _exchange(arguments)
 
     from keras_vit.export.parity import describe, expect, on_cpu
     from keras_vit.export.source import open_source, picture_files
@@ -46,4 +54,22 @@ def main(argv=None):
         print(f"{arguments.output}/{file['file']}  {file['size_bytes'] / 1e6:.2f} MB")
         print(f"  {describe(file)}")
         print(f"  {count} operators, all builtin; tensors of rank {file['max_rank']} at most")
+    return 0
+
+
+def _exchange(arguments):
+    """Write the model as ONNX or OpenVINO; 0."""
+    from keras_vit.export import exchange
+    from keras_vit.export.parity import describe, expect, on_cpu
+    from keras_vit.export.source import open_source, picture_files
+
+    exchange.check_packages(arguments.format)
+    on_cpu()
+    source = open_source(arguments.source, arguments.preprocessing, arguments.labels)
+    with tempfile.TemporaryDirectory() as folder:
+        expected = expect(source, picture_files(arguments.images), arguments.max_images, folder)
+        report = exchange.convert(source, arguments.output, arguments.format, expected)
+    for file, size in report["files"].items():
+        print(f"{arguments.output}/{file}  {size / 1e6:.2f} MB")
+    print(f"  {describe(report)}")
     return 0

@@ -1,6 +1,7 @@
 import dataclasses
 import importlib
 import json
+import re
 
 import keras
 import numpy as np
@@ -66,6 +67,14 @@ def test_a_family_with_an_exact_gelu(tmp_path):
     np.testing.assert_allclose(exchange_replay.onnx(path)(images), wanted, atol=1e-6)
 
 
+def test_the_verb_prints_files_and_figures(toy_run, tmp_path, capsys):
+    arguments = [str(toy_run), "--output", str(tmp_path), "--format", "onnx", "--max-images", "4"]
+    assert command.main(["convert", *arguments]) == 0
+    assert re.fullmatch(
+        r".*/toys_16x24.onnx  0.02 MB\n  4 held-out pictures, .* \(at most 1e-04\)\n", capsys.readouterr().out
+    )
+
+
 def test_another_model_in_the_file_is_refused(toy_source, expected, tmp_path, monkeypatch):
     def change(source, path, write=exchange.write_onnx):
         write(source, path)
@@ -95,16 +104,15 @@ def test_another_models_folder_is_left_alone(toy_source, written, expected):
 
 
 @pytest.mark.parametrize("format, package", [("onnx", "tf2onnx"), ("openvino", "openvino")])
-def test_an_absent_package_is_told_by_its_extra(toy_source, tmp_path, monkeypatch, format, package):
+def test_an_absent_package_gives_the_pip_line(tmp_path, monkeypatch, capsys, format, package):
     def absent(name, real=importlib.import_module):
         if name == package:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return real(name)
 
     monkeypatch.setattr(importlib, "import_module", absent)
-    with pytest.raises(ModuleNotFoundError) as caught:
-        exchange.convert(toy_source, tmp_path / "edge", format)
-    assert command.EXTRAS[caught.value.name] == format
+    assert command.main(["convert", "nothing", "--output", str(tmp_path / "edge"), "--format", format]) == 1
+    assert f"No module named {package!r}. Run: pip install 'keras-vit-models[{format}]'" in capsys.readouterr().err
     assert not (tmp_path / "edge").exists()
 
 
