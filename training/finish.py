@@ -2,29 +2,15 @@
 
 import io
 import json
-import math
 from pathlib import Path
 
 import numpy as np
 
 from keras_vit import runs
+from keras_vit.evaluation import metrics, results
+from keras_vit.predictor import open_predictor
 from keras_vit.preprocessing import read_image
 from keras_vit.training import data, logs, pictures, plan
-
-RESULTS = (  # timm's columns, then our own
-    "model",
-    "img_size",
-    "top1",
-    "top1_err",
-    "top5",
-    "top5_err",
-    "param_count",
-    "crop_pct",
-    "interpolation",
-    "runtime",
-    "quant",
-    "n_images",
-)
 
 
 def finish(decided, history, progress):
@@ -42,17 +28,20 @@ def finish(decided, history, progress):
         bad = [("held_out", *entry) for entry in prepared.bad]
         logs.write_bad_files(folder, [*decided.bad, *bad])
         plan.write_held_out(folder, part)
-    results = measure(scores, part.labels)
-    results["chosen_on_same_pictures"] = data_set.held_out_is_val
-    results["bad_pictures"] = len(decided.bad) + len(prepared.bad)
+    measured = measure(scores, part.labels)
+    held_out = {
+        **{"top1": measured.top1, "top5": measured.top5, "correct": measured.correct, "n_images": measured.images},
+        "chosen_on_same_pictures": data_set.held_out_is_val,
+        "bad_pictures": len(decided.bad) + len(prepared.bad),
+    }
     best = max(history, key=decided.recipe.rank)
-    _write_pictures(decided, history, best, part, scores, results)
-    _write_results(decided, model, results)
+    _write_pictures(decided, history, best, part, scores, measured)
+    results.write_result(folder / "results.csv", results.result(open_predictor(folder), measured))
     seconds = sum(row["seconds"] for row in history)
     details = {"best_epoch": best["epoch"], "train_seconds": round(seconds, 1)}
-    plan.describe(decided, {"finished": True, "held_out": results, **details})
-    progress.say(report(results))
-    return results
+    plan.describe(decided, {"finished": True, "held_out": held_out, **details})
+    progress.say(report(held_out))
+    return held_out
 
 
 def read_results(folder):
@@ -62,16 +51,14 @@ def read_results(folder):
     return entries.get("held_out") if entries.get("finished") else None
 
 
-def report(results):
+def report(held_out):
     """One sentence for people."""
     where = "Held-out"
-    if results["chosen_on_same_pictures"]:
+    if held_out["chosen_on_same_pictures"]:
         where = "Validation (there is no test/; these pictures also chose the checkpoint)"
-    skipped = f", {results['bad_pictures']} unreadable left out" if results["bad_pictures"] else ""
-    return (
-        f"{where} accuracy: {results['top1']:.2f} % "
-        f"({results['correct']} of {results['n_images']} pictures{skipped})"
-    )
+    skipped = f", {held_out['bad_pictures']} unreadable left out" if held_out["bad_pictures"] else ""
+    counted = f"{held_out['correct']} of {held_out['n_images']} pictures{skipped}"
+    return f"{where} accuracy: {held_out['top1']:.2f} % ({counted})"
 
 
 def predict(model, prepared, batch_size):
@@ -87,18 +74,15 @@ def predict(model, prepared, batch_size):
 
 
 def measure(scores, labels):
-    """Top-1 and top-5 in percent, and how many pictures they are of."""
-    own = scores[np.arange(len(labels)), labels]
-    before = (scores > own[:, None]).sum(axis=1)  # classes ranked higher
-    correct = int((scores.argmax(axis=1) == labels).sum())
-    top1, top5 = 100 * correct / len(labels), 100 * float((before < 5).mean())
-    return {"top1": top1, "top5": top5, "correct": correct, "n_images": len(labels)}
+    """The `metrics.Accuracy` of scores (N, K); of equal scores, the class with the lower number goes first."""
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :5]
+    return metrics.accuracy_of(best == labels[:, None])
 
 
-def _write_pictures(decided, history, best, part, scores, results):
+def _write_pictures(decided, history, best, part, scores, measured):
     folder, data_set, name = decided.folder, decided.data_set, decided.settings["model"]
     pictures.save_curves(folder, history, best, f"{name} on {data_set.name}: {len(history)} epochs")
-    mistakes = results["n_images"] - results["correct"]
+    mistakes = measured.images - measured.correct
     kind = "validation" if data_set.held_out_is_val else "held-out"
     pictures.save_sheet(
         folder,
@@ -106,24 +90,6 @@ def _write_pictures(decided, history, best, part, scores, results):
         part.labels,
         scores.argmax(axis=1),
         data_set.classes,
-        f"{name}: {results['correct']} of {results['n_images']} {kind} pictures right "
-        f"({results['top1']:.2f} %); " + (f"mistakes, framed and first: {mistakes}" if mistakes else "no mistakes"),
+        f"{name}: {measured.correct} of {measured.images} {kind} pictures right ({measured.top1:.2f} %); "
+        + (f"mistakes, framed and first: {mistakes}" if mistakes else "no mistakes"),
     )
-
-
-def _write_results(decided, model, results):
-    row = {
-        "model": decided.settings["model"],
-        "img_size": decided.spec.size[0],
-        "top1": round(results["top1"], 3),
-        "top1_err": round(100 - results["top1"], 3),
-        "top5": round(results["top5"], 3),
-        "top5_err": round(100 - results["top5"], 3),
-        "param_count": round(model.count_params() / 1e6, 2),
-        "crop_pct": math.floor(decided.spec.crop_pct * 1000) / 1000,
-        "interpolation": decided.spec.interpolation,
-        "runtime": "keras",
-        "quant": "none",
-        "n_images": results["n_images"],
-    }
-    logs.write_csv(decided.folder / "results.csv", RESULTS, [row])

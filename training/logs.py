@@ -1,4 +1,4 @@
-"""What a run writes down while it goes: args.yaml, summary.csv, TensorBoard, bad_files.txt, results.csv."""
+"""What a run writes down while it goes: args.yaml, summary.csv, TensorBoard, bad_files.txt."""
 
 import csv
 import json

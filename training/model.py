@@ -1,9 +1,11 @@
 """The model that a recipe names: as it is trained, as it is saved, and how its pictures are prepared."""
 
 import dataclasses
+from pathlib import Path
 
 from keras_vit.depth import depth_groups
 from keras_vit.preprocessing import Spec
+from keras_vit.runs import SPEC
 
 PLAIN = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # from scratch: pixels to [-1, 1]
 
@@ -37,7 +39,10 @@ def _spec_of_weights(variant, weights):
         return catalogue.default(variant.name).spec
     if weights in variant.tags:
         return catalogue.find(variant.name, weights).spec
-    return variant.spec  # a file says nothing about its pictures
+    path = Path(weights)
+    beside = (path if path.is_dir() else path.parent) / SPEC
+    # Nothing but a run says how the pictures of its weights were prepared.
+    return Spec.load(beside) if beside.is_file() else variant.spec
 
 
 def build_for_training(recipe, classes, spec):

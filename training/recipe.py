@@ -31,7 +31,7 @@ class Settings:
     val_split: str = "validation"
     """Split of a tensorflow-datasets builder that chooses the checkpoint."""
     weights: str | None = None
-    """Tag, or path of a weight file or of a run's model.keras, to start from; None trains from scratch."""
+    """Tag, or path of a weight file or of a run folder, to start from; None trains from scratch."""
     img_size: tuple[int, int] | None = None
     """Height and width; None takes the size that belongs to the weights."""
 

@@ -120,8 +120,11 @@ def make_eval_step(strategy, state, *, xla=True):
         with keras.StatelessScope(state_mapping=state.ema.mapping() if state.ema else []):
             logits = tf.cast(state.model(images, training=False), tf.float32)
         losses = cross_entropy(labels, logits)
-        own = tf.gather(logits, labels[:, None], batch_dims=1)  # B 1
-        beaten = tf.reduce_sum(tf.cast(logits < own, tf.int32), axis=1)  # ties and NaN beat nobody
+        own, number = tf.gather(logits, labels[:, None], batch_dims=1), tf.range(logits.shape[1])  # B 1, K
+        behind = (logits < own) | (
+            (logits == own) & (number > labels[:, None])
+        )  # of equals the lower number; NaN: none
+        beaten = tf.reduce_sum(tf.cast(behind, tf.int32), axis=1)
         top1, top5 = (tf.cast(beaten >= max(logits.shape[1] - k, 0), tf.float32) for k in (1, 5))
         columns = tf.stack([losses, top1, top5, tf.ones_like(losses)], axis=1)  # B 4
         return tf.reduce_sum(columns * weights[:, None], axis=0)

@@ -38,7 +38,8 @@ class Family:
         check_size: (config, height, width); raises ValueError for a size in pixels that the family cannot run.
         layouts: the published file formats, see `keras_vit.weights.rules`.
         preprocessing: of variants without published weights.
-        resamplers: variable path pattern -> function that moves a stored array to another grid.
+        resamplers: variable path pattern -> function (stored array, wanted shape, (H, W) of the model, (H, W) that the
+            array belongs to or None if the file does not say) -> array for the model.
         head: names of the layers that belong to the classifier.
         configure: (config, entries of a file, classes or None) -> config; for files that carry an optional part.
     """
@@ -183,8 +184,9 @@ _CALL_DOC = """Builds the functional Keras model.
 
 Args:
     include_top: whether to end in the classifier; without it the model gives features.
-    weights: None, "imagenet" (the default tag), a tag of the catalogue (`.tags` lists them), or the path of a file:
-        .safetensors, .npz, .pth, .pth.tar, .bin, .weights.h5 or .keras, in timm's layout or the official one.
+    weights: None, "imagenet" (the default tag), a tag of the catalogue (`.tags` lists them), or the path of a file
+        (.safetensors, .npz, .pth, .pth.tar, .bin, .weights.h5 or .keras, in timm's layout or the official one) or of
+        the folder of a training run.
     input_tensor: Keras tensor to build on, instead of a new input.
     input_shape: (H, W, C); the size of the weights if not given, (224, 224, 3) without any. Position tables and bias
         tables of the weights are resampled, the stem is adapted to other channel counts.

@@ -103,11 +103,11 @@ def _grid_of_positions(table):
     return table.reshape(1, side, side, -1) if side * side == table.shape[1] else table
 
 
-def _positions(table, shape, size):
+def _positions(table, shape, size, stored=None):
     """The last stage's positions are a sequence that begins with the class token's, the others' are maps."""
     if table.ndim == 4:
         return resample_grid(table[0], shape[1:3], "bilinear", antialias=False)[None]
-    return positions(1, "bilinear", antialias=False)(table, shape, size)
+    return positions(1, "bilinear", antialias=False)(table, shape, size, stored)
 
 
 SOURCE, TARGET = "block{s+1}.{b}", "stage{s}_block{b}"

@@ -343,7 +343,7 @@ def official_layout(block_rules=(), encoder="block{i}"):
     return Layout("official", rules)
 
 
-def first_split_channels(array, shape, size):
+def first_split_channels(array, shape, size, stored=None):
     """What reads the tokens of the first soft split, for another number of image channels.
 
     Kernels are adapted as a convolution's are. Scales and shifts of the LayerNorm repeat, or for one channel are
@@ -354,15 +354,15 @@ def first_split_channels(array, shape, size):
     windows = array.reshape(7, 7, -1, *array.shape[1:])
     old, new = windows.shape[2], shape[0] // 49
     if array.ndim == 2:
-        windows = input_channels(windows, (7, 7, new), size)
+        windows = input_channels(windows, (7, 7, new), size, stored)
     else:
         windows = windows.mean(axis=2, keepdims=True) if new == 1 else windows[:, :, np.arange(new) % old]
     return windows.reshape(shape)
 
 
-def first_split_queries(kernel, shape, size):
+def first_split_queries(kernel, shape, size, stored=None):
     """The same for T2T-ViT_t, whose scores are scaled by the width of the tokens: the queries make up for it."""
-    adapted, e = first_split_channels(kernel, shape, size), shape[1] // 3
+    adapted, e = first_split_channels(kernel, shape, size, stored), shape[1] // 3
     factor = math.sqrt(len(adapted) / len(kernel))
     return np.concatenate([adapted[:, :e] * factor, adapted[:, e:]], axis=1)
 

@@ -203,13 +203,13 @@ def flax_layouts(before=lambda root: ()):
     )
 
 
-def _move_positions(table, shape, size):
+def _move_positions(table, shape, size, stored=None):
     """To another grid, with a class token before it or without: N and N + 1 are never both squares."""
-    moved = positions(1)(table, shape, size)
-    return moved if moved.shape == shape else positions(0)(table, shape, size)
+    moved = positions(1)(table, shape, size, stored)
+    return moved if moved.shape == shape else positions(0)(table, shape, size, stored)
 
 
-def _move_line(table, shape, size):
+def _move_line(table, shape, size, stored=None):
     """The positions of rows or of columns, (n, D / 2), to another number of them."""
     return interpolation_matrix(len(table), shape[0]) @ table
 

@@ -14,6 +14,7 @@ from typing import Mapping
 import keras
 import numpy as np
 
+from keras_vit.runs import MODEL, load_keras_model
 from keras_vit.weights import catalogue, download, readers, rules
 
 log = logging.getLogger("keras_vit")
@@ -23,11 +24,12 @@ SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".tar", ".bin", ".h5", ".kera
 
 @dataclass(frozen=True)
 class Source:
-    """A weight file, opened: where it came from, its entries, and its catalogue row where it has one."""
+    """A weight file, opened: where it came from, its entries, and what else is known of it."""
 
     path: str
     entries: Mapping[str, np.ndarray] | None  # None: Keras' own .weights.h5, which Keras itself loads
     row: catalogue.Row | None = None
+    size: tuple[int, int] | None = None  # (H, W) of its model's pictures in pixels, where the file says so
 
 
 def find_source(constructor, weights, classes, include_top):
@@ -35,7 +37,7 @@ def find_source(constructor, weights, classes, include_top):
 
     Args:
         constructor: public name, e.g. "SwinT".
-        weights: None, "imagenet", a tag of the catalogue, or a path.
+        weights: None, "imagenet", a tag of the catalogue, or the path of a file or run folder.
         classes, include_top: as the constructor got them; a 21k tag with the default 1000 classes is an error here,
             before anything is downloaded.
     Returns:  (path, row): what to open and the catalogue's row; (None, None) for no weights.
@@ -43,6 +45,8 @@ def find_source(constructor, weights, classes, include_top):
     if weights is None:
         return None, None
     text = str(weights)
+    if (pathlib.Path(text) / MODEL).is_file():
+        return str(pathlib.Path(text) / MODEL), None
     if isinstance(weights, pathlib.Path) or "/" in text or text.lower().endswith(SUFFIXES):
         if not pathlib.Path(text).is_file():
             raise ValueError(f"weights: no such file. Received: weights={text!r}")
@@ -60,8 +64,9 @@ def open_source(path, row, classes, include_top):
     if path.endswith(".weights.h5"):
         return Source(path, None, row)
     if path.endswith(".keras"):
-        model = keras.saving.load_model(path, compile=False)
-        return Source(path, {v.path: keras.ops.convert_to_numpy(v) for v in model.weights}, row)
+        model = load_keras_model(path)
+        entries = {v.path: keras.ops.convert_to_numpy(v) for v in model.weights}
+        return Source(path, entries, row, model.inputs[0].shape[1:3])
     return Source(path, readers.read(path), row)
 
 
@@ -149,7 +154,7 @@ def _require_names(source, found, assignments, wanted):
 
 
 def _assign(model, source, layout, assignments, variables, family):
-    size, wrong, resampled = model.inputs[0].shape[1:3], [], []
+    sizes, wrong, resampled = (model.inputs[0].shape[1:3], source.size), [], []
     for target, assignment in assignments.items():
         variable = variables[target]
         arrays = [source.entries[name] for name in assignment.names]
@@ -159,7 +164,7 @@ def _assign(model, source, layout, assignments, variables, family):
         array = assignment.rule.transform(*arrays)
         shape = tuple(variable.shape)
         if array.shape != shape:
-            array, stored = _resample(array, target, shape, size, layout, family), array.shape
+            array, stored = _resample(array, target, shape, sizes, layout, family), array.shape
             resampled.append(f"{target} {stored} -> {shape}")
         if array.shape != shape:
             wrong.append(f"~ {', '.join(assignment.names)}: {array.shape} for {target} {shape}")
@@ -171,10 +176,10 @@ def _assign(model, source, layout, assignments, variables, family):
         log.warning("%s: resampled for this input: %s", source.path, "; ".join(resampled))
 
 
-def _resample(array, target, shape, size, layout, family):
+def _resample(array, target, shape, sizes, layout, family):
     for pattern, function in (*layout.resamplers.items(), *family.resamplers.items()):
         if fnmatch.fnmatchcase(target, pattern) and array.ndim == len(shape):
-            return function(array, shape, size)
+            return function(array, shape, *sizes)
     return array
 
 

@@ -52,24 +52,28 @@ def resample_grid(grid, new, kernel="bicubic", antialias=True):
 def positions(prefix, kernel="bicubic", antialias=True):
     """A resampler for position tables [1, prefix + H W, C]: the leading `prefix` tokens stay, the grid is resized.
 
-    The stored grid is taken to be square, the new one has the proportions of the model's input.
+    The stored grid has the proportions of the stored size, and is square where that is not known; the new one has those
+    of the model's input.
     """
 
-    def resample(table, shape, size):
-        tokens = shape[1] - prefix
-        patch = math.sqrt(size[0] * size[1] / tokens)
-        new = (round(size[0] / patch), round(size[1] / patch))
-        old = math.isqrt(table.shape[1] - prefix)
-        if old * old != table.shape[1] - prefix or new[0] * new[1] != tokens:
+    def resample(table, shape, size, stored=None):
+        old, new = _grid(table.shape[1] - prefix, stored or (1, 1)), _grid(shape[1] - prefix, size)
+        if old is None or new is None:
             return table  # not a grid with that prefix: left as it is for the loader to refuse
-        grid = table[0, prefix:].reshape(old, old, -1)
-        grid = resample_grid(grid, new, kernel, antialias).reshape(1, tokens, -1)
-        return np.concatenate([table[:, :prefix], grid], axis=1)
+        grid = resample_grid(table[0, prefix:].reshape(*old, -1), new, kernel, antialias)
+        return np.concatenate([table[:, :prefix], grid.reshape(1, new[0] * new[1], -1)], axis=1)
 
     return resample
 
 
-def relative_position_bias(table, shape, size):
+def _grid(tokens, size):
+    """(H, W) of so many square patches that fill a picture of proportions `size`; None if they do not."""
+    patch = math.sqrt(size[0] * size[1] / tokens)
+    height, width = round(size[0] / patch), round(size[1] / patch)
+    return (height, width) if height * width == tokens else None
+
+
+def relative_position_bias(table, shape, size, stored=None):
     """Swin's bias tables between window sizes: rows spread geometrically from the centre, linear in between.
 
     Offsets seen often (near the centre) keep their resolution, far ones are stretched, as BEiT's fine-tuning code
@@ -98,7 +102,7 @@ def _geometric_matrix(old, new):
     return np.stack([np.interp(targets, offsets, row) for row in np.eye(old)], axis=1)
 
 
-def input_channels(kernel, shape, size):
+def input_channels(kernel, shape, size, stored=None):
     """A first convolution (P, P, I, C) for another number of input channels, as timm adapts it.
 
     One channel: the sum over the stored ones (a grey picture, repeated, would give the same). More: the stored ones

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.test_contract import build, liven, pictures
-from tests.models.toys import TOYS
+from tests.models.test_contract import FAMILIES, build, liven, pictures
 
 # In Keras' mode "full" every layer inside a block would be computed again within that block's own second computation.
 BLOCKS = "list_of_layers"
@@ -34,7 +33,7 @@ def gradients(model, images):
 PRODUCTS = ("MatMul", "BatchMatMulV2", "Conv2D", "DepthwiseConv2dNative", "Einsum")
 
 
-@pytest.mark.parametrize("toy", TOYS)
+@FAMILIES
 def test_recomputed_gradients_are_the_same(toy):
     plain = liven(build(toy))
     with keras.RematScope(mode=BLOCKS, layer_names=blocks(plain)):

@@ -1,20 +1,19 @@
 import json
 
 import numpy as np
-import pytest
 
 from keras_vit.training import finish
 
 
 def test_measure_counts_top1_and_top5():
     scores = np.array([[6, 5, 4, 3, 2, 1], [6, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6]]) / 21
-    results = finish.measure(scores, np.array([0, 5, 4]))
-    assert results == {
-        "top1": pytest.approx(100 / 3),
-        "top5": pytest.approx(200 / 3),
-        "correct": 1,
-        "n_images": 3,
-    }
+    measured = finish.measure(scores, np.array([0, 5, 4]))
+    assert (measured.images, measured.correct, measured.correct5) == (3, 1, 2)
+
+
+def test_of_equal_scores_the_lower_class_goes_first():
+    measured = finish.measure(np.full((6, 6), 1 / 6), np.arange(6))
+    assert (measured.correct, measured.correct5) == (1, 5)
 
 
 def test_only_a_finished_run_has_results(tmp_path):

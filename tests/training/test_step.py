@@ -244,6 +244,11 @@ def test_what_is_not_finite_is_not_counted_as_correct():
     assert sums[1] == 0 and sums[2] == 0
 
 
+def test_of_equal_scores_the_lower_class_goes_first():
+    sums = judged(strategy(1), np.zeros((6, 7), "float32"), np.arange(6, dtype="int32"), np.ones(6, "float32"))
+    assert tuple(sums[1:]) == (1, 5, 6)
+
+
 def test_the_moving_average_is_what_is_judged():
     scheme, recipe = strategy(2), toy.recipe(model_ema_decay=0.9)
     state = build(scheme, recipe)

@@ -45,6 +45,13 @@ def test_positions_keep_the_prefix_and_follow_the_aspect_ratio():
     np.testing.assert_allclose(moved[0, 2:].reshape(6, 3, 3), expected)
 
 
+def test_a_stored_grid_of_known_proportions_need_not_be_square():
+    table = RNG.standard_normal((1, 1 + 4 * 9, 3))  # 36 would be a square, too
+    moved = resample.positions(prefix=1)(table, (1, 1 + 5 * 5, 3), (40, 40), (32, 72))
+    expected = resample.resample_grid(table[0, 1:].reshape(4, 9, 3), (5, 5))
+    np.testing.assert_allclose(moved[0, 1:].reshape(5, 5, 3), expected)
+
+
 def test_positions_leave_tables_of_another_kind_alone():
     table = RNG.standard_normal((1, 1 + 15, 3))
     assert resample.positions(prefix=1)(table, (1, 17, 3), (64, 64)) is table
