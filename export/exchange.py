@@ -127,7 +127,7 @@ def _export(source, path, format):
         try:
             whole_model(source).export(str(path), format=format, verbose=False, input_signature=[images])
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-            reason = str(error).strip().splitlines()
+            reason = (str(error).rstrip(". \n") or type(error).__name__).splitlines()
             hint = "; OpenVINO reads ONNX files too: --format onnx" if format == "openvino" else ""
             raise ValueError(f"{source.name} cannot be converted to {format}: {reason[-1]}{hint}") from error
 
