@@ -9,6 +9,8 @@ import os
 
 import numpy as np
 
+from keras_vit import quiet
+
 
 def version_folder(path, name=None):
     """The folder with saved_model.pb: `path`, or its highest version, or that of the model `name` or its only one."""
@@ -134,8 +136,9 @@ def _interpreter(path):
     if path.read_bytes()[4:8] != b"TFL3":
         raise ValueError(f"{path} is not a TFLite file.")
     try:
-        interpreter = Interpreter(model_path=str(path), num_threads=os.cpu_count())
-        interpreter.allocate_tensors()
+        with quiet.loading():
+            interpreter = Interpreter(model_path=str(path), num_threads=os.cpu_count())
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"{path} cannot be loaded as a TFLite file: {error}") from error
     return interpreter

@@ -1,7 +1,7 @@
-"""The lines TensorFlow writes to stderr while it is loaded, kept from the shells of `keras-vit`'s users.
+"""The lines TensorFlow and LiteRT write to stderr while they are loaded, kept from the shells of `keras-vit`'s users.
 
 TensorFlow's libraries log before they read TF_CPP_MIN_LOG_LEVEL (2.21: that oneDNN is on, that there is no CUDA), so
-that the variable alone cannot silence them. Programs that import this library see what TensorFlow writes.
+that the variable alone cannot silence them; LiteRT does not read it. Programs that import this library see it all.
 """
 
 import contextlib
@@ -12,7 +12,9 @@ import tempfile
 from pathlib import Path
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # 0: all, 1: no information, 2: no warnings, 3: no errors
-INFORMATION = re.compile(rb"^(?:I0000 |WARNING: All log messages before absl::InitializeLog\(\)).*\n", re.MULTILINE)
+INFORMATION = re.compile(
+    rb"^(?:I0000 |INFO: |WARNING: All log messages before absl::InitializeLog\(\)).*\n", re.MULTILINE
+)
 
 
 def is_command():
@@ -22,7 +24,7 @@ def is_command():
 
 @contextlib.contextmanager
 def loading():
-    """Import TensorFlow in here: in `keras-vit`'s own process, information that it logs is dropped.
+    """Load them in here, or a model into them: in `keras-vit`'s own process, information that they log is dropped.
 
     So it is from then on, warnings too, unless the user has set TF_CPP_MIN_LOG_LEVEL; at level 0 all is shown. What
     else is written to stderr meanwhile appears at the end.

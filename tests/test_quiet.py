@@ -8,6 +8,7 @@ from keras_vit import quiet
 
 BANNER = b"""WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
 I0000 00:00:1.2 3 port.cc:153] oneDNN custom operations are on.
+INFO: Created TensorFlow Lite XNNPACK delegate for CPU.
 """
 ELSE = b"E0000 00:00:1.2 3 cuda.cc:1] failed\na line without an end: I0000 "
 
