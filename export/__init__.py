@@ -9,8 +9,10 @@ client          the bundle's client.py
 server          TF Serving's REST interface, for development (rest, batching, servables: its parts)
 
 tflite          .tflite files for phones and small computers (converter: the subprocess; flatbuffer: what is in a file;
-                metadata: labels and normalisation for MediaPipe, inside the file;
-                edge_bundle: the README and edge_example.py beside them)
+                contract: what may be; metadata: labels and normalisation for MediaPipe, inside the file;
+                edge_bundle: the README and edge_example.py beside them; edge_report, disagreements: their figures)
+quantise        float16 and integer files (calibration: pictures to measure on; sensitivity: layers that stay float;
+                budget: what a file may lose)
 
 exchange        ONNX and OpenVINO files, by Keras' exporters (exchange_replay: the subprocess that runs them)
 

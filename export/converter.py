@@ -1,6 +1,6 @@
 """TensorFlow's converter, in a process of its own: it keeps memory that only the process's end gives back.
 
-    python converter.py '{"saved_model": ..., "files": {"none": ..., "dynamic_int8": ...}}'
+    python converter.py '{"saved_model": folder, "file": path of the .tflite}'
 
 The SavedModel's serving_default has static shapes. Its variables are frozen into constants first, so that tables
 computed from weights fold, and the frozen function is saved once more, since only from a SavedModel does the
@@ -12,7 +12,6 @@ import re
 import sys
 import tempfile
 
-QUANTISATIONS = ("none", "dynamic_int8")
 NEEDED = re.compile(r"^(?:Flex|Custom|TF Select) ops: (.+)$", re.MULTILINE)
 NODE = r'fused\["{operator}:", "([^"@]+)'
 
@@ -25,18 +24,15 @@ def main(request):
     request = json.loads(request)
     with tempfile.TemporaryDirectory() as folder:
         freeze(request["saved_model"], folder)
-        for quantisation, path in request["files"].items():
-            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-            if quantisation == "dynamic_int8":
-                converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            try:
-                content = converter.convert()
-            except ConverterError as error:
-                print(json.dumps({"error": unsupported(str(error)) or explained(str(error))}))
-                return
-            with open(path, "wb") as file:
-                file.write(content)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        try:
+            content = converter.convert()
+        except ConverterError as error:
+            print(json.dumps({"error": unsupported(str(error)) or explained(str(error))}))
+            return
+        with open(request["file"], "wb") as file:
+            file.write(content)
     print(json.dumps({}))
 
 

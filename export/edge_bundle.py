@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from string import Template
 
-from keras_vit.export import parity
+from keras_vit.export import budget
 
 TEMPLATE = Path(__file__).with_name("templates") / "EDGE.md"
 EXAMPLE = Path(__file__).with_name("edge_example.py")
@@ -57,4 +57,4 @@ def write(folder, source, report):
 def _row(file):
     """A line of the README on one file."""
     size = f"{file['size_bytes'] / 1e6:.2f} MB"
-    return f"- `{file['file']}`, {size}, quantisation {file['quantisation']}: {parity.describe(file)}"
+    return f"- `{file['file']}`, {size}, quantisation {file['quant']}: {budget.describe(file, file['limits'])}"

@@ -28,7 +28,7 @@ def inspect_file(path):
     if data[4:8] != b"TFL3":
         raise ValueError(f"{path} is not a .tflite file.")
     model = schema.ModelT.InitFromPackedBuf(data, 0)
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    names = _operator_names(schema)
     operators, foreign, dynamic, ranks = Counter(), [], [], [0]
     for graph in model.subgraphs:
         tensors = graph.tensors or []
@@ -56,6 +56,20 @@ def inspect_file(path):
     )
 
 
+def find(path, wanted):
+    """(operator, tensor it gives) of the operators for which `wanted(operator, ranks of its tensors)` is true."""
+    schema = _schema()
+    model = schema.ModelT.InitFromPackedBuf(Path(path).read_bytes(), 0)
+    names, found = _operator_names(schema), []
+    for graph in model.subgraphs:
+        for operator in graph.operators or []:
+            name, _ = _operator(model.operatorCodes[operator.opcodeIndex], schema, names)
+            tensors = [graph.tensors[i] for i in (*operator.inputs, *operator.outputs) if i >= 0]
+            if wanted(name, [len(_shape(tensor)) for tensor in tensors]):
+                found.append((name, _name(graph.tensors[operator.outputs[0]])))
+    return found
+
+
 def check(contents, name):
     """Raise ValueError unless all operators are built in, all shapes fixed, the batch is 1, and bytes are pixels."""
     if contents.foreign:
@@ -72,8 +86,8 @@ def check(contents, name):
         scale, zero_point = contents.input_quantization
         if zero_point != 0 or abs(255 * scale - 255) > 0.5:
             raise ValueError(
-                f"{name} must take the bytes of a picture as they are, and is not kept. Expected scale 1 and zero "
-                f"point 0 of its input. Received: {scale:g} and {zero_point}; calibrate it on pictures with black and white."
+                f"{name} must take the bytes of a picture as they are, and is not kept. Expected scale 1 and "
+                f"zero point 0 of its input. Received: {scale:g} and {zero_point}; calibrate it on black and white."
             )
 
 
@@ -139,6 +153,10 @@ def _operator(code, schema, names):
         return (code.customCode or b"CUSTOM").decode(), False
     name = names.get(number, f"operator {number}")
     return name, number in names and not name.startswith("STABLEHLO")
+
+
+def _operator_names(schema):
+    return {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 
 
 def _shape(tensor):

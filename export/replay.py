@@ -7,7 +7,8 @@ import before anything else is. Reads a request and leaves the answers beside it
      "files": [encoded pictures], "images": uint8 .npy (N, H, W, 3), "threads": int, "runs": timed runs, 0 for none}
 
 answers: probabilities (N, K); for a SavedModel also classes, scores, class_ids, and where it has features embedding
-(N, D); milliseconds of each run at batch 1.
+(N, D); for a .tflite file delegation: how many operators XNNPACK runs, of how many, in how many partitions;
+milliseconds of each run at batch 1.
 """
 
 import importlib.machinery
@@ -84,17 +85,19 @@ def replay_tflite(path, files, images, threads, runs):
     """The images, one by one."""
     import numpy as np
 
-    predict = tflite_predictor(path, threads)
+    interpreter = tflite_interpreter(path, threads)
+    predict = predictor_of(interpreter)
     probabilities = [predict(np.asarray(image, np.float32)[np.newaxis])[0] for image in images]
     one = np.asarray(images[:1], np.float32)
     return {
         "probabilities": np.stack(probabilities),
+        "delegation": delegation(interpreter),
         "milliseconds": timed(lambda: predict(one), runs),
     }
 
 
-def tflite_predictor(path, threads):
-    """images (1, H, W, 3) -> probabilities (1, K), from a .tflite file."""
+def tflite_interpreter(path, threads):
+    """LiteRT's interpreter, or TensorFlow's where that is not installed; on the CPU, which XNNPACK takes over."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
@@ -102,8 +105,55 @@ def tflite_predictor(path, threads):
 
     interpreter = Interpreter(model_path=path, num_threads=threads)
     interpreter.allocate_tensors()
+    return interpreter
+
+
+def tflite_predictor(path, threads):
+    """images (1, H, W, 3) in [0, 255] -> probabilities (1, K) as float32, from a .tflite file."""
+    return predictor_of(tflite_interpreter(path, threads))
+
+
+def predictor_of(interpreter):
+    """The same of an interpreter; whole numbers are quantised and dequantised as the file says."""
+    import numpy as np
+
     run = interpreter.get_signature_runner("serving_default")
-    return lambda image: run(image=image)["probabilities"]
+    taken, given = run.get_input_details()["image"], run.get_output_details()["probabilities"]
+    limits = None if taken["dtype"] == np.float32 else np.iinfo(taken["dtype"])
+
+    def predict(image):
+        if limits is not None:
+            scale, zero = taken["quantization"]
+            image = np.clip(np.round(image / scale + zero), limits.min, limits.max).astype(taken["dtype"])
+        answer = run(image=image)["probabilities"]
+        if given["dtype"] != np.float32:
+            scale, zero = given["quantization"]
+            answer = (answer.astype(np.float32) - zero) * np.float32(scale)
+        return answer
+
+    return predict
+
+
+def delegation(interpreter):
+    """(operators that delegates run, operators, partitions).
+
+    The interpreter lists the file's operators and, after them, one DELEGATE per partition. A partition runs whatever
+    lies between the tensors it takes and those it gives.
+    """
+    listed = interpreter._get_ops_details()
+    own = [operator for operator in listed if operator["op_name"] != "DELEGATE"]
+    giver = {int(tensor): number for number, operator in enumerate(own) for tensor in operator["outputs"]}
+    partitions = [operator for operator in listed if operator["op_name"] == "DELEGATE"]
+    taken = set()
+    for partition in partitions:
+        edge, waiting = set(map(int, partition["inputs"])), list(map(int, partition["outputs"]))
+        while waiting:
+            tensor = waiting.pop()
+            number = giver.get(tensor)
+            if tensor not in edge and number is not None and number not in taken:
+                taken.add(number)
+                waiting.extend(map(int, own[number]["inputs"]))
+    return len(taken), len(own), len(partitions)
 
 
 def timed(call, runs):

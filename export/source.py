@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_vit.preprocessing import Spec, resolve_row, resolve_spec
-from keras_vit.runs import Run, load_keras_model, read_labels
+from keras_vit.runs import MODEL, Run, load_keras_model, read_labels
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
@@ -22,6 +22,7 @@ class Source:
     name: str  # for folders, files and URLs
     pictures: tuple = ()  # (path, number of the class) of pictures the model never trained on
     published: Any = None  # the catalogue's row of a model of the zoo
+    weights: Path | None = None  # the file that holds the weights
 
 
 def open_source(source, preprocessing=None, labels=None):
@@ -95,7 +96,7 @@ def add_arguments(parser):
 def _open_run(path):
     run = Run.open(path)
     pictures = tuple(run.held_out()) if (path / "held_out.csv").is_file() else ()
-    return Source(run.load_model(), run.spec, run.labels, run.name, pictures)
+    return Source(run.load_model(), run.spec, run.labels, run.name, pictures, weights=path / MODEL)
 
 
 def _open_keras(path, preprocessing, labels):
@@ -109,7 +110,7 @@ def _open_keras(path, preprocessing, labels):
     spec = resolve_spec(preprocessing)
     model = load_keras_model(path)
     names = read_labels(labels) if labels else tuple(str(k) for k in range(_classes(model)))
-    return Source(model, spec, names, path.stem)
+    return Source(model, spec, names, path.stem, weights=path)
 
 
 def _open_name(name):

@@ -2,18 +2,52 @@
 
 import argparse
 import tempfile
+from pathlib import Path
 
 DESCRIPTION = """\
-Write OUTPUT/NAME_SIZE_fp32.tflite and OUTPUT/NAME_SIZE_dynamic_int8.tflite with labels.txt, preprocessing.json and
-report.json. Each file takes one picture, float32 in [0, 255], already of the model's size, and gives probabilities;
-it has builtin operators and fixed shapes only. Each is run in a process without Keras and compared with the Keras
-model: float files by the largest difference of probabilities, quantised ones by agreement. If one fails, none is kept.
+Write a folder for an app: NAME_SIZE_QUANTISATION.tflite with labels.txt, preprocessing.json, example.py, README.md
+and report.json. Each file takes one picture with values in [0, 255], already of the model's size, and gives
+probabilities; it has builtin operators and fixed shapes only. The quantisations:
+
+  none          float32
+  float16       weights in float16, half the size
+  dynamic_int8  weights in int8, a quarter of the size; float32 in and out
+  int8          activations of dense layers and convolutions in int8 too; uint8 in and, where it does no harm, out
+  int16x8       activations in int16, weights in int8, for accelerators; CPUs are slower with it than with float32
+
+int8 and int16x8 need pictures to measure ranges on: --calibration, or a run's own training pictures. Each file is run
+in a process without Keras and compared with the Keras model, on the run's held-out pictures, --images, or noise. Layers
+that lose most stay float until the file loses no more than --max-loss; if that does not help, no file is written.
 """
 
 
 def main(argv=None):
     """Convert what the arguments say; 0, or an error."""
-    from keras_vit.export.converter import QUANTISATIONS
+    arguments = _parser().parse_args(argv)
+    if arguments.format != "tflite":
+        return _exchange(arguments)
+
+    from keras_vit.export.edge_report import as_table
+    from keras_vit.export.parity import expect, on_cpu
+    from keras_vit.export.source import open_source, picture_files
+    from keras_vit.export.tflite import convert
+
+    on_cpu()
+    source = open_source(arguments.source, arguments.preprocessing, arguments.labels)
+    calibrated = _calibration(arguments, source)
+    with tempfile.TemporaryDirectory() as folder:
+        expected = expect(source, picture_files(arguments.images), arguments.max_images, folder)
+        report = convert(
+            source, arguments.output, arguments.quant, expected, calibrated, arguments.max_loss, arguments.force
+        )
+    print(as_table(report))
+    print(f"Written to {arguments.output}; report.json has all figures.")
+    return 0
+
+
+def _parser():
+    from keras_vit.export.budget import MAX_LOSS
+    from keras_vit.export.quantise import DEFAULT, QUANTISATIONS
     from keras_vit.export.source import add_arguments
 
     parser = argparse.ArgumentParser(
@@ -33,28 +67,45 @@ def main(argv=None):
         "--quant",
         nargs="+",
         choices=QUANTISATIONS,
-        default=list(QUANTISATIONS),
-        help="none: float32; dynamic_int8: int8 weights, a quarter of the size (default: both)",
+        default=list(DEFAULT),
+        help=f"(default: {' '.join(DEFAULT)})",
     )
-    arguments = parser.parse_args(argv)
-    if arguments.format != "tflite":
-        return _exchange(arguments)
+    parser.add_argument(
+        "--calibration",
+        metavar="PATH",
+        nargs="+",
+        default=[],
+        help="pictures or folders to measure ranges on, at most 200 are taken (default: a run's training pictures)",
+    )
+    parser.add_argument(
+        "--max-loss",
+        type=float,
+        default=MAX_LOSS,
+        metavar="POINTS",
+        help=f"accuracy that a quantised file may lose against the Keras model (default: {MAX_LOSS})",
+    )
+    parser.add_argument("--force", action="store_true", help="write files that lose more all the same")
+    return parser
 
-    from keras_vit.export.parity import describe, expect, on_cpu
-    from keras_vit.export.source import open_source, picture_files
-    from keras_vit.export.tflite import convert
 
-    on_cpu()
-    source = open_source(arguments.source, arguments.preprocessing, arguments.labels)
-    with tempfile.TemporaryDirectory() as folder:
-        expected = expect(source, picture_files(arguments.images), arguments.max_images, folder)
-        report = convert(source, arguments.output, arguments.quant, expected)
-    for file in report["files"]:
-        count = sum(file["operators"].values())
-        print(f"{arguments.output}/{file['file']}  {file['size_bytes'] / 1e6:.2f} MB")
-        print(f"  {describe(file)}")
-        print(f"  {count} operators, all builtin; tensors of rank {file['max_rank']} at most")
-    return 0
+def _calibration(arguments, source):
+    """The pictures that were given, else a run's own, else None, for noise; none where nothing is measured on them."""
+    from keras_vit.export import calibration
+    from keras_vit.export.quantise import STATIC
+    from keras_vit.export.source import picture_files
+
+    if arguments.calibration:
+        files = [path for path, _ in picture_files(arguments.calibration)]
+        return calibration.from_files(files, source.spec)
+    if not set(arguments.quant) & set(STATIC) or not (Path(arguments.source) / "args.yaml").is_file():
+        return None
+    from keras_vit.training.recall import training_part
+
+    try:
+        part = training_part(arguments.source)
+    except ValueError as error:
+        raise ValueError(f"{error} Name pictures for measuring ranges with --calibration.") from error
+    return calibration.from_pictures(part.names, part.read, source.spec, "training")
 
 
 def _exchange(arguments):

@@ -1,5 +1,7 @@
 """What is slow to make is made once: a run, its expected answers, its artifacts, and their answers."""
 
+import shutil
+
 import pytest
 
 from tests.export.toys import toy_model, write_run
@@ -44,8 +46,6 @@ def served_answers(exported, expected):
 @pytest.fixture
 def quick_exports(exported, served_answers, monkeypatch):
     """Exports of the toy run take over the SavedModel and the answers that there are; called, other answers."""
-    import shutil
-
     from keras_vit.export import parity, saved_model
 
     def save(source, path, top_k):
@@ -61,12 +61,24 @@ def quick_exports(exported, served_answers, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def converted(toy_source, expected, tmp_path_factory):
+def converted(toy_source, expected, float_file, tmp_path_factory):
     """(folder, report) of the toy run's .tflite files."""
-    from keras_vit.export.tflite import convert
+    from keras_vit.export import tflite
 
     folder = tmp_path_factory.mktemp("edge")
-    return folder, convert(toy_source, folder, expected=expected)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tflite, "run_converter", lambda source, path, _: shutil.copyfile(float_file, path))
+        return folder, tflite.convert(toy_source, folder, expected=expected)
+
+
+@pytest.fixture(scope="session")
+def float_file(toy_source, tmp_path_factory):
+    """The toy run as TensorFlow's converter leaves it."""
+    from keras_vit.export import tflite
+
+    folder = tmp_path_factory.mktemp("float")
+    tflite.run_converter(toy_source, folder / "float.tflite", folder / "static")
+    return folder / "float.tflite"
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +88,16 @@ def replayed(exported, converted, expected):
 
     files = [("tflite", converted[0] / file["file"]) for file in converted[1]["files"]]
     return replay_all([("saved_model", exported[1]), *files], expected, runs=3)
+
+
+@pytest.fixture(scope="session")
+def integer(toy_source, expected, float_file, tmp_path_factory):
+    """(folder, report) of the toy run's files in float16, int8 and int16x8."""
+    from keras_vit.export import calibration, tflite
+
+    folder = tmp_path_factory.mktemp("integer")
+    calibrated = calibration.from_files([path for path, _ in toy_source.pictures], toy_source.spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tflite, "run_converter", lambda source, path, _: shutil.copyfile(float_file, path))
+        report = tflite.convert(toy_source, folder, ["float16", "int8", "int16x8"], expected, calibrated)
+    return folder, report

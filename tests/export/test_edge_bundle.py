@@ -5,8 +5,9 @@ import pytest
 
 from keras_vit.export import edge_bundle
 
-FILE = {"quantisation": "int8", "size_bytes": 1_234_567, "n_images": 7, "pictures": "held-out", "agreement": 1.0}
-REPORT = {"files": [{**FILE, "file": f"toys_16x24_{end}.tflite", "largest_difference": 1e-3} for end in ("a", "b")]}
+FIGURES = {"n_images": 7, "dataset": "noise", "top1": None, "agreement": 1.0, "largest_difference": 1e-3, "cosine": 1.0}
+FILE = {"quant": "int8", "size_bytes": 1_234_567, **FIGURES, "limits": {"cosine": 0.999}}
+REPORT = {"files": [{**FILE, "file": f"toys_16x24_{end}.tflite"} for end in ("a", "b")]}
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def readme(toy_source, tmp_path):
 
 
 def test_the_readme_names_the_files_and_their_figures(readme):
-    assert "- `toys_16x24_a.tflite`, 1.23 MB, quantisation int8: 7 held-out pictures, agreement 100.00 %" in readme
+    assert "- `toys_16x24_a.tflite`, 1.23 MB, quantisation int8: 7 noise pictures, agreement 100.00 %" in readme
     assert "python3 example.py image.jpg" in readme
     assert readme.count('"toys_16x24_a.tflite"') == readme.count('forResource: "toys_16x24_a"') == 1
     assert "probabilities of 6 classes (1, 6)" in readme
