@@ -5,7 +5,6 @@
 Needs mediapipe alone (`make test-mediapipe`).
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -19,10 +18,10 @@ TOLERANCE = 1e-5  # of scores
 def main(folder):
     """Print a line per file; 1 if one of them is answered otherwise than by LiteRT."""
     wrong = 0
-    files = sorted(Path(folder).glob("*.tflite"))
+    files = sorted(Path(folder).glob("*/*.tflite"))
     for path in files:
-        images, answers = (np.load(path.with_name(f"{path.stem}_{what}.npy")) for what in ("images", "answers"))
-        expected = json.loads(path.with_name(f"{path.stem}_labels.json").read_text())
+        images, answers = np.load(path.with_name("images.npy")), np.load(path.with_suffix(".npy"))
+        expected = path.with_name("labels.txt").read_text(encoding="utf-8").splitlines()
         labels, scores = classify(path, images)
         difference = np.abs(scores - answers).max()
         good = labels == expected and difference <= TOLERANCE
