@@ -1,0 +1,28 @@
+"""Every family's toy in every quantisation."""
+
+import numpy as np
+import pytest
+
+from keras_vit.export import parity, tflite
+from keras_vit.export.quantise import QUANTISATIONS
+from keras_vit.export.source import Source
+from keras_vit.preprocessing import Spec
+from tests.models.toys import TOYS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TOYS)
+def test_family(name, tmp_path):
+    variant, shape = TOYS[name]
+    model = variant(weights=None, input_shape=shape, classes=5)
+    draw = np.random.default_rng(0)
+    for weight in model.weights:  # so that the answers differ, and nothing is a table of zeros
+        noise = 0.02 * draw.normal(size=weight.shape).astype("float32")
+        weight.assign((8 * weight if weight.path.endswith("head/kernel") else weight) + noise)
+    source = Source(model, Spec(shape[:2], (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)), tuple("abcde"), name)
+    expected = parity.expect(source, folder=tmp_path)
+    report = tflite.convert(source, tmp_path / "edge", QUANTISATIONS, expected)
+    for file in report["files"]:
+        assert file["within_limits"] and file["max_rank"] <= 4
+        assert (file["input"] == "uint8") == (file["quant"] in ("int8", "int16x8"))
+        assert 0 < file["delegated_nodes"] <= file["total_nodes"] == sum(file["operators"].values())
