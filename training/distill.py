@@ -5,11 +5,13 @@ as it was trained: its own mean and standard deviation, and its own size.
 Letters: B batch, H W grid, K classes.
 """
 
+import functools
 from pathlib import Path
 
 from keras_vit import artifacts
 from keras_vit.preprocessing import Spec, normalizes_inside, resolve_row
 from keras_vit.runs import RUN, SPEC, Run, load_keras_model
+from keras_vit.training.model import compiles
 
 EXPECTED = (
     f"a run folder, a .keras file with a {SPEC} beside it, a SavedModel, or a model's name with weights, such as "
@@ -54,7 +56,8 @@ def open_teacher(recipe, spec, classes):
         scores = tf.stop_gradient(tf.cast(scores, tf.float32))
         return tf.math.log(tf.maximum(scores, 1e-30)) if probabilities else tf.nn.log_softmax(scores)
 
-    compiled = recipe.xla and not hasattr(forward, "loaded")  # what a SavedModel holds need not be fit for XLA
+    # What a SavedModel holds need not be fit for XLA.
+    compiled = isinstance(forward, functools.partial) and compiles(recipe, forward.func)
     return tf.function(teacher, jit_compile=True, autograph=False) if compiled else teacher
 
 
@@ -79,7 +82,7 @@ def _open(source, classes):
 
 
 def _keras(model):
-    return lambda pictures: model(pictures, training=False), normalizes_inside(model)
+    return functools.partial(model, training=False), normalizes_inside(model)
 
 
 def _named(name):

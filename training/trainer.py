@@ -7,6 +7,7 @@ Order of writing after an epoch: best weights, checkpoint, model.keras. Whatever
 checkpoint names best weights that exist, and model.keras is written again from them when the run continues.
 """
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -59,11 +60,12 @@ class Trainer:
     """The state of a run: what is trained, the step, the epochs done, the best of them; and its loop."""
 
     def __init__(self, decided, console=None):
-        self.plan, recipe = decided, decided.recipe
-        classes = decided.data_set.classes
+        recipe, classes = decided.recipe, decided.data_set.classes
         with decided.strategy.scope():
             self.state = State.build(recipe, len(classes), decided.spec, decided.steps)
             self.teacher = distill.open_teacher(recipe, decided.spec, classes)
+        recipe = recipe.replace(xla=model.compiles(recipe, self.state.model))
+        self.plan = dataclasses.replace(decided, recipe=recipe)
         self.train_step = step.make_train_step(decided.strategy, self.state, recipe, self.teacher)
         self.eval_step = step.make_eval_step(decided.strategy, self.state, xla=recipe.xla)
         self.progress = Progress(recipe.epochs, decided.steps, decided.batch_size, console, quiet=not decided.chief)
