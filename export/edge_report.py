@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_vit.export import flatbuffer
 from keras_vit.export.quantise import STATIC, layer_name
 
 HEAD = ("", "MB", "top-1 %", "change", "agreement %", "cosine", "p50 ms", "p90 ms", "delegated", "kept float")
@@ -27,6 +28,7 @@ def entry(path, quantisation, contents, found, allowed, delegation, kept):
         **found,
         "limits": allowed,
         "operators": contents.operators,
+        "float_operators": flatbuffer.float_operators(path),
         "max_rank": contents.max_rank,
         "delegated_nodes": delegated,
         "total_nodes": total,

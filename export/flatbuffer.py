@@ -58,16 +58,30 @@ def inspect_file(path):
 
 def find(path, wanted):
     """(operator, tensor it gives) of the operators for which `wanted(operator, ranks of its tensors)` is true."""
+    found = []
+    for name, taken, given in _graph_operators(path):
+        if wanted(name, [len(_shape(tensor)) for tensor in (*taken, *given)]):
+            found.append((name, _name(given[0])))
+    return found
+
+
+def float_operators(path):
+    """How often each operator gives float32; those that only dequantise are not counted."""
+    float32 = _schema().TensorType.FLOAT32
+    results = ((name, given[0].type) for name, _, given in _graph_operators(path) if name != "DEQUANTIZE")
+    return dict(Counter(name for name, kind in results if kind == float32).most_common())
+
+
+def _graph_operators(path):
+    """(name, tensors it takes, tensors it gives) of every operator."""
     schema = _schema()
     model = schema.ModelT.InitFromPackedBuf(Path(path).read_bytes(), 0)
-    names, found = _operator_names(schema), []
+    names = _operator_names(schema)
     for graph in model.subgraphs:
         for operator in graph.operators or []:
             name, _ = _operator(model.operatorCodes[operator.opcodeIndex], schema, names)
-            tensors = [graph.tensors[i] for i in (*operator.inputs, *operator.outputs) if i >= 0]
-            if wanted(name, [len(_shape(tensor)) for tensor in tensors]):
-                found.append((name, _name(graph.tensors[operator.outputs[0]])))
-    return found
+            taken, given = ([graph.tensors[i] for i in ends if i >= 0] for ends in (operator.inputs, operator.outputs))
+            yield name, taken, given
 
 
 def check(contents, name):

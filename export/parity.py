@@ -199,7 +199,7 @@ def versions():
     from importlib import metadata
 
     present = {}
-    for package in ("keras-vit-models", "tensorflow", "keras", "ai-edge-litert", "numpy"):
+    for package in ("keras-vit-models", "tensorflow", "keras", "ai-edge-litert", "litert-quantizer", "numpy"):
         try:
             present[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

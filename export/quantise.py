@@ -16,6 +16,7 @@ minute for each where this one takes three seconds, and layers are tried one by 
 """
 
 import contextlib
+import functools
 import io
 import re
 import warnings
@@ -56,20 +57,23 @@ class Quantiser:
     def layers(self, quantisation):
         """Names of the tensors that those operators give which a quantisation changes, in the file's order."""
         changed = OPERATORS[quantisation]
-        return tuple(name for name, operator, constant in self._operators() if operator in changed and not constant)
+        return tuple(name for name, operator, constant in self._operators if operator in changed and not constant)
 
+    @functools.cached_property
     def _operators(self):
-        """(output tensor, operator, whether it is a product with a constant, for which there is no int16 kernel)."""
+        """[(output tensor, operator, whether it is a product with a constant: there is no int16 kernel for those)]"""
         from ai_edge_litert import schema_py_generated as schema
 
         model = schema.ModelT.InitFromPackedBuf(self.content, 0)
         graph, names = model.subgraphs[0], {value: name for name, value in vars(schema.BuiltinOperator).items()}
+        found = []
         for operator in graph.operators:
             code = model.operatorCodes[operator.opcodeIndex]
             name = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
             buffers = [model.buffers[graph.tensors[i].buffer].data for i in operator.inputs if i >= 0]
             constant = name == PRODUCT and any(data is not None for data in buffers)
-            yield graph.tensors[operator.outputs[0]].name.decode(), name, constant
+            found.append((graph.tensors[operator.outputs[0]].name.decode(), name, constant))
+        return found
 
     def quantised(self, quantisation, kept=(), rounded=False):
         """The bytes of a quantised file.
@@ -82,7 +86,7 @@ class Quantiser:
         if quantisation == "none":
             return self.content
         quantizer = _package().quantizer.Quantizer(self.content)
-        products = [name for name, operator, constant in self._operators() if operator == PRODUCT and not constant]
+        products = [name for name, operator, constant in self._operators if operator == PRODUCT and not constant]
         _add_recipe(quantizer, quantisation, kept, [name for name in products if name not in kept], rounded)
         ranges = self._measured() if quantisation in STATIC else None
         with _quiet():

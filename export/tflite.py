@@ -39,7 +39,7 @@ from keras_vit.files import atomic_file
 REPORT = "report.json"
 SUFFIX = {"none": "fp32", "float16": "fp16"}  # in a file's name; the others are called as the quantisation
 RUNS, THREADS = 50, 1  # timed; more threads than a phone has free cores wait for each other
-RANKED_ON = 8  # pictures of the calibration, to rank layers
+RANKED_ON = 4  # pictures of the calibration, to rank layers
 
 
 @dataclass(frozen=True)

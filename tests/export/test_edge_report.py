@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 
 from keras_vit.export import edge_report
@@ -16,10 +18,13 @@ def test_the_report_of_a_file(integer):
     assert float16["partitions"] == 1
     assert int16x8["delegated_nodes"] < int16x8["total_nodes"]  # there are no int16 kernels in XNNPACK
     assert int8["latency_ms"]["p50"] > 0
+    assert float16["float_operators"]["FULLY_CONNECTED"] == 2 and float16["float_operators"]["CONV_2D"] == 1
+    assert not {"FULLY_CONNECTED", "CONV_2D", "DEQUANTIZE"} & set(int8["float_operators"])
+    assert int8["float_operators"]["GELU"] == 2 and int8["float_operators"]["SOFTMAX"] == 1
 
 
 def test_the_table_has_a_line_per_file_and_the_notes(integer):
-    report = integer[1] | {"calibration": {"note": "better on real pictures"}}
+    report = copy.deepcopy(integer[1]) | {"calibration": {"note": "better on real pictures"}}
     report["files"][1] |= {"top1": None, "delta": None, "output": "float32", "float_fallback_layers": ["a", "b"]}
     lines = edge_report.as_table(report).splitlines()
     assert len({len(line) for line in lines[:4]}) == 1
