@@ -17,9 +17,14 @@ if keras.backend.backend() == "tensorflow":
 
 @pytest.fixture(autouse=True)
 def keras_state():
-    """The dtype policy, the image data format and the random seeds are every test's own."""
+    """The dtype policy, the image data format, the random seeds and what is not initialised are every test's own.
+
+    A model that was built for its shapes alone leaves its variables in a list, and the next test that calls a layer
+    without compute_output_shape would give values to them all: gigabytes.
+    """
     policy, data_format = keras.config.dtype_policy(), keras.config.image_data_format()
     keras.utils.set_random_seed(0)
     yield
+    keras.utils.clear_session(free_memory=False)
     keras.config.set_dtype_policy(policy)
     keras.config.set_image_data_format(data_format)
