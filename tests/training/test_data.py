@@ -45,7 +45,10 @@ def test_a_later_start_continues_the_same_stream(part):
 
 @pytest.mark.parametrize(
     "cache_bytes, color_jitter, workers, replicas, accumulated",
-    [(2**20, 0.0, 1, 2, 1), (2**20, 0.0, 2, 1, 1), (2**20, 0.0, 1, 1, 4), (0, 0.3, 2, 2, 2)],
+    [
+        (0, 0.3, 2, 2, 2),
+        *(pytest.param(2**20, 0.0, *one, marks=pytest.mark.slow) for one in ((1, 2, 1), (2, 1, 1), (1, 1, 4))),
+    ],
 )
 def test_however_it_is_divided_a_step_sees_the_same_batch(
     part, cache_bytes, color_jitter, workers, replicas, accumulated
