@@ -75,12 +75,13 @@ class Quantiser:
             found.append((graph.tensors[operator.outputs[0]].name.decode(), name, constant))
         return found
 
-    def quantised(self, quantisation, kept=(), rounded=False):
+    def quantised(self, quantisation, kept=(), rounded=False, floats=()):
         """The bytes of a quantised file.
 
         Args:
             kept: of `layers`, those whose activations stay float: in int8 and int16x8 they are quantised as in
                 dynamic_int8, and in dynamic_int8 not at all.
+            floats: of `kept`, those that in int8 and int16x8 are not quantised at all either.
             rounded: whether int8 and int16x8 give probabilities as uint8, in steps of 1/255; else float32.
         """
         if quantisation == "none":
@@ -88,6 +89,7 @@ class Quantiser:
         quantizer = _package().quantizer.Quantizer(self.content)
         products = [name for name, operator, constant in self._operators if operator == PRODUCT and not constant]
         _add_recipe(quantizer, quantisation, kept, [name for name in products if name not in kept], rounded)
+        _keep_float(quantizer, floats if quantisation in STATIC else kept)
         ranges = self._measured() if quantisation in STATIC else None
         with _quiet():
             result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
@@ -138,15 +140,19 @@ def _add_recipe(quantizer, quantisation, kept, products, rounded):
             quantizer.add_dynamic_config(".*", operator, 8)
         else:
             quantizer.add_static_config(".*", operator, ACTIVATION_BITS[quantisation], 8)
-    for operator in weighted if kept else ():
-        if static:
-            quantizer.add_dynamic_config(_scopes(kept), operator, 8)
-        else:
-            quantizer.update_quantization_recipe(_scopes(kept), operator, algorithm_key="no_quantize")
+    for operator in weighted if kept and static else ():
+        quantizer.add_dynamic_config(_scopes(kept), operator, 8)
     if products and PRODUCT in OPERATORS[quantisation]:
         quantizer.add_static_config(_scopes(products), types.TFLOperationName(PRODUCT), 16, 8)
     for end in ("INPUT", "OUTPUT")[: static + (static and rounded)]:
         quantizer.update_quantization_recipe(".*", types.TFLOperationName(end), _uint8(types))
+
+
+def _keep_float(quantizer, layers):
+    """The last rules; scopes written as those of an earlier rule would take its place, not the last."""
+    types = _package().qtyping
+    for name in WEIGHTED if layers else ():
+        quantizer.update_quantization_recipe(f"{_scopes(layers)}|^$", types.TFLOperationName(name), None, "no_quantize")
 
 
 def _scopes(tensors):

@@ -32,7 +32,7 @@ from keras_vit.export import (
     sensitivity,
 )
 from keras_vit.export.graph import probabilities
-from keras_vit.export.quantise import DEFAULT, QUANTISATIONS, STATIC, STEPS, Quantiser
+from keras_vit.export.quantise import DEFAULT, QUANTISATIONS, STATIC, STEPS, Quantiser, layer_name
 from keras_vit.export.replay import tflite_predictor
 from keras_vit.files import atomic_file
 
@@ -104,8 +104,8 @@ def make(job, quantisation):
     path, expected = job.folder / file_name(job.source, quantisation), job.expected
     allowed = budget.limits(quantisation, expected, job.max_loss)
 
-    def attempt(kept, rounded=False):
-        content = job.quantiser.quantised(quantisation, kept, rounded)
+    def attempt(kept, rounded=False, floats=()):
+        content = job.quantiser.quantised(quantisation, kept, rounded, floats)
         path.write_bytes(metadata.embed(content, job.source, job.source.name, quantisation))
         contract.check(path)
         return parity.replay_all([("tflite", path)], expected)[0]
@@ -115,9 +115,13 @@ def make(job, quantisation):
 
     layers = job.quantiser.layers(quantisation)
     kept, answers = sensitivity.search(layers, attempt, holds, error_of(job, quantisation, layers))
+    floats = ()
+    if quantisation in STATIC and not holds(answers):  # not even with all of them as in dynamic_int8
+        error = error_of(job, "dynamic_int8", layers)
+        floats, answers = sensitivity.search(layers, lambda some: attempt(kept, floats=some), holds, error)
     exact = given = answers["probabilities"]
     if quantisation in STATIC and _may_be_rounded(exact, expected, allowed):
-        answers = attempt(kept, rounded=True)
+        answers = attempt(kept, True, floats)
         given = answers["probabilities"]
     found = budget.figures(expected, exact, given)
     good = budget.within(found, allowed)
@@ -132,6 +136,7 @@ def make(job, quantisation):
     latency = edge_report.latency(timed, THREADS)
     entry = edge_report.entry(path, quantisation, contract.check(path), found, allowed, answers["delegation"], kept)
     entry["latency_ms"] = latency
+    entry["float_weight_layers"] = list(dict.fromkeys(map(layer_name, floats)))
     entry["input"] = "uint8" if quantisation in STATIC else "float32"
     entry["output"] = "float32" if given is exact else "uint8"
     return {**entry, "within_limits": good}, given

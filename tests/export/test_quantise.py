@@ -64,6 +64,12 @@ def test_with_all_layers_kept_it_is_the_dynamic_file(quantiser, answer, quantisa
     np.testing.assert_allclose(answer(quantisation, kept)[0], answer("dynamic_int8")[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("quantisation", ["int8", "int16x8"])
+def test_with_all_layers_float_it_is_the_float_file(quantiser, answer, quantisation):
+    layers = quantiser.layers(quantisation)
+    np.testing.assert_allclose(answer(quantisation, layers, floats=layers)[0], answer("none")[0], atol=1e-6)
+
+
 def test_a_kept_layer_alone_is_not_quantised(quantiser, answer):
     assert answer("int8", quantiser.layers("int8")[1:2])[1]["QUANTIZE"] == 2
 
