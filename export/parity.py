@@ -106,7 +106,7 @@ def check_saved_model(answers, expected, source):
 
 def compare(expected, answered):
     """Accuracy of both (where the classes are known), agreement and differences of two sets of probabilities."""
-    best, reference = answered.argmax(-1), expected.probabilities.argmax(-1)
+    best, reference = best_classes(answered), best_classes(expected.probabilities)
     report = {"n_images": len(answered), "pictures": expected.kind}
     if expected.classes is not None:
         report["keras_accuracy"] = float((reference == expected.classes).mean())
@@ -242,10 +242,20 @@ def _predict(images, function):
     return np.concatenate(batches)
 
 
+def best_classes(probabilities):
+    """The most probable class of each picture, int64 (N,); of a single class, 1 if it is less probable than not."""
+    return _distributions(probabilities).argmax(-1)
+
+
 def logits(probabilities):
-    """Known up to a constant per picture: log-probabilities with their mean taken off, float64 (N, K)."""
-    found = np.log(np.maximum(probabilities.astype(np.float64), 1e-12))
+    """Known up to a constant per picture: log-probabilities with their mean taken off, float64 (N, K or 2)."""
+    found = np.log(np.maximum(_distributions(probabilities).astype(np.float64), 1e-12))
     return found - found.mean(-1, keepdims=True)
+
+
+def _distributions(probabilities):
+    """Of a single class, with what is not that class as a second one."""
+    return np.concatenate([probabilities, 1 - probabilities], -1) if probabilities.shape[-1] == 1 else probabilities
 
 
 def _cosine_of_logits(one, other):

@@ -29,10 +29,12 @@ def main(argv=None):
 
     from keras_vit.export.edge_report import as_table
     from keras_vit.export.parity import expect, on_cpu
+    from keras_vit.export.quantise import DEFAULT
     from keras_vit.export.source import open_source, picture_files
     from keras_vit.export.tflite import convert
 
     on_cpu()
+    arguments.quant = arguments.quant or DEFAULT
     source = open_source(arguments.source, arguments.preprocessing, arguments.labels)
     calibrated = _calibration(arguments, source)
     with tempfile.TemporaryDirectory() as folder:
@@ -67,7 +69,6 @@ def _parser():
         "--quant",
         nargs="+",
         choices=QUANTISATIONS,
-        default=list(DEFAULT),
         help=f"(default: {' '.join(DEFAULT)})",
     )
     parser.add_argument(
@@ -114,6 +115,8 @@ def _exchange(arguments):
     from keras_vit.export.parity import describe, expect, on_cpu
     from keras_vit.export.source import open_source, picture_files
 
+    if arguments.quant or arguments.calibration or arguments.force:
+        raise ValueError(f"--quant, --calibration and --force are for --format tflite. Received: {arguments.format}.")
     exchange.check_packages(arguments.format)
     on_cpu()
     source = open_source(arguments.source, arguments.preprocessing, arguments.labels)

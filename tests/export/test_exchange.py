@@ -75,6 +75,13 @@ def test_the_verb_prints_files_and_figures(toy_run, tmp_path, capsys):
     )
 
 
+def test_what_is_for_tflite_files_is_refused(toy_run, tmp_path, capsys):
+    arguments = [str(toy_run), "--output", str(tmp_path / "onnx"), "--format", "onnx", "--quant", "int8"]
+    assert command.main(["convert", *arguments]) != 0
+    assert "--quant, --calibration and --force are for --format tflite" in capsys.readouterr().err
+    assert not (tmp_path / "onnx").exists()
+
+
 def test_another_model_in_the_file_is_refused(toy_source, expected, tmp_path, monkeypatch):
     def change(source, path, write=exchange.write_onnx):
         write(source, path)

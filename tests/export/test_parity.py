@@ -71,6 +71,13 @@ def test_cosine_is_between_logits(two):
     assert parity.compare(two, backwards)["cosine"] == pytest.approx(-1.0)
 
 
+def test_a_single_class_is_more_probable_than_not_or_not():
+    one = parity.Expected(("a", "b", "c"), "given", None, None, answers([0.9], [0.4], [0.6]))
+    report = parity.compare(one, answers([0.8], [0.3], [0.4]))
+    assert report["agreement"] == pytest.approx(2 / 3)
+    assert report["cosine"] == pytest.approx(-1.0)  # the third's logit changed its sign
+
+
 def test_answers_that_are_no_numbers_are_not_close(two):
     assert np.isnan(parity.compare(two, two.probabilities * np.nan)["cosine"])
 
