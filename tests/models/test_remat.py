@@ -5,10 +5,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.test_contract import FAMILIES, build, liven, pictures
+from tests.models.test_contract import build, liven, pictures
+from tests.models.toys import TOYS
 
 # In Keras' mode "full" every layer inside a block would be computed again within that block's own second computation.
 BLOCKS = "list_of_layers"
+QUICK = ("vit", "hybrid", "swin", "convnext", "tnt", "coat", "pvt", "t2t")  # the others' blocks are much like these
+BLOCK_KINDS = pytest.mark.parametrize(
+    "toy", [*QUICK, *(pytest.param(toy, marks=pytest.mark.slow) for toy in TOYS if toy not in QUICK)]
+)
 
 
 def blocks(model):
@@ -33,7 +38,7 @@ def gradients(model, images):
 PRODUCTS = ("MatMul", "BatchMatMulV2", "Conv2D", "DepthwiseConv2dNative", "Einsum")
 
 
-@FAMILIES
+@BLOCK_KINDS
 def test_recomputed_gradients_are_the_same(toy):
     plain = liven(build(toy))
     with keras.RematScope(mode=BLOCKS, layer_names=blocks(plain)):
