@@ -48,7 +48,8 @@ class TakeToken(layers.Layer):
         self.index = index
 
     def call(self, x):
-        return x[:, self.index]
+        # TFLite's delegates know slices that keep every axis, not those that drop one.
+        return ops.reshape(x[:, self.index : self.index + 1], (-1, x.shape[-1]))
 
     def compute_output_shape(self, shape):
         return (shape[0], shape[2])

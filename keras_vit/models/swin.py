@@ -208,9 +208,8 @@ class PatchMerging(layers.Layer):
         if H % 2 or W % 2:
             x = ops.pad(x, ((0, 0), (0, H % 2), (0, W % 2), (0, 0)))
         h, w = -(-H // 2), -(-W // 2)
-        x = ops.reshape(x, (-1, 2, w, 2 * C))  # B*h row w column*C
-        upper, lower = x[:, 0], x[:, 1]  # B*h w column*C
-        x = ops.concatenate([upper[..., :C], lower[..., :C], upper[..., C:], lower[..., C:]], axis=-1)
+        x = ops.reshape(x, (-1, 2, 2 * w, C))  # B*h row w*column C
+        x = ops.transpose(x, (0, 2, 1, 3))  # B*h w*column row C
         return self.reduction(self.norm(ops.reshape(x, (-1, h, w, 4 * C))))
 
     def compute_output_shape(self, shape):
