@@ -58,6 +58,31 @@ def atomic_folder(path):
 
 
 @contextlib.contextmanager
+def held(folder):
+    """Hold a folder that is written to for hours, so that no other process does; an end of any kind lets it go.
+
+    Raises: ValueError if another process of this machine holds it. File systems without locks are not guarded.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise ValueError(f"{folder} is being written to by another process; wait for it, or stop it.") from error
+    except OSError:
+        pass
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def _temporary_beside(path):
     """Clear what dead processes left, yield the temporary's path, and at the end clear that too."""
     made = [folder for folder in path.parents if not folder.exists()]  # innermost first

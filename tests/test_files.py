@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from keras_vit.files import atomic_file, atomic_folder
+from keras_vit.files import atomic_file, atomic_folder, held
 
 
 def names(folder):
@@ -152,3 +152,20 @@ def test_existing_folder_is_refused_before_and_after(tmp_path):
         with atomic_folder(tmp_path / "late"):
             (tmp_path / "late").mkdir()  # by somebody else, meanwhile
     assert names(tmp_path) == ["late", "out"]
+
+
+def test_a_folder_is_held_by_one_process_until_it_ends(tmp_path):
+    code = "import sys, keras_vit.files as files\nwith files.held(sys.argv[1]): print('held', flush=True); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout.readline() == "held\n"
+    with pytest.raises(ValueError, match=f"{tmp_path} is being written to by another process"):
+        with held(tmp_path):
+            pass
+    other.kill()
+    other.communicate()
+    with held(tmp_path):
+        pass
+    with held(tmp_path):
+        assert list(tmp_path.iterdir()) == []

@@ -7,13 +7,14 @@ Order of writing after an epoch: best weights, checkpoint, model.keras. Whatever
 checkpoint names best weights that exist, and model.keras is written again from them when the run continues.
 """
 
+import contextlib
 import dataclasses
 import time
 from pathlib import Path
 
 import numpy as np
 
-from keras_vit.files import atomic_file
+from keras_vit.files import atomic_file, held
 from keras_vit.training import checkpoint, data, devices, diagnose, distill, logs, model, plan, step
 from keras_vit.training.finish import finish, read_results, report
 from keras_vit.training.header import header
@@ -46,9 +47,12 @@ def train(recipe, output, console=None):
         Progress(0, 0, 0, console).say(f"{folder} is finished. {report(results)}")
         return results
     trainer = Trainer(plan.make(recipe, folder, data_set, spec, settings, strategy), console)
-    if trainer.plan.chief:
-        trainer.plan = plan.write_folder(trainer.plan)
-    with devices.telling_lost_workers(strategy):
+    with contextlib.ExitStack() as stack:
+        if trainer.plan.chief:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(folder))
+            trainer.plan = plan.write_folder(trainer.plan)
+        stack.enter_context(devices.telling_lost_workers(strategy))
         trainer.fit()
         if trainer.plan.chief:
             finish(trainer.plan, trainer.history, trainer.progress)

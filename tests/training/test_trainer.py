@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
+from keras_vit.files import held
 from keras_vit.runs import Run
 from keras_vit.training import data, devices, trainer
 from keras_vit.training.signals import Stopped
@@ -61,6 +62,15 @@ def test_a_run_folder_is_complete_and_a_finished_run_says_so(tmp_path, recipe):
     assert "2 x CPU" in text and "8 (4 per device)" in text and "epoch   2/2" in text
     again, text = train(recipe.replace(epochs=2), tmp_path / "run")
     assert again == results and "is finished. Held-out accuracy" in text and "epoch" not in text
+
+
+def test_a_folder_that_another_run_writes_to_is_left_alone(tmp_path, recipe):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with held(folder):
+        with pytest.raises(ValueError, match="is being written to by another process"):
+            train(recipe, folder)
+    assert list(folder.iterdir()) == []
 
 
 def test_colours_are_learned(tmp_path, recipe):
