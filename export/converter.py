@@ -1,13 +1,12 @@
 """TensorFlow's converter, in a process of its own: it keeps memory that only the process's end gives back.
 
-    python converter.py '{"saved_model": folder, "file": path of the .tflite}'
+    python converter.py SAVED_MODEL FILE.tflite
 
 The SavedModel's serving_default has static shapes. Its variables are frozen into constants first, so that tables
 computed from weights fold, and the frozen function is saved once more, since only from a SavedModel does the
 converter keep the names of inputs and outputs.
 """
 
-import json
 import re
 import sys
 import tempfile
@@ -16,24 +15,21 @@ NEEDED = re.compile(r"^(?:Flex|Custom|TF Select) ops: (.+)$", re.MULTILINE)
 NODE = r'fused\["{operator}:", "([^"@]+)'
 
 
-def main(request):
-    """Convert as the JSON request says; prints a JSON object, {"error": ...} if the converter gives up."""
+def main(saved_model, path):
+    """Convert the folder to the file; if the converter gives up, what it lacks is the last line of stderr."""
     import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
-    request = json.loads(request)
     with tempfile.TemporaryDirectory() as folder:
-        freeze(request["saved_model"], folder)
+        freeze(saved_model, folder)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         try:
             content = converter.convert()
         except ConverterError as error:
-            print(json.dumps({"error": unsupported(str(error)) or explained(str(error))}))
-            return
-        with open(request["file"], "wb") as file:
+            sys.exit(unsupported(str(error)) or explained(str(error)))
+        with open(path, "wb") as file:
             file.write(content)
-    print(json.dumps({}))
 
 
 def freeze(saved_model, folder):
@@ -72,4 +68,4 @@ def explained(message):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -178,7 +178,6 @@ def run_python(arguments, failure):
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         raise ValueError(f"{failure}: {lines[-1]}")
-    return done.stdout
 
 
 def on_cpu():

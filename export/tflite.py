@@ -164,12 +164,8 @@ def error_of(job, quantisation, layers):
 def run_converter(source, path, folder):
     """Write the float32 .tflite file in a process of its own, from a SavedModel made in `folder`."""
     save_static(source, folder)
-    request = json.dumps({"saved_model": str(folder), "file": str(path)})
     script = Path(__file__).with_name("converter.py")
-    printed = parity.run_python(["-P", str(script), request], f"{source.name} could not be converted to TFLite")
-    problem = json.loads(printed.splitlines()[-1]).get("error")
-    if problem:
-        raise ValueError(f"{source.name} cannot be converted to TFLite: {problem}")
+    parity.run_python(["-P", str(script), str(folder), str(path)], f"{source.name} cannot be converted to TFLite")
 
 
 def save_static(source, folder):

@@ -107,9 +107,13 @@ def open_predictor(source, spec=None, labels=None):
 
 def _open_run(path, spec, labels):
     run = Run.open(path)
-    spec = run.spec if spec is None else resolve_spec(spec)
-    labels = run.labels if labels is None else labels
-    return _keras_predictor("keras run", run.name, run.load_model(), spec, labels, path / MODEL)
+    return run_predictor(run, run.load_model(), None if spec is None else resolve_spec(spec), labels)
+
+
+def run_predictor(run, model, spec=None, labels=None):
+    """The predictor of a `Run` whose model is loaded already; its own preprocessing and labels if none are given."""
+    weights = run.path / MODEL
+    return _keras_predictor("keras run", run.name, model, spec or run.spec, labels or run.labels, weights)
 
 
 def _open_keras(path, spec, labels):

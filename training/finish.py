@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_vit import runs
 from keras_vit.evaluation import metrics, results
-from keras_vit.predictor import open_predictor
+from keras_vit.predictor import run_predictor
 from keras_vit.preprocessing import read_image
 from keras_vit.training import data, logs, pictures, plan
 
@@ -36,7 +36,7 @@ def finish(decided, history, progress):
     }
     best = max(history, key=decided.recipe.rank)
     _write_pictures(decided, history, best, part, scores, measured)
-    results.write_result(folder / "results.csv", results.result(open_predictor(folder), measured))
+    results.write_result(folder / "results.csv", results.result(run_predictor(runs.Run.open(folder), model), measured))
     seconds = sum(row["seconds"] for row in history)
     details = {"best_epoch": best["epoch"], "train_seconds": round(seconds, 1)}
     plan.describe(decided, {"finished": True, "held_out": held_out, **details})

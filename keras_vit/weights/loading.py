@@ -45,11 +45,12 @@ def find_source(constructor, weights, classes, include_top):
     if weights is None:
         return None, None
     text = str(weights)
-    if (pathlib.Path(text) / MODEL).is_file():
+    tag = text == "imagenet" or any(row.tag == text for row in catalogue.rows(constructor))
+    if not tag and (pathlib.Path(text) / MODEL).is_file():
         return str(pathlib.Path(text) / MODEL), None
     if isinstance(weights, pathlib.Path) or "/" in text or text.lower().endswith(SUFFIXES):
         if not pathlib.Path(text).is_file():
-            raise ValueError(f"weights: no such file. Received: weights={text!r}")
+            raise ValueError(f"weights: no such file or run folder. Received: weights={text!r}")
         return text, None
     row = catalogue.default(constructor) if text == "imagenet" else catalogue.find(constructor, text)
     _check_classes(row, classes, include_top)

@@ -8,6 +8,7 @@ from safetensors.numpy import save_file
 import keras_vit
 from keras_vit.models import swin, vit
 from keras_vit.models.family import Variant
+from keras_vit.weights import loading
 from tests.golden.seeded import seeded
 from tests.models.toys import TOYS
 
@@ -234,3 +235,12 @@ def test_no_network_is_one_clear_error(tmp_path, monkeypatch):
 def test_vit_epsilons_are_the_published_ones():
     norms = [layer for layer in VIT(weights=None, input_shape=SHAPE)._flatten_layers() if "norm" in layer.name]
     assert {layer.epsilon for layer in norms} == {vit.EPSILON} == {1e-6}
+
+
+def test_a_tag_comes_before_a_run_folder_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("imagenet", "ms_in1k", "mine"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.keras").touch()
+        path, row = loading.find_source("SwinT", name, 1000, True)
+        assert (path is None, row is None) == ((False, True) if name == "mine" else (True, False))
