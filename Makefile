@@ -107,6 +107,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.startup --csv benchmarks/results/startup.csv
 	$(BIN)/python -m benchmarks.input_pipeline --csv benchmarks/results/input_pipeline.csv
 	$(BIN)/python -m benchmarks.trainer_step --csv benchmarks/results/trainer_step.csv
+	$(BIN)/python -m benchmarks.memory --csv benchmarks/results/memory.csv
 
 clean:
 	rm -rf build .pytest_cache runs serving edge

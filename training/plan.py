@@ -56,6 +56,11 @@ class Plan:
         return len(self.train.part) // self.batch_size
 
     @property
+    def quarantines(self):
+        """{part: `Quarantine`} of what is read again and again."""
+        return {"train": self.train.quarantine, "val": self.val.quarantine}
+
+    @property
     def bad(self):
         """(part, file, reason) of the pictures that cannot be decoded."""
         parts = (("train", self.train.replaced), ("val", self.val.bad))
@@ -63,8 +68,8 @@ class Plan:
 
     def check_pictures(self):
         """Raises: BadPictures if too many were met that cannot be decoded."""
-        for prepared in (self.train, self.val):
-            prepared.quarantine.check()
+        for quarantine in self.quarantines.values():
+            quarantine.check()
 
 
 def make(recipe, folder, data_set, spec, settings, strategy):

@@ -69,6 +69,14 @@ class Quarantine:
         names, met = self.part.names, self.met.copy()
         return tuple((names[i], f"{reason}; {names[instead]} takes its place") for i, (instead, reason) in met.items())
 
+    def state(self):
+        """What was met, as JSON can hold it; see `take_up`."""
+        return [(index, instead, reason) for index, (instead, reason) in self.met.copy().items()]
+
+    def take_up(self, state):
+        """Know also what was met before a run was stopped, as `state` gave it."""
+        self.met = {index: (instead, reason) for index, instead, reason in state} | self.met
+
     def good(self):
         """The numbers of the pictures that are not known to be bad, ascending."""
         return np.setdiff1d(np.arange(len(self.part)), list(self.met.copy()))

@@ -197,6 +197,7 @@ class Trainer:
         if self.plan.chief:
             arrays = {name: v.numpy() for name, v in self.state.named().items()}
             facts = {"step": self.step, "history": self.history, "best": self.best, "sums": self.sums.totals}
+            facts["bad"] = {part: quarantine.state() for part, quarantine in self.plan.quarantines.items()}
             self.store.save(self.step, arrays, facts)
         self.saved_at = time.monotonic()
 
@@ -212,6 +213,8 @@ class Trainer:
         checkpoint.restore(self.state.named(), arrays, path)
         self.step, self.history, self.best = facts["step"], facts["history"], facts["best"]
         self.sums = EpochSums(self.step, facts["sums"])
+        for part, quarantine in self.plan.quarantines.items():
+            quarantine.take_up(facts["bad"][part])
         if self.plan.chief and self.best:
             self.save_model(checkpoint.load(self.store.best_path(self.best["epoch"]))[0])
             logs.write_summary(self.plan.folder, self.history)

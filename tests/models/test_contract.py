@@ -11,24 +11,15 @@ import tensorflow as tf
 
 from keras_vit.models.family import Family
 from keras_vit.training import devices
-from tests.models.toys import TOYS
+from tests.models.toys import TOYS, one_per_family, params
 
 CLASSES = 5
 
 
-def one_per_family():
-    """Every toy; the second and later ones of a family, each a further mechanism, run in `make test-all`."""
-    seen = set()
-    for toy, (variant, _) in TOYS.items():
-        yield pytest.param(toy, marks=[pytest.mark.slow] if id(variant.family) in seen else [])
-        seen.add(id(variant.family))
-
-
-FAMILIES = pytest.mark.parametrize("toy", list(one_per_family()))
-# Keras traces up to a minute for two devices.
-TWO_DEVICES = pytest.mark.parametrize(
-    "toy", ["vit", "swin", *(pytest.param(toy, marks=pytest.mark.slow) for toy in TOYS if toy not in ("vit", "swin"))]
-)
+FAMILIES = pytest.mark.parametrize("toy", params(one_per_family()))
+# Keras traces a step twice, which takes the largest graphs half a minute, and for two devices up to a minute.
+FITTED = pytest.mark.parametrize("toy", params(set(one_per_family()) - {"coat", "t2t_se", "t2t_ghost", "t2t_dense"}))
+TWO_DEVICES = pytest.mark.parametrize("toy", params({"vit"}))
 
 
 def build(toy, **changes):
@@ -105,7 +96,7 @@ def mirrored():
     return devices.make_strategy()
 
 
-@FAMILIES
+@FITTED
 def test_compile_and_fit_as_a_keras_user_writes_it(toy):
     compile_and_fit(toy, tf.device("CPU:0"))
 

@@ -6,13 +6,12 @@ import pytest
 import tensorflow as tf
 
 from tests.models.test_contract import build, liven, pictures
-from tests.models.toys import TOYS
+from tests.models.toys import params
 
 # In Keras' mode "full" every layer inside a block would be computed again within that block's own second computation.
 BLOCKS = "list_of_layers"
-QUICK = ("vit", "hybrid", "swin", "convnext", "tnt", "coat", "pvt", "t2t")  # the others' blocks are much like these
 BLOCK_KINDS = pytest.mark.parametrize(
-    "toy", [*QUICK, *(pytest.param(toy, marks=pytest.mark.slow) for toy in TOYS if toy not in QUICK)]
+    "toy", params({"vit", "hybrid", "swin", "convnext", "tnt", "coat_lite", "pvt", "t2t"})  # the others' are like these
 )
 
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,14 @@ def test_a_picture_is_noted_once(part):
         quarantine.note(4, 5)
     quarantine.check()
     assert len(quarantine.bad) == 1
+
+
+def test_what_was_met_before_is_taken_up(part):
+    before, after = Quarantine(part, 0.7), Quarantine(part, 0.7)
+    before.note_all([2, 3])
+    after.note(5, 0)
+    after.take_up(json.loads(json.dumps(before.state())))
+    assert list(after.shown()) == [0, 1, 4, 4, 4, 0] and after.bad[:2] == before.bad
 
 
 def test_too_many_are_refused_and_listed(part):

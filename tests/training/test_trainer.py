@@ -210,8 +210,12 @@ def test_a_corrupt_picture_is_named_counted_and_listed(tmp_path, recipe):
         (tmp_path / "data" / "red" / f"{i}.png").write_bytes((tmp_path / "data" / "red" / "00.png").read_bytes())
     broken = tmp_path / "data" / "red" / "05.png"
     broken.write_bytes(broken.read_bytes()[:50])
-    results, text = train(recipe.replace(epochs=1, max_bad_fraction=0.3), tmp_path / "run")
+    settings = recipe.replace(epochs=1, max_bad_fraction=0.3, cache_megabytes=0)
+    results, text = train(settings, tmp_path / "run")
     assert results["bad_pictures"] == 1 and "1 unreadable left out" in text
+    assert str(broken) in (tmp_path / "run" / "bad_files.txt").read_text()
+    (tmp_path / "run" / "run.json").unlink()  # as if stopped before the end: it is not read again, but still known
+    assert train(settings, tmp_path / "run")[0]["bad_pictures"] == 1
     assert str(broken) in (tmp_path / "run" / "bad_files.txt").read_text()
 
 

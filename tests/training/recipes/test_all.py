@@ -9,7 +9,7 @@ from keras_vit.models import VARIANTS
 from keras_vit.preprocessing import Spec
 from keras_vit.training import augment, order, recipe
 from keras_vit.training.trainer import train
-from tests.models.toys import TOYS
+from tests.models.toys import TOYS, params
 from tests.training import toy
 
 PAPERS = ("inception", "deit", "deit_distilled", "swin", "convnext", "tnt", "coat", "t2t")
@@ -64,14 +64,7 @@ def shortened(name, folder, **changes):
     return chosen.replace(**changes)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-        for name in recipe.names()
-        if name != "quickstart"
-    ],
-)
+@pytest.mark.parametrize("name", params(QUICK, sorted(set(recipe.names()) - {"quickstart"})))
 def test_it_trains_a_toy_of_its_family_for_two_steps(name, tmp_path):
     variant, shape = TOYS[TOY_OF[recipe.load(name).model]]
     results = train(

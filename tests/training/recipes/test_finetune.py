@@ -5,7 +5,8 @@ from keras_vit.preprocessing import Spec
 from keras_vit.runs import Run
 from keras_vit.training import model, recipe
 from keras_vit.training.trainer import train
-from tests.models.test_contract import TOYS, build, liven
+from tests.models.test_contract import build, liven
+from tests.models.toys import TOYS, params
 from tests.training import toy
 
 
@@ -24,9 +25,7 @@ def digits_run(folder, name):
     return trained
 
 
-@pytest.mark.parametrize(
-    "name", ["vit", *(pytest.param(name, marks=pytest.mark.slow) for name in TOYS if name != "vit")]
-)
+@pytest.mark.parametrize("name", params({"vit"}))
 def test_a_run_on_digits_is_tuned_on_larger_pictures_of_other_classes(name, tmp_path):
     trained, (variant, (height, width, _)) = digits_run(tmp_path / "digits", name), TOYS[name]
     tuned = recipe.load("finetune").replace(
