@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from keras_vit.models.family import Family
 from keras_vit.training import devices
-from tests.models.toys import TOYS, one_per_family, params
+from tests.models.cases import one_per_family, params
+from tests.models.toys import TOYS
 
 CLASSES = 5
 

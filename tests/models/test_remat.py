@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.models.cases import params
 from tests.models.test_contract import build, liven, pictures
-from tests.models.toys import params
 
 # In Keras' mode "full" every layer inside a block would be computed again within that block's own second computation.
 BLOCKS = "list_of_layers"

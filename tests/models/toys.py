@@ -3,8 +3,6 @@
 Odd numbers where they are legal (3 heads, 5 x 5 grids, sides that differ), so that swapped axes cannot hide.
 """
 
-import pytest
-
 from keras_vit.models import coat, convnext, deit, hybrid, pvt, pvt_v2, swin, t2t, t2t_backbones, tnt, vit
 from keras_vit.models.family import Variant
 
@@ -61,13 +59,3 @@ TOYS = {
         (32, 48, 3),
     ),
 }
-
-
-def params(quick, names=TOYS):
-    """The names as parameters of a test: those of `quick` in `make test`, the others in `make test-all` only."""
-    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
-
-
-def one_per_family():
-    """The first toy of every family; the second and later ones are further mechanisms of it."""
-    return {id(variant.family): toy for toy, (variant, _) in reversed(TOYS.items())}.values()

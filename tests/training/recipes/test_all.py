@@ -9,7 +9,8 @@ from keras_vit.models import VARIANTS
 from keras_vit.preprocessing import Spec
 from keras_vit.training import augment, order, recipe
 from keras_vit.training.trainer import train
-from tests.models.toys import TOYS, params
+from tests.models.cases import params
+from tests.models.toys import TOYS
 from tests.training import toy
 
 PAPERS = ("inception", "deit", "deit_distilled", "swin", "convnext", "tnt", "coat", "t2t")

@@ -5,8 +5,9 @@ from keras_vit.preprocessing import Spec
 from keras_vit.runs import Run
 from keras_vit.training import model, recipe
 from keras_vit.training.trainer import train
+from tests.models.cases import params
 from tests.models.test_contract import build, liven
-from tests.models.toys import TOYS, params
+from tests.models.toys import TOYS
 from tests.training import toy
 
 

@@ -1,0 +1,15 @@
+"""Which toys a test runs on, quickly or not."""
+
+import pytest
+
+from tests.models.toys import TOYS
+
+
+def params(quick, names=TOYS):
+    """The names as parameters of a test: those of `quick` in `make test`, the others in `make test-all` only."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+def one_per_family():
+    """The first toy of every family; the second and later ones are further mechanisms of it."""
+    return {id(variant.family): toy for toy, (variant, _) in reversed(TOYS.items())}.values()
