@@ -3,7 +3,9 @@
 #   make test         the tests           make test-all   those that need minutes, gigabytes or other backends too
 #   make test-serving exports of every family on the TensorFlow that TF Serving's release has
 #   make test-mediapipe .tflite files opened by MediaPipe      make test-exchange  every family as ONNX and OpenVINO
-#   make lint         make format         make bench
+#   make test-edge    every model of up to 100 M parameters as .tflite -> results/edge.csv (an hour)
+#   make lint         make format
+#   make bench        speed and memory    make bench-peers  beside timm, ONNX Runtime and OpenVINO
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +13,8 @@ BIN := $(VENV)/bin
 # What a newer torch is called on machines without a GPU differs; `make test-all TORCH=torch==2.13.0` names another.
 TORCH ?= torch
 
-.PHONY: quickstart test test-all test-jax test-torch test-serving test-mediapipe test-exchange lint format bench clean
+.PHONY: quickstart test test-all test-jax test-torch test-serving test-mediapipe test-exchange test-edge
+.PHONY: lint format bench bench-peers clean
 
 $(BIN)/python:
 	@echo "== Making the virtual environment $(VENV)"
@@ -89,6 +92,11 @@ test-exchange:
 	.venv-exchange/bin/python -m pip install --quiet --editable '.[onnx,openvino]'
 	.venv-exchange/bin/python -m tests.export.exchange_families
 
+test-edge: $(VENV)/.dev
+	@echo "== Converting every model of up to 100 M parameters -> results/edge.csv"
+	$(BIN)/python -m tests.export.full_size --csv results/edge.csv
+
+BENCHMARKS := startup input_pipeline trainer_step memory edge
 SOURCES := keras_vit training export benchmarks examples tests
 
 lint: $(VENV)/.dev
@@ -104,10 +112,16 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@echo "== Measuring"
-	$(BIN)/python -m benchmarks.startup --csv benchmarks/results/startup.csv
-	$(BIN)/python -m benchmarks.input_pipeline --csv benchmarks/results/input_pipeline.csv
-	$(BIN)/python -m benchmarks.trainer_step --csv benchmarks/results/trainer_step.csv
-	$(BIN)/python -m benchmarks.memory --csv benchmarks/results/memory.csv
+	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name --csv build/benchmarks/$$name.csv || exit; done
+
+bench-peers:
+	@echo "== Measuring beside timm on PyTorch, ONNX Runtime and OpenVINO (environment .venv-peers)"
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet $(TORCH)
+	.venv-peers/bin/python -m pip install --quiet --editable '.[train,edge]' timm==1.0.31 'pillow<13' onnx onnxruntime openvino
+	.venv-peers/bin/python -m pip install --quiet --no-deps torchvision
+	for name in input_pipeline edge; do \
+		.venv-peers/bin/python -m benchmarks.$$name --csv build/benchmarks/$$name.csv || exit; done
 
 clean:
 	rm -rf build .pytest_cache runs serving edge

@@ -52,12 +52,13 @@ def keras_vit_batches(folder):
 
 def timm_batches(folder):
     """An endless iterator of batches by timm."""
-    import torch
+    from benchmarks import peers
 
-    torch.set_num_threads(1)
-    torch.library.register_fake = lambda *args, **kwargs: lambda function: function  # torchvision's, for another torch
+    peers.import_timm()
+    import torch
     from timm.data import ImageDataset, create_loader
 
+    torch.set_num_threads(1)
     loader = create_loader(
         ImageDataset(str(folder)),
         input_size=(3, 224, 224),

@@ -7,7 +7,12 @@ import platform
 import time
 from importlib import metadata
 
-PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "numpy")
+import numpy as np
+
+PACKAGES = (
+    *("keras", "tensorflow", "tensorflow-cpu", "numpy", "ai-edge-litert"),
+    *("torch", "timm", "onnxruntime", "openvino"),
+)
 
 
 def machine():
@@ -39,6 +44,28 @@ def seconds(function):
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
+
+
+def alternate(sides, rounds, warm_up=3):
+    """{side: seconds of each round} of functions that take turns; the first rounds, which compile, do not count."""
+    times = {side: [] for side in sides}
+    for number in range(warm_up + rounds):
+        for side, work in sides.items():
+            times[side] += [seconds(work)] if number >= warm_up else []
+    return times
+
+
+def compare(facts, times, ours, others):
+    """Rows of medians in milliseconds with the 10th and 90th percentile: `ours` against each of the others."""
+    for other in others:
+        low, middle, high = np.percentile(times[ours], (10, 50, 90))
+        other_low, other_middle, other_high = np.percentile(times[other], (10, 50, 90))
+        yield {
+            **facts,
+            **{"ms": 1000 * middle, "p10_p90": f"{1000 * low:.1f}-{1000 * high:.1f}"},
+            **{"against": other, "its_ms": 1000 * other_middle},
+            **{"its_p10_p90": f"{1000 * other_low:.1f}-{1000 * other_high:.1f}", "ratio": middle / other_middle},
+        }
 
 
 def show(rows):

@@ -60,11 +60,7 @@ def measure(settings, rounds):
     images = tf.random.stateless_normal((settings.batch_size, *spec.size, 3), (0, 1))
     batch = images, tf.range(settings.batch_size) % CLASSES
     sides = {"trainer": trainers_step(settings, spec, batch), "bare": bare_step(settings, spec, batch)}
-    times = {name: [] for name in sides}
-    for number in range(rounds + 2):
-        for name, take in sides.items():
-            seconds = report.seconds(take)
-            times[name] += [seconds] if number >= 2 else []  # the first two compile and warm up
+    times = report.alternate(sides, rounds)
     trainer, bare = (min(times[name]) for name in ("trainer", "bare"))
     what = f"{settings.model}, batch {settings.batch_size}, {spec.size[0]} x {spec.size[1]}, {settings.precision}"
     return [{"what": what, "trainer_s": trainer, "bare_s": bare, "ratio": trainer / bare, "budget": 1.1}]

@@ -16,15 +16,16 @@ if keras.backend.backend() == "tensorflow":
 
 
 @pytest.fixture(autouse=True)
-def keras_state():
+def keras_state(request):
     """The dtype policy, the image data format, the random seeds and what is not initialised are every test's own.
 
     A model that was built for its shapes alone leaves its variables in a list, and the next test that calls a layer
-    without compute_output_shape would give values to them all: gigabytes.
+    without compute_output_shape would give values to them all: gigabytes. So do the large models of slow tests, which
+    reference themselves, until Python looks for such cycles: it is told to.
     """
     policy, data_format = keras.config.dtype_policy(), keras.config.image_data_format()
     keras.utils.set_random_seed(0)
     yield
-    keras.utils.clear_session(free_memory=False)
+    keras.utils.clear_session(free_memory=request.node.get_closest_marker("slow") is not None)
     keras.config.set_dtype_policy(policy)
     keras.config.set_image_data_format(data_format)

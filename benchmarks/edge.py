@@ -1,0 +1,78 @@
+"""One picture on a CPU with 1 and 2 threads:  python -m benchmarks.edge [--models NAME ...] [--rounds 30] [--csv FILE]
+
+The .tflite files that `keras-vit convert` makes (float32, dynamic int8, int8) against the float32 one, and against
+ONNX Runtime and OpenVINO (float32, bfloat16) on timm's export of the same architecture. All that is installed takes
+turns, picture by picture; medians over the rounds are compared, and the 10th and 90th percentile stand beside them.
+Weights by rule; int8 with as many layers float as keep the cosine of its logits with the float model's at 0.999.
+"""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np  # noqa: E402
+
+from benchmarks import peers, report  # noqa: E402
+from keras_vit.export import parity, replay  # noqa: E402
+from keras_vit.models import VARIANTS  # noqa: E402
+from tests.export import full_size  # noqa: E402
+
+MODELS = ("ViTS16", "SwinT", "ConvNeXtT")
+QUANTISATIONS = {"none": "fp32", "dynamic_int8": "dynamic_int8", "int8": "int8"}  # and their files' endings
+FLOAT = "tflite none"
+
+
+def tflite_side(path, threads):
+    """A function that answers one picture."""
+    interpreter = replay.tflite_interpreter(str(path), threads)
+    taken = interpreter.get_input_details()[0]
+    image, run = np.zeros(taken["shape"], taken["dtype"]), interpreter.get_signature_runner("serving_default")
+    return lambda: run(image=image)
+
+
+def sides_of(name, folder, threads):
+    """{side: function} of our files in the folder, and of the peers that are installed."""
+    sides = {
+        f"tflite {quantisation}": tflite_side(next(Path(folder, name).glob(f"*_{ending}.tflite")), threads)
+        for quantisation, ending in QUANTISATIONS.items()
+    }
+    exported = Path(folder, "timm.onnx")
+    for side, make in peers.EXPORTED.items():
+        with peers.leaving_out(side):
+            if not exported.exists():
+                peers.export(name, exported)
+            sides[side] = make(exported, threads)
+    return sides
+
+
+def measure(name, rounds):
+    """A row per number of threads, file of ours and side that it is compared with."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = {f"tflite {row['quant']}": row for row in full_size.convert(name, tuple(QUANTISATIONS), folder)}
+        for threads in (1, 2):
+            times = report.alternate(sides_of(name, folder, threads), rounds)
+            for ours, file in files.items():
+                facts = {"model": name, "threads": threads, "ours": ours, "kept_float": file["layers_kept_float"]}
+                facts |= {"delegated": f"{file['delegated_nodes']}/{file['nodes']}", "cosine": file["cosine"]}
+                others = [side for side in times if side == FLOAT or side not in files]
+                yield from report.compare(facts, times, ours, [side for side in others if side != ours])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=VARIANTS, metavar="NAME")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--csv", help="where to write the rows as well")
+    arguments = parser.parse_args()
+    parity.on_cpu()
+    print(report.machine())
+    rows = [row for name in arguments.models for row in measure(name, arguments.rounds)]
+    report.show(rows)
+    report.write(arguments.csv, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Every variant of up to 100 M parameters as .tflite:  python -m tests.export.full_size [--models NAME] [--csv FILE]
+
+Weights by rule, as in the records of parity; pictures: scikit-learn's two photographs, whole and in parts, and noise.
+The classes of such a model stand close together, so that files are judged by the cosine of their logits. Files beyond
+their limits are made and marked; what breaks the contract (Flex, operators, rank) ends the script with an error. The
+CSV keeps the rows of files that are not made this time.
+"""
+
+import argparse
+import csv
+import os
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+from keras_vit.export import calibration, parity, tflite  # noqa: E402
+from keras_vit.export.quantise import QUANTISATIONS  # noqa: E402
+from keras_vit.export.source import Source  # noqa: E402
+from keras_vit.files import atomic_file  # noqa: E402
+from keras_vit.models import VARIANTS  # noqa: E402
+from tests.golden.seeded import seeded  # noqa: E402
+
+MOST = 100_000_000  # parameters
+COLUMNS = (
+    *("model", "parameters", "pixels", "quant", "megabytes", "nodes", "max_rank", "partitions", "delegated_nodes"),
+    *("largest_difference", "relative_difference", "cosine", "layers_kept_float", "within_limits"),
+)
+
+
+def names():
+    """The zoo's models that are small enough."""
+    return [name for name, variant in VARIANTS.items() if variant.parameters <= MOST]
+
+
+def fill(model):
+    """Give every trainable weight its values by rule, as a matrix or kernel (outputs, inputs) where it is one."""
+    for weight in model.trainable_weights:
+        shape = tuple(weight.shape)
+        if len(shape) < 2 or shape[0] == 1:
+            weight.assign(seeded(weight.path, shape))
+        else:
+            weight.assign(np.moveaxis(seeded(weight.path, (shape[-1], *shape[:-1])), 0, -1))
+
+
+def write_pictures(folder):
+    """(path, None) of the photographs, whole and in parts, and of noise."""
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    pictures = parity.noise_pictures(folder, 6)
+    for number, pixels in enumerate(load_sample_images().images):
+        image = Image.fromarray(pixels)
+        width, height = image.size
+        for part, box in enumerate([(0, 0, width, height), (0, 0, height, height), (width - height, 0, width, height)]):
+            pictures.append((Path(folder, f"photograph_{number}_{part}.png"), None))
+            image.crop(box).save(pictures[-1][0])
+    return pictures
+
+
+def convert(name, quantisations, folder):
+    """A row per file of a model."""
+    keras.backend.clear_session()
+    variant = VARIANTS[name]
+    model = variant(weights=None)
+    fill(model)
+    source = Source(model, variant.spec, tuple(map(str, range(1000))), name)
+    expected = replace(parity.expect(source, write_pictures(folder)), kind="noise")
+    calibrated = calibration.Calibration(expected.images, "given")
+    report = tflite.convert(source, Path(folder, name), quantisations, expected, calibrated, force=True)
+    return [row(name, variant.image_size, file) for file in report["files"]]
+
+
+def row(name, size, file):
+    """The cells of a file."""
+    same = {column: file[column] for column in ("quant", "max_rank", "partitions", "delegated_nodes", "within_limits")}
+    differences = {column: f"{file[column]:.1e}" for column in ("largest_difference", "relative_difference")}
+    return {
+        "model": name,
+        "parameters": VARIANTS[name].parameters,
+        "pixels": "x".join(map(str, size)),
+        "megabytes": f"{file['size_bytes'] / 1e6:.1f}",
+        "nodes": file["total_nodes"],
+        "cosine": f"{file['cosine']:.5f}",
+        "layers_kept_float": len(file["float_fallback_layers"]),
+        **same,
+        **differences,
+    }
+
+
+def merge(path, rows):
+    """Write the rows in place of earlier ones of the same files, in the order of the zoo."""
+    found = {}
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            found = {(one["model"], one["quant"]): one for one in csv.DictReader(file)}
+    found |= {(one["model"], one["quant"]): one for one in rows}
+    order = sorted(found, key=lambda key: (list(VARIANTS).index(key[0]), QUANTISATIONS.index(key[1])))
+    with atomic_file(path) as temporary:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(found[key] for key in order)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--models", nargs="+", choices=names(), default=names(), metavar="NAME")
+    parser.add_argument("--quant", nargs="+", choices=QUANTISATIONS, default=["none"])
+    parser.add_argument("--csv", type=Path, help="where to write the rows as well")
+    arguments = parser.parse_args()
+    parity.on_cpu()
+    beyond = 0
+    for name in arguments.models:
+        with tempfile.TemporaryDirectory() as folder:
+            rows = convert(name, arguments.quant, folder)
+        for one in rows:
+            print("  ".join(f"{column} {value}" for column, value in one.items()), flush=True)
+            beyond += not one["within_limits"]
+        if arguments.csv:
+            merge(arguments.csv, rows)
+    return 1 if beyond else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
