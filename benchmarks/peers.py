@@ -17,14 +17,43 @@ def import_timm():
     return timm
 
 
-def export(name, path):
-    """Write timm's model of the same architecture, with drawn weights and for one picture, as ONNX."""
+def timm_model(name, batch):
+    """timm's model of the same architecture, with drawn weights, and a batch for it."""
     timm = import_timm()
     import torch
 
-    model = timm.create_model(VARIANTS[name].alias, pretrained=False).eval()
-    image = torch.zeros(1, 3, *VARIANTS[name].image_size)
-    torch.onnx.export(model, image, str(path), input_names=["image"], output_names=["logits"], dynamo=False)
+    try:
+        model = timm.create_model(VARIANTS[name].alias, pretrained=False).eval()
+    except RuntimeError as error:  # T2T-ViT and PVT v1, for instance
+        raise ImportError(str(error), name=f"a timm with {name}") from error
+    return model, torch.zeros(batch, 3, *VARIANTS[name].image_size)
+
+
+PYTORCH = ("eager", "channels-last", "compiled")
+
+
+def timm_side(name, batch, mode):
+    """A function that answers a batch."""
+    model, images = timm_model(name, batch)
+    import torch
+
+    if mode == "channels-last":
+        model, images = (x.to(memory_format=torch.channels_last) for x in (model, images))
+    run = torch.compile(model) if mode == "compiled" else model
+
+    def answer():
+        with torch.inference_mode():
+            return run(images).numpy()
+
+    return answer
+
+
+def export(name, path, batch=1):
+    """Write timm's model as ONNX, for a batch."""
+    model, images = timm_model(name, batch)
+    import torch
+
+    torch.onnx.export(model, images, str(path), input_names=["image"], output_names=["logits"], dynamo=False)
 
 
 def onnxruntime_side(path, threads):

@@ -1,0 +1,94 @@
+"""Pictures answered on a CPU:  python -m benchmarks.inference [--models NAME ...] [--batch-sizes 1 16] [--csv FILE]
+
+A model of ours as its users call it (predict_on_batch, the exported SavedModel, predict, the model in a tf.function)
+against timm's of the same architecture on PyTorch (eager, channels-last, compiled) and in ONNX Runtime, and against
+keras.applications where that has it. All that is installed takes turns on all cores; medians over the rounds are
+compared, and the 10th and 90th percentile stand beside them. Weights are drawn; the pictures are black.
+"""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from benchmarks import peers, report  # noqa: E402
+from keras_vit.export import parity, saved_model  # noqa: E402
+from keras_vit.export.source import Source  # noqa: E402
+from keras_vit.models import VARIANTS  # noqa: E402
+
+MODELS = (
+    *("ViTS16", "ViTR26S32", "DeiTSDistilled", "SwinT", "ConvNeXtT", "TNTS", "CoaTLiteMini", "CoaTTiny"),
+    *("T2TViT14", "PVTV2B1"),
+)
+APPLICATIONS = {"ConvNeXtT": "ConvNeXtTiny"}  # what keras.applications calls the same model
+COUNTED = ("predict_on_batch", "SavedModel")  # against the peers; the other two ways are compared with the first
+
+
+def our_sides(name, batch, folder):
+    """{side: a function that answers a batch}"""
+    variant = VARIANTS[name]
+    model = variant(weights=None)
+    served = saved_model.ServedModel(Source(model, variant.spec, tuple(map(str, range(1000))), name), 5, ())
+    tf.saved_model.save(served, str(folder), signatures=served.signatures)
+    signature = tf.saved_model.load(str(folder)).signatures["predict_images"]
+    images = np.zeros((batch, *variant.image_size, 3), "float32")
+    graph, constant = tf.function(model, autograph=False), tf.constant(images)
+    return {
+        "predict_on_batch": lambda: model.predict_on_batch(images),
+        "SavedModel": lambda: signature(images=constant)["probabilities"].numpy(),
+        "predict": lambda: model.predict(images, batch_size=batch, verbose=0),
+        "tf.function": lambda: graph(constant, training=False).numpy(),
+    }
+
+
+def peer_sides(name, batch, folder):
+    """The same of the peers that are installed."""
+    sides, exported = {}, Path(folder, "timm.onnx")
+    for mode in peers.PYTORCH:
+        with peers.leaving_out(f"timm {mode}"):
+            sides[f"timm {mode}"] = peers.timm_side(name, batch, mode)
+    with peers.leaving_out("ONNX Runtime"):
+        peers.export(name, exported, batch)
+        sides["ONNX Runtime"] = peers.onnxruntime_side(exported, parity.cores())
+    if name in APPLICATIONS:
+        theirs = getattr(keras.applications, APPLICATIONS[name])(weights=None)
+        images = np.zeros((batch, *theirs.input_shape[1:]), "float32")
+        sides["keras.applications"] = lambda: theirs.predict_on_batch(images)
+    return sides
+
+
+def measure(name, batch, rounds):
+    """A row per side of ours and side that it is compared with."""
+    keras.backend.clear_session()
+    with tempfile.TemporaryDirectory() as folder:
+        ours, theirs = our_sides(name, batch, Path(folder, "model")), peer_sides(name, batch, folder)
+        times = report.alternate(ours | theirs, rounds)
+    for side in ours:
+        others = list(theirs) if side in COUNTED else [COUNTED[0]]
+        yield from report.compare({"model": name, "batch": batch, "ours": side}, times, side, others)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=VARIANTS, metavar="NAME")
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 16], metavar="B")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--csv", help="where to write the rows as well")
+    arguments = parser.parse_args()
+    parity.on_cpu()
+    print(report.machine())
+    rows = [
+        row for name in arguments.models for b in arguments.batch_sizes for row in measure(name, b, arguments.rounds)
+    ]
+    report.show(rows)
+    report.write(arguments.csv, rows)
+
+
+if __name__ == "__main__":
+    main()
