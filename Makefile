@@ -48,7 +48,7 @@ test: $(VENV)/.dev
 
 test-all: $(VENV)/.dev test-jax test-torch
 	@echo "== Running all tests"
-	$(BIN)/python -m pytest -n auto -m ""
+	$(BIN)/python -m pytest -n auto --dist worksteal -m ""
 
 build/toy_outputs.npz: $(VENV)/.dev $(wildcard keras_vit/models/*.py keras_vit/layers/*.py) tests/models/toys.py
 	@echo "== Computing the toy models' outputs on TensorFlow"
