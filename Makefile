@@ -3,7 +3,7 @@
 #   make test         the tests           make test-all   those that need minutes, gigabytes or other backends too
 #   make test-serving exports of every family on the TensorFlow that TF Serving's release has
 #   make test-mediapipe .tflite files opened by MediaPipe      make test-exchange  every family as ONNX and OpenVINO
-#   make test-edge    every model of up to 100 M parameters as .tflite -> results/edge.csv (an hour)
+#   make test-edge    every model of up to 100 M parameters as .tflite -> results/edge.csv
 #   make lint         make format
 #   make bench        speed and memory    make bench-peers  beside timm, ONNX Runtime and OpenVINO
 

@@ -4,8 +4,6 @@ import contextlib
 
 import numpy as np
 
-from keras_vit.models import VARIANTS
-
 
 def import_timm():
     """timm; ImportError where it or PyTorch is not installed."""
@@ -21,6 +19,8 @@ def timm_model(name, batch):
     """timm's model of the same architecture, with drawn weights, and a batch for it."""
     timm = import_timm()
     import torch
+
+    from keras_vit.models import VARIANTS  # here, so that a process which only reads pictures has no TensorFlow
 
     try:
         model = timm.create_model(VARIANTS[name].alias, pretrained=False).eval()

@@ -22,8 +22,8 @@ import numpy as np  # noqa: E402
 from keras_vit.export import calibration, parity, tflite  # noqa: E402
 from keras_vit.export.quantise import QUANTISATIONS  # noqa: E402
 from keras_vit.export.source import Source  # noqa: E402
-from keras_vit.files import atomic_file  # noqa: E402
 from keras_vit.models import VARIANTS  # noqa: E402
+from keras_vit.training.logs import write_csv  # noqa: E402
 from tests.golden.seeded import seeded  # noqa: E402
 
 MOST = 100_000_000  # parameters
@@ -101,11 +101,7 @@ def merge(path, rows):
             found = {(one["model"], one["quant"]): one for one in csv.DictReader(file)}
     found |= {(one["model"], one["quant"]): one for one in rows}
     order = sorted(found, key=lambda key: (list(VARIANTS).index(key[0]), QUANTISATIONS.index(key[1])))
-    with atomic_file(path) as temporary:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(found[key] for key in order)
+    write_csv(path, COLUMNS, [found[key] for key in order])
 
 
 def main():
