@@ -38,12 +38,12 @@ class Small:
 
 ENCODER = vit.Config(embed_dim=96, depth=6, num_heads=3, patch_size=4, mlp_ratio=2)
 FAMILIES = {
-    "ViT": Small(Variant("ViTDigits", vit.VIT, ENCODER)),
+    "ViT": Small(Variant("ViTDigits", vit.VIT, ENCODER), epochs=60),
     "hybrid ViT": Small(
         Variant("HybridDigits", hybrid.HYBRID, hybrid.Config((2,), vit.Config(96, 4, 3, 1, mlp_ratio=2)))
     ),
-    "DeiT": Small(Variant("DeiTDigits", deit.DEIT, ENCODER)),
-    "DeiT III": Small(Variant("DeiT3Digits", deit.DEIT3, ENCODER)),
+    "DeiT": Small(Variant("DeiTDigits", deit.DEIT, ENCODER), epochs=60),
+    "DeiT III": Small(Variant("DeiT3Digits", deit.DEIT3, ENCODER), epochs=60),
     "Swin": Small(QUICKSTART.variant, epochs=25),
     "ConvNeXt": Small(Variant("ConvNeXtDigits", convnext.CONVNEXT, convnext.Config((2, 2, 2), (48, 96, 192)))),
     "TNT": Small(Variant("TNTDigits", tnt.TNT, tnt.Config(96, 6, 3, 24, 4, patch_size=8)), epochs=60),
@@ -58,7 +58,7 @@ FAMILIES = {
     "PVT": Small(Variant("PVTDigits", pvt.PVT, pvt.Config((2, 2), (48, 96), (1, 3), (4, 4), (2, 1)))),
     "PVT v2": Small(Variant("PVTV2Digits", pvt_v2.PVT_V2, pvt_v2.Config((2, 2), (48, 96), (1, 3), (4, 4), (2, 1)))),
 }
-DISTILLED = Small(Variant("DeiTDistilledDigits", deit.DEIT_DISTILLED, ENCODER))
+DISTILLED = Small(Variant("DeiTDistilledDigits", deit.DEIT_DISTILLED, ENCODER), epochs=60)
 
 
 def train_small(name, small, seed, output, **changes):

@@ -1,7 +1,8 @@
 """Quantised .tflite files, made of the float32 one by litert-quantizer.
 
     float16        weights of dense layers and convolutions in float16; the arithmetic stays float32
-    dynamic_int8   those weights in int8, a scale per output channel; activations become int8 while the file runs
+    dynamic_int8   those weights in int8, a scale per output channel; activations become int8 while the file runs;
+                   depthwise convolutions of up to 5 x 5 stay float32
     int8           dense layers and convolutions in int8, their activations in ranges measured beforehand; depthwise
                    convolutions as in dynamic_int8; takes uint8
     int16x8        as int8 with int16 activations, attention's products among them; for accelerators: CPUs are slower
@@ -9,7 +10,9 @@
 LayerNorm, softmax, GELU and residual sums stay float. With every operator in int8, a Swin-T's logits had a cosine of
 -0.2 with the float file's, and took 99 ms where float takes 101 and the int8 here 40 (one x86 core). The product of two
 activations stays float too, since XNNPACK has no int8 kernel for it: with it, 60 ms in 24 partitions, not 40 in 4.
-Depthwise convolutions with ranges made a ConvNeXt-T twice as slow as with activations quantised while it runs.
+Depthwise convolutions with ranges made a ConvNeXt-T twice as slow as with activations quantised while it runs. Those are
+not XNNPACK's: each ends a partition. For 7 x 7, where XNNPACK's float kernel is slow, that pays (ConvNeXt-T 46 ms, with
+float ones 83), for 3 x 3 it does not (PVTv2-B0 26 ms in 9 partitions, with float ones 12 in one).
 
 TensorFlow's own quantiser, with the same operators denied to it, gives files of the same speed and accuracy. It takes a
 minute for each where this one takes three seconds, and layers are tried one by one; nor does it mix the two kinds.
@@ -20,6 +23,7 @@ import functools
 import io
 import re
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,7 +33,8 @@ DEFAULT = ("none", "dynamic_int8")
 QUANTISATIONS = ("none", "float16", "dynamic_int8", "int8", "int16x8")
 STATIC = ("int8", "int16x8")  # with measured ranges; these take uint8
 ACTIVATION_BITS = {"int8": 8, "int16x8": 16}
-WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
+DEPTHWISE = "DEPTHWISE_CONV_2D"
+WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", DEPTHWISE)
 PRODUCT = "BATCH_MATMUL"
 OPERATORS = {  # that a quantisation changes, each with its weights
     "none": (),
@@ -38,8 +43,25 @@ OPERATORS = {  # that a quantisation changes, each with its weights
     "int8": WEIGHTED,
     "int16x8": (*WEIGHTED, PRODUCT),
 }
+FLOAT_TAPS = {"dynamic_int8": 25, "int8": 25}  # depthwise kernels of up to so many taps stay float32
 SIGNATURE = "serving_default"
 STEPS = 255  # of a probability in uint8
+
+
+class Operator(NamedTuple):
+    """What quantising asks of an operator.
+
+    Attributes:
+        output: name of the tensor that it gives.
+        kind: its name in the schema, e.g. "CONV_2D".
+        constant: whether it is a product with a constant, for which there is no int16 kernel.
+        taps: height times width of a depthwise kernel; 0 of all else.
+    """
+
+    output: str
+    kind: str
+    constant: bool
+    taps: int
 
 
 class Quantiser:
@@ -56,12 +78,17 @@ class Quantiser:
 
     def layers(self, quantisation):
         """Names of the tensors that those operators give which a quantisation changes, in the file's order."""
-        changed = OPERATORS[quantisation]
-        return tuple(name for name, operator, constant in self._operators if operator in changed and not constant)
+        changed, never = OPERATORS[quantisation], self._never(quantisation)
+        return tuple(one.output for one in self._operators if one.kind in changed and one.output not in never)
+
+    def _never(self, quantisation):
+        """Outputs of the operators that a quantisation leaves as they are, whatever is kept."""
+        most = FLOAT_TAPS.get(quantisation, 0)
+        return [one.output for one in self._operators if one.constant or 0 < one.taps <= most]
 
     @functools.cached_property
     def _operators(self):
-        """[(output tensor, operator, whether it is a product with a constant: there is no int16 kernel for those)]"""
+        """All of them, in the file's order."""
         from ai_edge_litert import schema_py_generated as schema
 
         model = schema.ModelT.InitFromPackedBuf(self.content, 0)
@@ -70,9 +97,10 @@ class Quantiser:
         for operator in graph.operators:
             code = model.operatorCodes[operator.opcodeIndex]
             name = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
-            buffers = [model.buffers[graph.tensors[i].buffer].data for i in operator.inputs if i >= 0]
-            constant = name == PRODUCT and any(data is not None for data in buffers)
-            found.append((graph.tensors[operator.outputs[0]].name.decode(), name, constant))
+            inputs = [graph.tensors[i] for i in operator.inputs if i >= 0]
+            constant = name == PRODUCT and any(model.buffers[tensor.buffer].data is not None for tensor in inputs)
+            taps = int(np.prod(inputs[1].shape[1:3])) if name == DEPTHWISE else 0
+            found.append(Operator(graph.tensors[operator.outputs[0]].name.decode(), name, constant, taps))
         return found
 
     def quantised(self, quantisation, kept=(), rounded=False, floats=()):
@@ -87,9 +115,10 @@ class Quantiser:
         if quantisation == "none":
             return self.content
         quantizer = _package().quantizer.Quantizer(self.content)
-        products = [name for name, operator, constant in self._operators if operator == PRODUCT and not constant]
-        _add_recipe(quantizer, quantisation, kept, [name for name in products if name not in kept], rounded)
-        _keep_float(quantizer, floats if quantisation in STATIC else kept)
+        never = self._never(quantisation)
+        products = [one.output for one in self._operators if one.kind == PRODUCT and one.output not in (*never, *kept)]
+        _add_recipe(quantizer, quantisation, kept, products, rounded)
+        _keep_float(quantizer, [*(floats if quantisation in STATIC else kept), *never])
         ranges = self._measured() if quantisation in STATIC else None
         with _quiet():
             result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
@@ -136,7 +165,7 @@ def _add_recipe(quantizer, quantisation, kept, products, rounded):
     for operator in weighted:
         if quantisation == "float16":
             quantizer.update_quantization_recipe(".*", operator, _float16(types), "float_casting")
-        elif quantisation == "dynamic_int8" or (quantisation, operator.value) == ("int8", "DEPTHWISE_CONV_2D"):
+        elif quantisation == "dynamic_int8" or (quantisation, operator.value) == ("int8", DEPTHWISE):
             quantizer.add_dynamic_config(".*", operator, 8)
         else:
             quantizer.add_static_config(".*", operator, ACTIVATION_BITS[quantisation], 8)

@@ -1,9 +1,10 @@
 """Every variant of up to 100 M parameters as .tflite:  python -m tests.export.full_size [--models NAME] [--csv FILE]
 
-Weights by rule, as in the records of parity; pictures: scikit-learn's two photographs, whole and in parts, and noise.
-The classes of such a model stand close together, so that files are judged by the cosine of their logits. Files beyond
-their limits are made and marked; what breaks the contract (Flex, operators, rank) ends the script with an error. The
-CSV keeps the rows of files that are not made this time.
+The smallest of each family in every quantisation, the others in float32. Weights by rule, as in the records of
+parity; pictures: scikit-learn's two photographs, whole and in parts, and noise. The classes of such a model stand close
+together, so that files are judged by the cosine of their logits. Files beyond their limits are made and marked; what
+breaks the contract (Flex, operators, rank) ends the script with an error. The CSV keeps the rows of files that are not
+made this time.
 """
 
 import argparse
@@ -36,6 +37,12 @@ COLUMNS = (
 def names():
     """The zoo's models that are small enough."""
     return [name for name, variant in VARIANTS.items() if variant.parameters <= MOST]
+
+
+def smallest():
+    """Of each family."""
+    order = sorted(names(), key=lambda name: VARIANTS[name].parameters, reverse=True)
+    return {VARIANTS[name].family.name: name for name in order}.values()
 
 
 def fill(model):
@@ -107,14 +114,15 @@ def merge(path, rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", nargs="+", choices=names(), default=names(), metavar="NAME")
-    parser.add_argument("--quant", nargs="+", choices=QUANTISATIONS, default=["none"])
+    parser.add_argument("--quant", nargs="+", choices=QUANTISATIONS, help="of all models alike")
     parser.add_argument("--csv", type=Path, help="where to write the rows as well")
     arguments = parser.parse_args()
     parity.on_cpu()
     beyond = 0
     for name in arguments.models:
+        quantisations = arguments.quant or (QUANTISATIONS if name in smallest() else ("none",))
         with tempfile.TemporaryDirectory() as folder:
-            rows = convert(name, arguments.quant, folder)
+            rows = convert(name, quantisations, folder)
         for one in rows:
             print("  ".join(f"{column} {value}" for column, value in one.items()), flush=True)
             beyond += not one["within_limits"]

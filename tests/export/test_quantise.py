@@ -1,14 +1,29 @@
+import dataclasses
+
+import keras
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
-from keras_vit.export import flatbuffer, quantise
+from keras_vit.export import flatbuffer, quantise, tflite
 from keras_vit.export.quantise import Quantiser, layer_name
 from keras_vit.export.replay import tflite_predictor
+from tests.export.toys import toy_model
 
 
 @pytest.fixture(scope="module")
 def quantiser(float_file, expected):
     return Quantiser(float_file.read_bytes(), expected.images)
+
+
+@pytest.fixture(scope="module")
+def depthwise(toy_source, expected, tmp_path_factory):
+    """Of a model with depthwise convolutions of 5 x 5 and 7 x 7."""
+    small, large = (keras.layers.DepthwiseConv2D(k, padding="same", name=name) for name, k in (("small", 5), ("large", 7)))
+    folder = tmp_path_factory.mktemp("depthwise")
+    source = dataclasses.replace(toy_source, model=toy_model(layer=lambda x: large(small(x))))
+    tflite.run_converter(source, folder / "float.tflite", folder / "static")
+    return Quantiser((folder / "float.tflite").read_bytes(), expected.images)
 
 
 @pytest.fixture
@@ -87,6 +102,15 @@ def test_constants_lie_in_the_flatbuffer_where_metadata_may_move_them(quantiser,
         path.write_bytes(data)
         predictions.append(tflite_predictor(str(path), 1)(expected.images[:1].astype("float32")))
     np.testing.assert_array_equal(*predictions)
+
+
+@pytest.mark.parametrize("quantisation", ["dynamic_int8", "int8"])
+def test_depthwise_convolutions_stay_float_where_the_kernel_is_small(depthwise, quantisation):
+    graph = schema.ModelT.InitFromPackedBuf(depthwise.quantised(quantisation), 0).subgraphs[0]
+    types = {tuple(tensor.shape): tensor.type for tensor in graph.tensors if tensor.shape is not None}
+    assert types[1, 5, 5, 32] == schema.TensorType.FLOAT32 and types[1, 7, 7, 32] == schema.TensorType.INT8
+    assert [layer_name(name) for name in depthwise.layers(quantisation)] == ["stem", "large", "hidden", "head"]
+    assert len(depthwise.layers("float16")) == 5
 
 
 def test_names_of_layers():
