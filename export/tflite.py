@@ -52,10 +52,18 @@ class Job:
     folder: Path
     max_loss: float
     force: bool
+    runs: int
 
 
 def convert(
-    source, output, quantisations=DEFAULT, expected=None, calibrated=None, max_loss=budget.MAX_LOSS, force=False
+    source,
+    output,
+    quantisations=DEFAULT,
+    expected=None,
+    calibrated=None,
+    max_loss=budget.MAX_LOSS,
+    force=False,
+    runs=RUNS,
 ):
     """Convert, check and write one file per quantisation; nothing is written if one of them fails.
 
@@ -67,6 +75,7 @@ def convert(
         calibrated: the `calibration.Calibration` to measure ranges of activations on; default noise.
         max_loss: points of accuracy that a quantised file may lose; layers stay float until it does not.
         force: write files that lose more all the same; the report says so.
+        runs: how often one picture is answered to time it.
     Returns: the report, also written as report.json.
     Raises: ValueError naming operators that TFLite lacks, or with the figures of a file that misses its limits.
     """
@@ -78,7 +87,7 @@ def convert(
         folder = Path(folder)
         run_converter(source, folder / "float.tflite", folder / "static")
         quantiser = Quantiser((folder / "float.tflite").read_bytes(), calibrated.images)
-        job = Job(source, expected, quantiser, folder, max_loss, force)
+        job = Job(source, expected, quantiser, folder, max_loss, force, runs)
         made = {quantisation: make(job, quantisation) for quantisation in quantisations}
         static = any(quantisation in STATIC for quantisation in quantisations)
         report = {
@@ -132,7 +141,7 @@ def make(job, quantisation):
             f"{budget.describe(found, allowed)}. --max-loss allows more, --force writes it all the same."
         )
     one = dataclasses.replace(expected, files=expected.files[:1], images=expected.images[:1])
-    timed = parity.replay_all([("tflite", path)], one, RUNS, THREADS)[0]["milliseconds"]
+    timed = parity.replay_all([("tflite", path)], one, job.runs, THREADS)[0]["milliseconds"]
     latency = edge_report.latency(timed, THREADS)
     entry = edge_report.entry(path, quantisation, contract.check(path), found, allowed, answers["delegation"], kept)
     entry["latency_ms"] = latency

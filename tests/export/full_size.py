@@ -79,7 +79,7 @@ def convert(name, quantisations, folder):
     source = Source(model, variant.spec, tuple(map(str, range(1000))), name)
     expected = replace(parity.expect(source, write_pictures(folder)), kind="noise")
     calibrated = calibration.Calibration(expected.images, "given")
-    report = tflite.convert(source, Path(folder, name), quantisations, expected, calibrated, force=True)
+    report = tflite.convert(source, Path(folder, name), quantisations, expected, calibrated, force=True, runs=1)
     return [row(name, variant.image_size, file) for file in report["files"]]
 
 
