@@ -96,7 +96,7 @@ test-edge: $(VENV)/.dev
 	@echo "== Converting every model of up to 100 M parameters -> results/edge.csv"
 	$(BIN)/python -m tests.export.full_size --csv results/edge.csv
 
-BENCHMARKS := startup input_pipeline trainer_step memory edge inference
+BENCHMARKS := startup input_pipeline trainer_step training_step memory growth edge inference
 SOURCES := keras_vit training export benchmarks examples tests
 
 lint: $(VENV)/.dev
@@ -120,7 +120,7 @@ bench-peers:
 	.venv-peers/bin/python -m pip install --quiet $(TORCH)
 	.venv-peers/bin/python -m pip install --quiet --editable '.[train,edge]' 'pillow<13' pyyaml onnx onnxruntime openvino
 	.venv-peers/bin/python -m pip install --quiet --no-deps timm==1.0.31 torchvision  # whose newest would replace torch
-	for name in input_pipeline edge inference; do \
+	for name in input_pipeline edge inference training_step; do \
 		.venv-peers/bin/python -m benchmarks.$$name --csv build/benchmarks/$$name.csv || exit; done
 
 clean:

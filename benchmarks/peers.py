@@ -15,7 +15,7 @@ def import_timm():
     return timm
 
 
-def timm_model(name, batch):
+def timm_model(name, batch, **options):
     """timm's model of the same architecture, with drawn weights, and a batch for it."""
     timm = import_timm()
     import torch
@@ -23,7 +23,7 @@ def timm_model(name, batch):
     from keras_vit.models import VARIANTS  # here, so that a process which only reads pictures has no TensorFlow
 
     try:
-        model = timm.create_model(VARIANTS[name].alias, pretrained=False).eval()
+        model = timm.create_model(VARIANTS[name].alias, pretrained=False, **options).eval()
     except RuntimeError as error:  # T2T-ViT and PVT v1, for instance
         raise ImportError(str(error), name=f"a timm with {name}") from error
     return model, torch.zeros(batch, 3, *VARIANTS[name].image_size)

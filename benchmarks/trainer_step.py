@@ -22,10 +22,10 @@ from keras_vit.training.state import State  # noqa: E402
 CLASSES, STEPS = 10, 1000
 
 
-def trainers_step(settings, spec, batch):
-    """A function that takes one step as the trainer does, and waits for it."""
-    device = (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU"))[0].name
-    strategy = tf.distribute.MirroredStrategy([device])
+def trainers_step(settings, spec, batch, replicas=1):
+    """A function that takes one step as the trainer does, a batch on each of the replicas, and waits for it."""
+    devices = (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU"))[:replicas]
+    strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
     with strategy.scope():
         state = State.build(settings, CLASSES, spec, STEPS)
     take = step.make_train_step(strategy, state, settings)

@@ -3,8 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-import keras
-
+from keras_vit import xla
 from keras_vit.depth import depth_groups
 from keras_vit.preprocessing import Spec
 from keras_vit.runs import SPEC
@@ -86,12 +85,8 @@ def freeze(model, recipe):
 
 
 def compiles(recipe, model):
-    """Whether XLA is to compile the model: as the recipe says, but on CPUs it makes depthwise convolutions slow."""
-    import tensorflow as tf
-
-    if tf.config.list_logical_devices("GPU"):
-        return recipe.xla
-    return recipe.xla and not any(isinstance(layer, keras.layers.DepthwiseConv2D) for layer in model._flatten_layers())
+    """Whether XLA is to compile the model: as the recipe says, where it pays."""
+    return recipe.xla and xla.pays(model)
 
 
 def build_for_saving(recipe, classes, spec):

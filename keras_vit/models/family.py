@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_vit import xla
 from keras_vit.layers import GridOfTokens, TakeToken
 from keras_vit.layers.initial import initial_normal
 from keras_vit.preprocessing import Spec, normalize
@@ -177,6 +178,8 @@ class Variant:
         model = keras.Model(inputs, outputs, name=name or self.snake_name)
         if source:
             loading.load(model, source, self.family, include_top, classes)
+        if keras.config.backend() == "tensorflow":
+            model.jit_compile = xla.pays(model)  # left alone, Keras never compiles on a machine without a GPU
         return model
 
 
