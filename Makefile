@@ -5,7 +5,7 @@
 #   make test-mediapipe .tflite files opened by MediaPipe      make test-exchange  every family as ONNX and OpenVINO
 #   make test-edge    every model of up to 100 M parameters as .tflite -> results/edge.csv
 #   make lint         make format
-#   make bench        speed and memory    make bench-peers  beside timm, ONNX Runtime and OpenVINO
+#   make bench        speed and memory    make bench-peers  beside timm, ONNX Runtime, OpenVINO, Keras' own
 
 PYTHON ?= python3
 VENV := .venv
@@ -115,11 +115,12 @@ bench: $(VENV)/.dev
 	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name --csv build/benchmarks/$$name.csv || exit; done
 
 bench-peers:
-	@echo "== Measuring beside timm on PyTorch, ONNX Runtime and OpenVINO (environment .venv-peers)"
+	@echo "== Measuring beside timm on PyTorch, ONNX Runtime, OpenVINO and Keras' own (environment .venv-peers)"
 	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet $(TORCH)
-	.venv-peers/bin/python -m pip install --quiet --editable '.[train,edge]' 'pillow<13' pyyaml onnx onnxruntime openvino
+	.venv-peers/bin/python -m pip install --quiet --editable '.[train,edge]' 'pillow<13' pyyaml onnx onnxruntime openvino keras-hub
 	.venv-peers/bin/python -m pip install --quiet --no-deps timm==1.0.31 torchvision  # whose newest would replace torch
+	.venv-peers/bin/python -m pip install --quiet --no-deps keras-cv-attention-models
 	for name in input_pipeline edge inference training_step; do \
 		.venv-peers/bin/python -m benchmarks.$$name --csv build/benchmarks/$$name.csv || exit; done
 

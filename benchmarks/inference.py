@@ -2,8 +2,9 @@
 
 A model of ours as its users call it (predict_on_batch, the exported SavedModel, predict, the model in a tf.function)
 against timm's of the same architecture on PyTorch (eager, channels-last, compiled) and in ONNX Runtime, and against
-keras.applications where that has it. All that is installed takes turns on all cores; medians over the rounds are
-compared, and the 10th and 90th percentile stand beside them. Weights are drawn; the pictures are black.
+keras.applications, keras-hub and keras-cv-attention-models (kecam) where those have it. All that is installed takes
+turns on all cores; medians over the rounds are compared, and the 10th and 90th percentile stand beside them. Weights
+are drawn; the pictures are black.
 """
 
 import argparse
@@ -26,7 +27,6 @@ MODELS = (
     *("ViTS16", "ViTR26S32", "DeiTSDistilled", "SwinT", "ConvNeXtT", "TNTS", "CoaTLiteMini", "CoaTTiny"),
     *("T2TViT14", "PVTV2B1"),
 )
-APPLICATIONS = {"ConvNeXtT": "ConvNeXtTiny"}  # what keras.applications calls the same model
 COUNTED = ("predict_on_batch", "SavedModel")  # against the peers; the other two ways are compared with the first
 
 
@@ -56,11 +56,16 @@ def peer_sides(name, batch, folder):
     with peers.leaving_out("ONNX Runtime"):
         peers.export(name, exported, batch)
         sides["ONNX Runtime"] = peers.onnxruntime_side(exported, parity.cores())
-    if name in APPLICATIONS:
-        theirs = getattr(keras.applications, APPLICATIONS[name])(weights=None)
-        images = np.zeros((batch, *theirs.input_shape[1:]), "float32")
-        sides["keras.applications"] = lambda: theirs.predict_on_batch(images)
+    for side, build in peers.KERAS.get(name, {}).items():
+        with peers.leaving_out(side):
+            sides[side] = keras_side(build(), batch)
     return sides
+
+
+def keras_side(model, batch):
+    """A function that answers a batch by the model of another Keras library."""
+    images = np.zeros((batch, *model.input_shape[1:]), "float32")
+    return lambda: model.predict_on_batch(images)
 
 
 def measure(name, batch, rounds):

@@ -1,4 +1,4 @@
-"""What a user would pick instead: timm's models on PyTorch, and its export in ONNX Runtime and OpenVINO."""
+"""What a user would pick instead: timm's models on PyTorch, its export in ONNX Runtime and OpenVINO, and Keras'."""
 
 import contextlib
 
@@ -81,6 +81,45 @@ EXPORTED = {  # side: a function of (path, threads)
     "ONNX Runtime float32": onnxruntime_side,
     "OpenVINO float32": lambda path, threads: openvino_side(path, threads, "f32"),
     "OpenVINO bfloat16": lambda path, threads: openvino_side(path, threads, "bf16"),
+}
+
+
+def applications_convnext_t():
+    import keras
+
+    return keras.applications.ConvNeXtTiny(weights=None)
+
+
+def kecam_convnext_t():
+    import keras_cv_attention_models
+
+    return keras_cv_attention_models.convnext.ConvNeXtTiny(pretrained=None)
+
+
+def keras_hub_vit_s16():
+    from keras_hub import models
+
+    return models.ViTImageClassifier(models.ViTBackbone((224, 224, 3), 16, 12, 6, 384, 1536), 1000)
+
+
+def keras_hub_deit_s_distilled():
+    from keras_hub import models
+
+    return models.DeiTImageClassifier(models.DeiTBackbone((224, 224, 3), 16, 12, 6, 384, 1536), 1000)
+
+
+def keras_hub_swin_t():
+    from keras_hub import models
+
+    backbone = models.SwinTransformerBackbone((224, 224, 3), 96, (2, 2, 6, 2), (3, 6, 12, 24), 7)
+    return models.SwinTransformerImageClassifier(backbone, 1000)
+
+
+KERAS = {  # our name: {side: a function that builds the same architecture}
+    "ConvNeXtT": {"keras.applications": applications_convnext_t, "kecam": kecam_convnext_t},
+    "ViTS16": {"keras-hub": keras_hub_vit_s16},
+    "DeiTSDistilled": {"keras-hub": keras_hub_deit_s_distilled},
+    "SwinT": {"keras-hub": keras_hub_swin_t},
 }
 
 

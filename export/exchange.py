@@ -27,7 +27,7 @@ from keras_vit.export import parity
 from keras_vit.export.graph import probabilities
 from keras_vit.files import atomic_file
 
-PACKAGES = {"onnx": ("onnx", "tf2onnx", "onnxruntime"), "openvino": ("openvino",)}
+PACKAGES = {"onnx": ("onnx", "tf2onnx", "onnxruntime"), "openvino": ("openvino", "scipy")}
 SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
 TOLERANCE = 1e-4  # largest difference of probabilities
 
