@@ -96,7 +96,7 @@ test-edge: $(VENV)/.dev
 	@echo "== Converting every model of up to 100 M parameters -> results/edge.csv"
 	$(BIN)/python -m tests.export.full_size --csv results/edge.csv
 
-BENCHMARKS := startup input_pipeline trainer_step training_step memory growth edge inference
+BENCHMARKS := startup input_pipeline trainer_step training_step memory growth profile edge inference
 SOURCES := keras_vit training export benchmarks examples tests
 
 lint: $(VENV)/.dev
