@@ -44,7 +44,7 @@ quickstart: $(VENV)/.train
 
 test: $(VENV)/.dev
 	@echo "== Running the tests"
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-all: $(VENV)/.dev test-jax test-torch
 	@echo "== Running all tests"

@@ -38,12 +38,12 @@ class Small:
 
 ENCODER = vit.Config(embed_dim=96, depth=6, num_heads=3, patch_size=4, mlp_ratio=2)
 FAMILIES = {
-    "ViT": Small(Variant("ViTDigits", vit.VIT, ENCODER), epochs=60),
+    "ViT": Small(Variant("ViTDigits", vit.VIT, ENCODER)),
     "hybrid ViT": Small(
         Variant("HybridDigits", hybrid.HYBRID, hybrid.Config((2,), vit.Config(96, 4, 3, 1, mlp_ratio=2)))
     ),
     "DeiT": Small(Variant("DeiTDigits", deit.DEIT, ENCODER), epochs=60),
-    "DeiT III": Small(Variant("DeiT3Digits", deit.DEIT3, ENCODER), epochs=60),
+    "DeiT III": Small(Variant("DeiT3Digits", deit.DEIT3, ENCODER)),
     "Swin": Small(QUICKSTART.variant, epochs=25),
     "ConvNeXt": Small(Variant("ConvNeXtDigits", convnext.CONVNEXT, convnext.Config((2, 2, 2), (48, 96, 192)))),
     "TNT": Small(Variant("TNTDigits", tnt.TNT, tnt.Config(96, 6, 3, 24, 4, patch_size=8)), epochs=60),

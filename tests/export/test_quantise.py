@@ -19,7 +19,9 @@ def quantiser(float_file, expected):
 @pytest.fixture(scope="module")
 def depthwise(toy_source, expected, tmp_path_factory):
     """Of a model with depthwise convolutions of 5 x 5 and 7 x 7."""
-    small, large = (keras.layers.DepthwiseConv2D(k, padding="same", name=name) for name, k in (("small", 5), ("large", 7)))
+    small, large = (
+        keras.layers.DepthwiseConv2D(k, padding="same", name=name) for name, k in (("small", 5), ("large", 7))
+    )
     folder = tmp_path_factory.mktemp("depthwise")
     source = dataclasses.replace(toy_source, model=toy_model(layer=lambda x: large(small(x))))
     tflite.run_converter(source, folder / "float.tflite", folder / "static")

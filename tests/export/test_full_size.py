@@ -1,0 +1,32 @@
+"""results/edge.csv, which `make test-edge` writes in an hour, tells of all models, and within the limits."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from keras_vit.export.quantise import QUANTISATIONS
+from tests.export import full_size
+
+TABLE = Path(__file__).parents[2] / "results" / "edge.csv"
+ROWS = list(csv.DictReader(TABLE.read_text(encoding="utf-8").splitlines()))
+
+
+def test_every_model_of_up_to_100_million_parameters_is_there():
+    assert len(full_size.names()) == 68
+    assert [row["model"] for row in ROWS if row["quant"] == "none"] == full_size.names()
+
+
+@pytest.mark.parametrize("name", full_size.smallest())
+def test_the_smallest_of_each_family_is_there_in_every_quantisation(name):
+    assert [row["quant"] for row in ROWS if row["model"] == name] == list(QUANTISATIONS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['model']}-{row['quant']}")
+def test_figures_are_within_their_limits(row):
+    assert row["within_limits"] == "True" and int(row["max_rank"]) <= 4
+    limits = {
+        "none": float(row["largest_difference"]) <= 1e-4,
+        "float16": float(row["relative_difference"]) <= 1e-2,
+    }
+    assert limits.get(row["quant"], float(row["cosine"]) >= 0.999)
