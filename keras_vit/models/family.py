@@ -208,6 +208,9 @@ instead of keeping what is inside it, without drop path but on JAX:
     with keras.RematScope(mode="list_of_layers", layer_names=[f"block{i}" for i in range(12)]):  # stage0_block0, ...
         model = keras_vit.models.ViTB16(input_shape=(1024, 1024, 3))
 
+`predict` and its kin are compiled by XLA where that is faster, for each shape at its first call, which takes some
+seconds; `model.jit_compile = False` leaves it out.
+
 Input:   (B, H, W, C), float, normalised as `keras_vit.preprocess_input` does unless include_preprocessing.
 Output:  (B, K) probabilities, or features.
 Raises:  ValueError for sizes, tags, files and arguments that do not fit, with the remedy.
