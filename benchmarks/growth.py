@@ -2,24 +2,21 @@
 
 Time and memory of one pass as a TensorFlow graph, against the pixels of a picture and against the pictures of a batch,
 each in a process of its own; the exponents are fitted through all points of a model. Windowed (Swin), factorised (CoaT)
-and pooled (PVT v2 Li) attention and convolutions (ConvNeXt) grow with the pixels, exponent 1; attention over all
-tokens (ViT) with more.
+and pooled (PVT v2 Li) attention and convolutions (ConvNeXt) are to grow with the pixels, exponent 1; ViT, whose
+attention is over all tokens, is there to compare with.
 """
 
 import argparse
 import json
 import os
-import pathlib
 import statistics
-import subprocess
-import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np  # noqa: E402
 
 from benchmarks import report  # noqa: E402
-from benchmarks.memory import resident  # noqa: E402
+from benchmarks.memory import forget_peak, in_own_process, resident  # noqa: E402
 
 MODELS = ("SwinT", "CoaTLiteTiny", "PVTV2B2Li", "ConvNeXtT", "ViTS16")
 SIDES, BATCHES = (224, 448, 672, 896), (1, 2, 4, 8)  # pixels, at one picture; pictures, at 224 pixels
@@ -36,15 +33,9 @@ def cost(name, side, batch, rounds):
     run = tf.function(lambda x: model(x, training=False), autograph=False)
     before = resident("VmRSS")
     run(images).numpy()
-    pathlib.Path("/proc/self/clear_refs").write_text("5")  # tracing needs memory too: begin to look for the peak anew
+    forget_peak()
     times = [report.seconds(lambda: run(images).numpy()) for _ in range(rounds)]
     return statistics.median(times), resident("VmHWM") - before
-
-
-def alone(name, side, batch, rounds):
-    """`cost`, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.growth", "--alone", name, *map(str, (side, batch, rounds))]
-    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()[-1])
 
 
 def exponent(sizes, costs):
@@ -58,7 +49,7 @@ def measure(name, rounds):
         ("pixels", [side**2 for side in SIDES], [(side, 1) for side in SIDES]),
         ("batch", BATCHES, [(SIDES[0], batch) for batch in BATCHES]),
     ):
-        seconds, memory = zip(*(alone(name, side, batch, rounds) for side, batch in points))
+        seconds, memory = zip(*(in_own_process("growth", name, side, batch, rounds) for side, batch in points))
         listed = {"ms": [f"{1000 * t:.0f}" for t in seconds], "GiB": [f"{m:.2f}" for m in memory]}
         exponents = {"time_exponent": exponent(sizes, seconds), "memory_exponent": exponent(sizes, memory)}
         where = " ".join(map(str, SIDES if what == "pixels" else BATCHES))

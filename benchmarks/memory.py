@@ -24,6 +24,17 @@ def resident(field):
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 2**20
 
 
+def forget_peak():
+    """Begin to look for VmHWM anew: what building and tracing needed is not of interest."""
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+
+
+def in_own_process(module, *arguments):
+    """What `python -m benchmarks.MODULE --alone ...` prints last, as JSON."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", "--alone", *map(str, arguments)]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()[-1])
+
+
 def peak(name, mode):
     """GiB above the built model, in this process."""
     import tensorflow as tf
@@ -43,8 +54,7 @@ def measure(names):
     """The table: a row per model and mode, each measured in a process of its own."""
     for name in names:
         for mode in MODES:
-            command = [sys.executable, "-m", "benchmarks.memory", "--alone", name, mode]
-            gib = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
+            gib = in_own_process("memory", name, mode)
             yield {"model": name, "pixels": SIDE, "batch": BATCH, "mode": mode, "GiB": gib, "budget_GiB": BUDGET}
 
 

@@ -9,15 +9,12 @@ what it held before the model and less the weights.
 import argparse
 import json
 import os
-import pathlib
-import subprocess
-import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks import peers, report  # noqa: E402
 from benchmarks.inference import MODELS  # noqa: E402
-from benchmarks.memory import resident  # noqa: E402
+from benchmarks.memory import forget_peak, in_own_process, resident  # noqa: E402
 
 OURS, REPLICAS, BATCH, WARM_UP, STEADY = "trainer", "trainer, 2 replicas", 16, 2, 3
 TIMM = ("timm eager", "timm compiled")
@@ -76,16 +73,9 @@ def peak(name, what):
     take = side(name, what)
     for step in range(WARM_UP + STEADY):
         if step == WARM_UP:
-            pathlib.Path("/proc/self/clear_refs").write_text("5")  # begin to look for the peak anew
+            forget_peak()
         take()
     return 1024 * (resident("VmHWM") - before - weights)
-
-
-def alone(name, what):
-    """`peak`, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.training_step", "--alone", name, what]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def measure(name, rounds):
@@ -95,7 +85,7 @@ def measure(name, rounds):
         with peers.leaving_out(what):
             sides[what] = timm_step(name, what)
     times = report.alternate(sides, rounds, WARM_UP)
-    memory = {what: alone(name, what) for what in sides}
+    memory = {what: in_own_process("training_step", name, what) for what in sides}
     for row in report.compare({"model": name, "batch": BATCH}, times, OURS, [what for what in sides if what != OURS]):
         other = row["against"]
         yield row | {"MiB": memory[OURS], "its_MiB": memory[other], "MiB_ratio": memory[OURS] / memory[other]}
