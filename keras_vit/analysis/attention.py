@@ -102,9 +102,8 @@ class AttentionMap(Site):
             shares = (weights @ placed)[..., 0]  # B n h q
             weighted = np.einsum("bnhqk,nqk->bnhq", weights, self._between(run))
             seen = (shares > 0) & (self.queries.cells[:, None, run] >= 0)
-            totals = totals + np.divide(weighted, shares, out=np.zeros_like(shares), where=seen).sum(
-                (0, 1, 3), "float64"
-            )
+            means = np.divide(weighted, shares, out=np.zeros_like(shares), where=seen)
+            totals = totals + means.sum((0, 1, 3), "float64")
             counted = counted + seen.sum((0, 1, 3))
         return np.divide(totals, counted, out=np.full_like(totals, np.nan), where=counted > 0)
 
@@ -176,8 +175,8 @@ class AttentionProbe:
     """
 
     def __init__(self, model):
-        self.shape = tuple(model.inputs[0].shape[1:])
         self.sites = sites(model)
+        self.shape = tuple(model.inputs[0].shape[1:])
         self.before = keras.Model(model.inputs, {layer.name: layer.input for layer in self.sites})
 
     def __call__(self, images):

@@ -60,14 +60,15 @@ def sites(model):
 
     Raises: ValueError for models without attention, and for those that are not of this library.
     """
-    image = tuple(model.inputs[0].shape[1:3])
-    found = {layer: LAYOUTS[type(layer)](model, layer, image) for layer in model.layers if type(layer) in LAYOUTS}
-    if not found:
+    inputs = getattr(model, "inputs", None) or ()
+    blocks = [layer for layer in getattr(model, "layers", ()) if type(layer) in LAYOUTS]
+    if len(inputs) != 1 or not blocks:
         raise ValueError(
             "expected a model of keras_vit.models whose blocks attend, which ConvNeXt's do not. "
-            f"Received: {model.name!r}, without such blocks among its layers"
+            f"Received: {getattr(model, 'name', model)!r}, with {len(blocks)} such blocks and {len(inputs)} inputs"
         )
-    return found
+    image = tuple(inputs[0].shape[1:3])
+    return {layer: LAYOUTS[type(layer)](model, layer, image) for layer in blocks}
 
 
 def _sequence(model, block, image):

@@ -153,3 +153,5 @@ def test_refusals():
         maps["block1"].of_token(1)
     with pytest.raises(ValueError, match="expected a model of keras_vit.models.*Received: 'plain'"):
         attention_maps(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()], name="plain"), images)
+    with pytest.raises(ValueError, match="0 such blocks and 0 inputs"):
+        attention_maps(lambda x: x, images)
