@@ -92,7 +92,8 @@ OF_PICTURES = (
     Kind(
         "relevance",
         "Relevance (Grad-CAM)",
-        "Where the evidence for each model's best class lies; 1 is the largest of the picture.",
+        "Where the evidence for each model's best class lies; 1 is the largest of the picture. Where nothing on "
+        "the last map speaks for the class, all is 0.",
         _draw_relevance,
     ),
     Kind(

@@ -23,7 +23,7 @@ figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
 figure img.seen { width: min(100%, 14rem); }
 figure img.small { image-rendering: pixelated; }
 figcaption { color: var(--soft); font-size: 0.92rem; margin-top: 0.4rem; overflow-wrap: anywhere; }
-figure ol { margin: 0.6rem 0 0; padding: 0; list-style: none; font-size: 0.95rem; }
+figure ol { margin: 0.6rem auto 0; max-width: 30rem; padding: 0; list-style: none; font-size: 0.95rem; }
 figure li { display: grid; grid-template-columns: 1fr auto; gap: 0 0.8rem; margin-top: 0.25rem; }
 figure li span:first-child { overflow-wrap: anywhere; }
 figure li i { grid-column: 1 / -1; height: 0.35rem; background: var(--bar); border-radius: 2px; }

@@ -71,7 +71,7 @@ class Writer:
         try:
             figure = kind.draw(*arguments)
         except ValueError as error:
-            return Cell(note=f"None. {error}")
+            return Cell(note=f"None: {error}")
         return self.save(lambda path: figure.savefig(path, dpi=130, bbox_inches="tight"), file, kind.title)
 
 

@@ -79,6 +79,12 @@ def test_token_models_explain_the_class_token_by_the_patches_before_the_last_blo
     assert features.shape[1] in (H * W + 1, H * W + 2)
 
 
+def test_half_precision_is_taken_as_it_comes():
+    model, images = toy("vit", dtype="mixed_bfloat16")
+    found = relevance(model, images, 1)
+    assert found.dtype == "float32" and np.isfinite(found).all() and found.max() == 1
+
+
 def test_refusals():
     model, images = toy("vit")
     for classes in (5, -1, [1, 2, 3], 0.5, "cat"):

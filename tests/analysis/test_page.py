@@ -36,10 +36,10 @@ class Reader(HTMLParser):
 
 def page():
     shown = Row(
-        "Relevance", "Where <it> lies.", (Cell("model1/a.png", (640, 480), "A picture"), Cell(note="None. why"))
+        "Relevance", "Where <it> lies.", (Cell("model1/a.png", (640, 480), "A picture"), Cell(note="None: why"))
     )
     scores = Row("Prediction", "Best classes.", (Cell(scores=(("red & blue", 0.75),)), Cell(scores=(("green", 1.0),))))
-    missing = Row("Biases", "What is added.", (Cell(note="None. no bias"), Cell(note="None. nor here")))
+    missing = Row("Biases", "What is added.", (Cell(note="None: no bias"), Cell(note="None: nor here")))
     sections = [Section("<flower>.jpg", (scores, shown)), Section("The models", (missing,))]
     return render("Inside A & B", ["A", "<B>"], sections)
 
@@ -75,7 +75,7 @@ def test_nothing_is_fetched():
 def test_what_no_model_has_is_listed_once_with_the_reasons():
     reader = Reader(page())
     assert "What none of the models has" in reader.texts
-    assert {"A: None. no bias", "<B>: None. nor here"} <= set(reader.texts)
+    assert {"A: None: no bias", "<B>: None: nor here"} <= set(reader.texts)
     assert "What is added." not in reader.texts
 
 

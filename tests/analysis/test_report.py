@@ -49,7 +49,7 @@ def test_the_page_shows_them_all_and_names_the_rest(folder):
     assert "&lt;blue&gt;" in page or page.count("<li><span>") == 2 * 2 * 2
     assert page.count("<h2>") == 2 + 1 + 1 and "b &amp; c" in page
     assert (
-        page.count("None. ") == 2 * 2 + 2 + 2
+        page.count("None: ") == 2 * 2 + 2 + 2
     )  # maps and rollout of both pictures, distances, positions; biases twice
     assert "expected a Swin Transformer" in page
 
