@@ -72,7 +72,7 @@ class Writer:
             figure = kind.draw(*arguments)
         except ValueError as error:
             return Cell(note=f"None: {error}")
-        return self.save(lambda path: figure.savefig(path, dpi=130, bbox_inches="tight"), file, kind.title)
+        return self.save(lambda path: figure.savefig(path, dpi=130), file, kind.title)
 
 
 def _subject(predictor, images):
