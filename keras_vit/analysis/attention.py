@@ -22,7 +22,7 @@ from keras_vit.analysis.places import Site, sites
 from keras_vit.layers.observe import observing
 from keras_vit.models.coat import ParallelBlock
 
-CHUNK = 2**25  # entries of weights that are looked at, or formed from factors, at once
+CHUNK = 2**18  # entries of weights that are looked at, or formed from factors, at once: what a cache holds
 BATCH = 8  # images whose weights are kept at once where they are only summed up
 
 

@@ -16,7 +16,8 @@ BAR = 0.9  # width of the bar of colours with its ticks
 COLUMNS = 7  # of pictures side by side
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe and Ito's, for any colour vision
 HEAT = "viridis"
-OPACITY = 0.65  # of attention over the grey image
+OPACITY = 0.7  # of attention over the image, which is grey and pale lest its own light pass for attention
+PALE = (-0.6, 1.6)  # what the image's range from 0 to 1 is drawn in, black to white
 
 
 def plot_attention_maps(maps, images, index=0, query=None, blocks=None, by_head=False):
@@ -166,14 +167,14 @@ def _pictures(title, rows, query=None):
 
 
 def _draw(axis, image, heat, query):
-    """The image, or the heat over it in grey; a ring at the query."""
+    """The image, or the heat over it; a ring at the query."""
     height, width = image.shape[:2]
     axis.set_axis_off()
     shown = {"extent": (0, width, height, 0), "aspect": "auto"}
     if heat is None:
         axis.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", **shown)
     else:
-        axis.imshow(image.mean(axis=-1), cmap="gray", **shown)
+        axis.imshow(image.mean(axis=-1), cmap="gray", vmin=PALE[0], vmax=PALE[1], **shown)
         axis.imshow(heat, cmap=HEAT, vmin=0, vmax=heat.max() or 1, alpha=OPACITY, interpolation="nearest", **shown)
     if query is not None:
         ring = {"marker": "o", "s": 40, "facecolors": "none"}

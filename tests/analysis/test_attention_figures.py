@@ -72,11 +72,11 @@ def test_each_head(looked):
 
 
 def test_signed_maps_are_drawn_by_magnitude(looked):
-    images, maps = looked("coat")
-    figure = plot_attention_maps(maps, images, by_head=True, blocks=["parallel1/stage2"])
+    images, maps = looked("coat_lite")
+    figure = plot_attention_maps(maps, images, by_head=True, blocks=["stage2_block0"])
     heat = figure.axes[1].images[1].get_array()
     assert heat.min() >= 0
-    np.testing.assert_array_equal(heat, abs(maps["parallel1/stage2"].of_token()[0, 0]))
+    np.testing.assert_array_equal(heat, abs(maps["stage2_block0"].of_token()[0, 0]))
 
 
 def test_rollout_beside_images(looked):

@@ -88,19 +88,15 @@ def test_pvt_by_dense_matrices():
     np.testing.assert_allclose(attention_rollout(model, images), expected, atol=1e-6)
 
 
-UNIFORM = ["hybrid", "deit_distilled", "deit3", "swin", "tnt", "pvt_v2", "pvt_v2_linear"]
-UNIFORM += ["t2t", "t2t_transformer", "t2t_se", "t2t_ghost", "t2t_dense"]
+UNIFORM = ["hybrid", "deit_distilled", "tnt", "pvt_v2", "pvt_v2_linear", "t2t", "t2t_transformer", "t2t_dense"]
 
 
 @pytest.mark.parametrize("toy", UNIFORM)
 def test_models_that_attend_evenly_prefer_no_place(toy):
-    model, images = model_and_images(toy, **({"input_shape": (48, 48, 3)} if toy == "swin" else {}))
+    model, images = model_and_images(toy)
     found = attention_rollout(indifferent(model), images)
     maps = attention_maps(model, images)
     first = maps["block0/outer"] if toy == "tnt" else next(iter(maps.values()))
-    if toy == "swin":  # the masks of shifted windows let places at the seam see fewer others
-        np.testing.assert_allclose(found.sum(axis=(1, 2)), 1, atol=1e-5)
-        return
     assert found.shape == (2, *first.queries.grid)
     np.testing.assert_allclose(found, np.full_like(found, 1 / found[0].size), rtol=2e-4)
 
