@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from keras_vit.analysis.attention_figures import HEAT, OPACITY, PALE
 from keras_vit.analysis.receptive_field import central_square
 
 WIDTH = 7.0
@@ -169,12 +170,15 @@ def _panel_figure(count, shape, below=0.0):
 
 
 def _overlay(axis, picture, heat):
-    """A grey picture under a half transparent map, which is drawn smoothly over its whole extent."""
+    """A picture, grey and pale, under a half transparent map, which is drawn smoothly over its whole extent."""
     H, W = picture.shape[:2]
     extent = (-0.5, W - 0.5, H - 0.5, -0.5)
-    axis.imshow(np.asarray(picture, "float32").mean(-1), cmap="gray", extent=extent)
+    grey = np.asarray(picture, "float32").mean(-1)
+    low, contrast = grey.min(), max(np.ptp(grey), 1e-6)
+    black, white = (low + contrast * place for place in PALE)
+    axis.imshow(grey, cmap="gray", vmin=black, vmax=white, extent=extent)
     axis.set(xticks=[], yticks=[])
-    return axis.imshow(heat, cmap="viridis", vmin=0, vmax=1, alpha=0.55, interpolation="bilinear", extent=extent)
+    return axis.imshow(heat, cmap=HEAT, vmin=0, vmax=1, alpha=OPACITY, interpolation="bilinear", extent=extent)
 
 
 def _draw_tiles(axis, maps, **colours):
