@@ -1,0 +1,52 @@
+"""The pictures of the page in the documentation:  python -m tests.export.screenshots BUNDLE [FOLDER]
+
+BUNDLE is what `make quickstart` leaves in serving/; FOLDER is docs/images unless another is given.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from tests.export import chromium
+from tests.export.running import start_ours
+
+DESKTOP = {"viewport": {"width": 1200, "height": 760}}
+COLOURS = 128  # of a stored picture
+
+
+def take(page, url, picture, path, look=False):
+    """Show the picture to the model, and the page to the camera."""
+    page.goto(url)
+    page.set_input_files("#file", picture)
+    page.wait_for_selector("#scores li")
+    if look:
+        page.click("#look")
+        page.wait_for_selector("#map:not([hidden])")
+    page.screenshot(path=path, full_page=True, animations="disabled")
+    Image.open(path).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def main(bundle, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    [model] = [path.name for path in (bundle / "models").iterdir() if path.is_dir()]
+    picture = sorted((bundle / "examples" / model).glob("*/*.png"))[-1]
+    with tempfile.NamedTemporaryFile("w") as log:
+        running = start_ours(bundle, log, model)
+        try:
+            with chromium.launch() as browser:
+                take(browser.new_page(**DESKTOP), running.url, picture, folder / "serve.png", look=True)
+                phone = browser.new_page(**chromium.PHONE, color_scheme="dark")
+                take(phone, running.url, picture, folder / "serve_phone.png", look=True)
+        finally:
+            running.process.terminate()
+            running.process.wait(30)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("docs/images"))
+    arguments = parser.parse_args()
+    main(arguments.bundle, arguments.folder)
