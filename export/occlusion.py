@@ -1,7 +1,7 @@
 """Where a model looked: how much a score falls while one place of the picture after the other is hidden.
 
-Occlusion sensitivity (Zeiler and Fergus, arXiv:1311.2901, Sec. 4.2) asks nothing of a model but its answers: a square of
-one colour is moved over the picture, and each copy is classified. Where the score falls, the model looked.
+Occlusion sensitivity (Zeiler and Fergus, arXiv:1311.2901, Sec. 4.2) asks nothing of a model but its answers: a square
+of one colour is moved over the picture, and each copy is classified. Where the score falls, the model looked.
 The picture is cut into cells of `stride` pixels, and the square of `patch` pixels is centred on one cell after the
 other; at the borders a part of it lies outside.
 """
@@ -12,7 +12,7 @@ CELLS = 8  # along the longer side: at most 64 copies, and the picture itself
 
 
 def square(size):
-    """(patch, stride) in pixels for images of (H, W): CELLS cells along the longer side, hidden with their surroundings."""
+    """(patch, stride) in pixels for images of (H, W): CELLS cells at most along a side, hidden with what surrounds them."""
     stride = -(-max(size) // CELLS)
     return 2 * stride, stride
 
@@ -27,8 +27,8 @@ def occlusion(predict, image, classes, patch, stride, batch=32):
         patch: side of the square, in pixels.
         stride: side of a cell, in pixels.
         batch: images per call of `predict`, at most.
-    Returns: (probabilities (m) of the whole image, their drops (m, ceil(H / stride), ceil(W / stride)); below zero where
-        hiding the place makes the class more likely).
+    Returns: (probabilities (m) of the whole image, their drops (m, ceil(H / stride), ceil(W / stride)); below zero
+        where hiding the place makes the class more likely).
     Raises: ValueError for sides below 1 and for classes that the model does not have.
     """
     if patch < 1 or stride < 1:

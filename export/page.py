@@ -30,6 +30,7 @@ FOLDER = Path(__file__).with_name("www")
 FILES = {
     "/": ("index.html", "text/html"),
     "/page/page.css": ("page.css", "text/css"),
+    "/page/map.js": ("map.js", "text/javascript"),
     "/page/page.js": ("page.js", "text/javascript"),
     "/page/icon.svg": ("icon.svg", "image/svg+xml"),
 }

@@ -33,9 +33,9 @@ class Servable:
         return self._batchers[signature].submit(inputs)
 
     def decode(self, picture):
-        """The bytes of a picture as the model gets it, float32 (H, W, 3) in [0, 255]; `RestError` if it cannot be read."""
+        """A picture's bytes as the model gets them, float32 (H, W, 3) in [0, 255]; `RestError` if that cannot be."""
         if not hasattr(self._loaded, "_decode"):  # of `saved_model.ServedModel`
-            raise RestError(400, f"Version {self.number} was not written by `keras-vit export`, which stores how to decode.")
+            raise RestError(400, f"Version {self.number} does not say how it decodes; `keras-vit export` writes that.")
         [image], [decoded] = self._loaded._decode(tf.constant([picture]))
         if not decoded:
             raise RestError(400, "The picture cannot be decoded; JPEG, PNG, BMP and GIF can.")

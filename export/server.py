@@ -1,8 +1,8 @@
 """A model server for development: what TF Serving's REST interface answers, without its container.
 
 Requests that come at the same time become batches (`batching`), new versions are taken up while it runs (`servables`),
-what a request may mean is in `rest`, and the page to try a model on is in `page`. Memory is bounded: a body has a largest size, so have all bodies together that
-are being worked on, and what is beyond is turned away at once.
+what a request may mean is in `rest`, and the page to try a model on is `page`. Memory is bounded: a body has a largest
+size, so have all bodies together that are being worked on, and what is beyond is turned away at once.
 """
 
 import asyncio

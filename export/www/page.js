@@ -1,14 +1,9 @@
 /* Shows a picture to the model that is chosen: its labels by TF Serving's call, where it looked by /page/occlusion. */
-"use strict";
+import { SHARP, describe, draw, percent, points, scale } from "./map.js";
 
 const SERVED_TYPES = ["image/jpeg", "image/png", "image/gif", "image/bmp"]; // that the server decodes
 const LARGEST_SIDES = [2048, 1024, 512, 256]; // in pixels, of pictures that must become smaller; the first that fits
 const LARGEST_AREA = 89e6; // in pixels, that the server decodes
-const SMALL = 128; // pixels; smaller pictures are shown as squares
-const LOWERS = [213, 94, 0]; // vermilion and blue, told apart with every kind of colour vision
-const RAISES = [0, 114, 178];
-const OPAQUE = 204; // of 255, where the score changes most
-const FAINT = 0.01; // changes below it are not stretched to the whole scale
 const POLL_MS = 2000;
 
 const find = (id) => document.getElementById(id);
@@ -17,20 +12,18 @@ const state = {
   picture: null, // {blob, name, note, small}
   scores: [], // of the picture: {label, id, score}
   classId: null, // whose map is shown
+  asked: false, // for the maps
   maps: null, // the answer of /page/occlusion
   turn: new AbortController(), // ended by a new picture or another model
 };
 
 /* ---- the server ---- */
 
-async function ask(path, options = {}) {
-  let response;
-  try {
-    response = await fetch(path, { signal: state.turn.signal, ...options });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
+/* The answer in JSON. `signal` ends the asking, with an error that is nobody's then. */
+async function ask(path, signal, body) {
+  const response = await fetch(path, { method: body ? "POST" : "GET", body, signal }).catch(() => {
     throw new Error("The server does not answer. Is keras-vit serve still running?");
-  }
+  });
   const answer = await response.json().catch(() => ({ error: "its answer cannot be read." }));
   if (!response.ok || answer.error) throw new Error(`The server says: ${answer.error || response.statusText}`);
   return answer;
@@ -43,7 +36,7 @@ function chosen() {
 
 async function keepUp() {
   try {
-    const told = await ask("page/models", { signal: AbortSignal.timeout(10 * POLL_MS) });
+    const told = await ask("page/models", AbortSignal.timeout(10 * POLL_MS));
     state.maxRequest = told.max_request_bytes;
     offer(told.models.flatMap(({ model, versions }) => versions.map((version) => ({ model, version }))));
     if (find("news").dataset.lost) say("news", "The server answers again.");
@@ -63,7 +56,8 @@ function offer(served) {
   const old = chosen();
   const kept = Math.max(values.indexOf(select.value), -1);
   const newest = served.findIndex(({ model }) => old && model === old.model);
-  select.replaceChildren(...served.map(({ model, version }, i) => new Option(`${model}, version ${version}`, values[i])));
+  const option = ({ model, version }, i) => new Option(`${model}, version ${version}`, values[i]);
+  select.replaceChildren(...served.map(option));
   select.disabled = !served.length;
   if (!served.length) {
     select.add(new Option("none is served", ""));
@@ -114,7 +108,7 @@ async function opened(url, name) {
 /* The file as it is where the server reads it; else drawn anew, as small as it must be. */
 async function fitted(image, file) {
   const [width, height] = [image.naturalWidth, image.naturalHeight];
-  const picture = { name: file.name, small: Math.max(width, height) <= SMALL, note: `${width} × ${height} pixels` };
+  const picture = { name: file.name, small: Math.max(width, height) <= SHARP, note: `${width} × ${height} pixels` };
   if (SERVED_TYPES.includes(file.type) && fits(file) && width * height <= LARGEST_AREA) {
     return { ...picture, blob: file };
   }
@@ -150,7 +144,7 @@ function show(image, url) {
   find("place").hidden = true;
   find("picture").classList.add("filled");
   say("choose", "Choose another picture");
-  describe();
+  caption();
 }
 
 function hide() {
@@ -160,7 +154,7 @@ function hide() {
   say("choose", "Choose a picture");
 }
 
-function describe() {
+function caption() {
   const map = find("map");
   const size = state.maps && state.maps.size;
   const note = map.hidden ? state.picture.note : `as the model gets it: ${size[1]} × ${size[0]} pixels`;
@@ -172,6 +166,7 @@ function describe() {
 async function classify() {
   if (!state.picture) return;
   restart();
+  const { turn } = state;
   const asked = chosen();
   if (!asked) {
     fail(new Error("No model is served any more."));
@@ -183,21 +178,25 @@ async function classify() {
   try {
     const begun = performance.now();
     const body = JSON.stringify({ instances: [{ b64: await base64(state.picture.blob) }] });
-    const [best] = (await ask(path, { method: "POST", body })).predictions;
-    if (!best.class_ids || best.class_ids[0] < 0) {
+    const [best] = (await ask(path, turn.signal, body)).predictions;
+    if (turn.signal.aborted) return;
+    if (!best.class_ids) throw new Error("This model does not answer with labels.");
+    if (best.class_ids[0] < 0) {
       throw new Error(`The server cannot decode “${state.picture.name}”; the file may be damaged.`);
     }
     state.scores = best.class_ids.map((id, i) => ({ id, label: best.classes[i], score: best.scores[i] }));
     list();
     const took = Math.max(Math.round(performance.now() - begun), 1);
     const [{ label, score }] = state.scores;
-    say("status", `“${label}”, ${percent(score)}, says version ${asked.version} of ${asked.model} after ${took} ms.`);
+    const who = `version ${asked.version} of ${asked.model}`;
+    say("status", `“${label}”, ${percent(score)}, says ${who} after ${took} ms.`);
     find("inside").hidden = false;
     say("code", `POST ${new URL(path, location)}`);
   } catch (error) {
+    if (turn.signal.aborted) return;
     fail(error);
   }
-  if (!state.turn.signal.aborted) find("answer").classList.remove("busy");
+  find("answer").classList.remove("busy");
 }
 
 async function base64(blob) {
@@ -231,33 +230,36 @@ function list() {
   press();
 }
 
-function percent(score) {
-  return score > 0 && score < 0.001 ? "< 0.1 %" : `${(100 * score).toFixed(1)} %`;
-}
-
 /* ---- where the model looked ---- */
 
-/* Shows the map of a class, or none for null. All classes' maps come with one answer. */
-async function look(classId) {
+/* Shows the map of a class, or none for null. */
+function look(classId) {
   state.classId = classId;
-  press();
-  if (classId !== null && state.maps === null) {
-    const { model, version } = chosen();
-    const query = new URLSearchParams({ model, version });
-    state.scores.forEach(({ id }) => query.append("class", id));
-    say("looking", "Hiding one place of the picture after the other …");
-    try {
-      const maps = await ask(`page/occlusion?${query}`, { method: "POST", body: state.picture.blob });
-      const bytes = Uint8Array.from(atob(maps.image), (letter) => letter.charCodeAt(0));
-      maps.picture = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
-      state.maps = maps;
-    } catch (error) {
-      state.classId = null;
-      fail(error);
-    }
-    if (!state.turn.signal.aborted) say("looking", "");
+  if (classId !== null && !state.asked) askForMaps();
+  showMap();
+}
+
+/* All classes' maps come with one answer. */
+async function askForMaps() {
+  const { turn } = state;
+  const { model, version } = chosen();
+  const query = new URLSearchParams({ model, version });
+  state.scores.forEach(({ id }) => query.append("class", id));
+  state.asked = true;
+  say("looking", "Hiding one place of the picture after the other …");
+  try {
+    const maps = await ask(`page/occlusion?${query}`, turn.signal, state.picture.blob);
+    const bytes = Uint8Array.from(atob(maps.image), (letter) => letter.charCodeAt(0));
+    maps.picture = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
+    if (turn.signal.aborted) return;
+    state.maps = maps;
+  } catch (error) {
+    if (turn.signal.aborted) return;
+    Object.assign(state, { asked: false, classId: null });
+    fail(error);
   }
-  draw();
+  say("looking", "");
+  showMap();
 }
 
 function press() {
@@ -267,69 +269,22 @@ function press() {
   }
 }
 
-function draw() {
+function showMap() {
   press();
   const one = state.maps && state.maps.classes.find(({ class_id }) => class_id === state.classId);
   find("map").hidden = find("legend").hidden = !one;
   find("preview").hidden = Boolean(one);
   if (one) {
     const { label } = state.scores.find(({ id }) => id === one.class_id);
-    const all = one.drops.flat();
-    const [most, least] = [Math.max(...all, 0), Math.max(...all.map((drop) => -drop), 0)];
-    const full = Math.max(most, least, FAINT);
-    paint(one.drops, full);
-    say("most", full.toFixed(2));
-    say("least", full.toFixed(2));
-    say("meaning", meaning(one, label, most, least));
+    draw(find("map"), state.maps, one.drops);
+    say("about", `“${label}”`);
+    say("falls", points(scale(one.drops)));
+    say("rises", points(scale(one.drops)));
+    say("meaning", describe(one, label, state.maps.patch));
     find("map").setAttribute("aria-label", find("meaning").textContent);
+    find("shown").scrollIntoView({ block: "nearest" });
   }
-  if (state.picture) describe();
-}
-
-/* The picture in grey, so that the colours are the map's alone, and the drops over it. */
-function paint(drops, full) {
-  const { picture, size, stride } = state.maps;
-  const [rows, columns] = [drops.length, drops[0].length];
-  const cells = new ImageData(columns, rows);
-  drops.flat().forEach((drop, i) => {
-    const alpha = Math.round((OPAQUE * Math.abs(drop)) / full);
-    cells.data.set([...(drop > 0 ? LOWERS : RAISES), alpha], 4 * i);
-  });
-  const map = element("canvas", { width: columns, height: rows });
-  map.getContext("2d").putImageData(cells, 0, 0);
-  const scale = Math.ceil(640 / Math.max(...size));
-  const canvas = find("map");
-  canvas.width = size[1] * scale;
-  canvas.height = size[0] * scale;
-  canvas.style.setProperty("--aspect", `${size[1]} / ${size[0]}`);
-  const context = canvas.getContext("2d");
-  context.imageSmoothingEnabled = Math.max(...size) > SMALL;
-  context.filter = "grayscale(1)";
-  context.drawImage(picture, 0, 0, canvas.width, canvas.height);
-  context.filter = "none";
-  context.imageSmoothingEnabled = true;
-  context.drawImage(map, 0, 0, columns * stride * scale, rows * stride * scale); // the last cells may reach beyond
-}
-
-function meaning({ drops, score }, label, most, least) {
-  const { patch, size } = state.maps;
-  const how = `A square of ${patch} pixels in the picture’s mean colour was moved over its ${size[1]} × ${size[0]} pixels.`;
-  const about = `the score of “${label}” (${score.toFixed(2)})`;
-  if (Math.max(most, least) < FAINT) return `Hiding any one place changes ${about} by less than ${FAINT}. ${how}`;
-  const lowers = `Hiding an orange place lowers ${about}, by up to ${most.toFixed(2)} ${where(drops, most)}`;
-  const raises = `hiding a blue one raises it, by up to ${least.toFixed(2)}`;
-  if (least < FAINT) return `${lowers}. ${how}`;
-  return most < FAINT ? `Hiding a blue place raises ${about}, by up to ${least.toFixed(2)}. ${how}` : `${lowers}; ${raises}. ${how}`;
-}
-
-/* In which of nine parts of the picture a drop is found. */
-function where(drops, drop) {
-  const row = drops.findIndex((cells) => cells.includes(drop));
-  const column = drops[row].indexOf(drop);
-  const third = (place, of, names) => names[Math.min(Math.floor((3 * (place + 0.5)) / of), 2)];
-  const vertical = third(row, drops.length, ["at the top", "", "at the bottom"]);
-  const horizontal = third(column, drops[0].length, ["left", "", "right"]);
-  return [vertical, horizontal && (vertical ? horizontal : `at the ${horizontal}`)].filter(Boolean).join(" ") || "in the middle";
+  if (state.picture) caption();
 }
 
 /* ---- words and elements ---- */
@@ -348,16 +303,15 @@ function element(name, properties = {}) {
 function restart() {
   state.turn.abort();
   state.turn = new AbortController();
-  Object.assign(state, { scores: [], classId: null, maps: null });
+  Object.assign(state, { scores: [], classId: null, asked: false, maps: null });
   find("scores").replaceChildren();
   find("inside").hidden = find("call").hidden = true;
   find("answer").classList.remove("busy");
   ["error", "status", "looking"].forEach((id) => say(id, ""));
-  draw();
+  showMap();
 }
 
 function fail(error) {
-  if (error.name === "AbortError") return;
   say("status", "");
   say("looking", "");
   say("error", error.message);

@@ -65,7 +65,7 @@ def test_html_names_what_it_holds():
 
 
 @pytest.mark.parametrize(
-    "method, path", [("GET", "/page"), ("GET", "/page/other"), ("GET", "/index.html"), ("POST", "/"), ("PUT", "/page/models")]
+    "method, path", [("GET", "/page"), ("GET", "/page/other"), ("POST", "/"), ("PUT", "/page/models")]
 )
 def test_other_paths_are_not_found(running, method, path):
     assert running.ask(path, b"" if method == "POST" else None, method) == (404, {"error": f"Not found: {path}"})

@@ -127,15 +127,19 @@ def test_a_picture_can_be_dropped_and_pasted(page, picture):
     }"""
     for kind in ("drop", "paste"):
         page.evaluate(event, [kind, list(picture.read_bytes())])
-        page.wait_for_function("name => document.getElementById('caption').textContent.includes(name)", arg=f"{kind}.png")
+        page.wait_for_selector(f"#caption:has-text('{kind}.png')")
         assert len(labels(page)) == 3
 
 
 def test_large_and_unknown_pictures_are_made_smaller_before_they_are_sent(page):
     """By the browser: what the server would refuse for its size, and formats that it does not decode."""
-    limit = '{"models": [{"model": "toys", "versions": [1]}], "max_request_bytes": %d}'
-    page.route("**/page/models", lambda route: route.fulfill(body=limit % 60_000, content_type="application/json"))
-    page.wait_for_function("state.maxRequest === 60000")
+
+    def limit(number, versions):
+        told = {"models": [{"model": "toys", "versions": versions}], "max_request_bytes": number}
+        page.route("**/page/models", lambda route: route.fulfill(json=told))
+        page.wait_for_function(f"document.getElementById('model').options.length === {len(versions)}")
+
+    limit(60_000, [1, 0])
     for kind, side in (("png", 1500), ("webp", 40)):
         buffer = io.BytesIO()
         Image.effect_noise((side, side // 2), 60).save(buffer, kind)
@@ -143,8 +147,7 @@ def test_large_and_unknown_pictures_are_made_smaller_before_they_are_sent(page):
             page.set_input_files("#file", {"name": kind, "mimeType": f"image/{kind}", "buffer": buffer.getvalue()})
         assert len(sent.value.post_data) < 60_000
         assert len(labels(page)) == 3 and ("sent as 256 × 128" in page.inner_text("#caption")) == (kind == "png")
-    page.route("**/page/models", lambda route: route.fulfill(body=limit % 1100, content_type="application/json"))
-    page.wait_for_function("state.maxRequest === 1100")
+    limit(1100, [1])
     page.set_input_files("#file", {"name": kind, "mimeType": "image/webp", "buffer": buffer.getvalue()})
     assert "is too large for this server" in error(page)
 
@@ -187,12 +190,13 @@ def test_a_phone_has_no_need_to_scroll_sideways_and_text_has_contrast(browser, r
     small = page.locator("button:visible, select, label.button").evaluate_all("all => all.map(one => one.offsetHeight)")
     assert min(small) >= 44
     pairs = page.evaluate(
-        """() => ["#status", "#meaning", ".label", ".score", "#caption", "#look", "h1", "#call", "#model"].map((selector) => {
-            let [place, colour] = [document.querySelector(selector)];
-            colour = getComputedStyle(place).color;
+        """selectors => selectors.map((selector) => {
+            let place = document.querySelector(selector);
+            const colour = getComputedStyle(place).color;
             while (getComputedStyle(place).backgroundColor === "rgba(0, 0, 0, 0)") place = place.parentElement;
             return [selector, colour, getComputedStyle(place).backgroundColor];
-        })"""
+        })""",
+        ["#status", "#meaning", ".label", ".score", "#caption", "#look", "h1", "#call", "#model"],
     )
     assert [pair for pair in pairs if contrast(*pair[1:]) < 4.5] == []
     page.close()
