@@ -12,7 +12,7 @@ CELLS = 8  # along the longer side: at most 64 copies, and the picture itself
 
 
 def square(size):
-    """(patch, stride) in pixels for images of (H, W): CELLS cells at most along a side, hidden with what surrounds them."""
+    """(patch, stride) in pixels for images of (H, W): at most CELLS cells along a side, under squares twice as wide."""
     stride = -(-max(size) // CELLS)
     return 2 * stride, stride
 

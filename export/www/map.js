@@ -18,7 +18,7 @@ export function draw(canvas, { picture, size: [height, width], stride }, drops) 
   const zoom = Math.ceil(SIDE / Math.max(height, width));
   canvas.width = width * zoom;
   canvas.height = height * zoom;
-  canvas.style.setProperty("--aspect", `${width} / ${height}`);
+  canvas.style.setProperty("--aspect", width / height);
   const context = canvas.getContext("2d");
   context.imageSmoothingEnabled = Math.max(height, width) > SHARP;
   context.drawImage(picture, 0, 0, canvas.width, canvas.height);

@@ -51,19 +51,16 @@ async function keepUp() {
 function offer(served) {
   const select = find("model");
   const values = served.map((one) => JSON.stringify(one));
-  const before = [...select.options].filter((option) => option.value.startsWith("{")).map((option) => option.value);
+  const before = [...select.options].map((one) => one.value).filter(Boolean);
   if (values.join() === before.join()) return;
   const old = chosen();
-  const kept = Math.max(values.indexOf(select.value), -1);
+  const kept = values.indexOf(select.value);
   const newest = served.findIndex(({ model }) => old && model === old.model);
   const option = ({ model, version }, i) => new Option(`${model}, version ${version}`, values[i]);
   select.replaceChildren(...served.map(option));
   select.disabled = !served.length;
-  if (!served.length) {
-    select.add(new Option("none is served", ""));
-  } else {
-    select.selectedIndex = Math.max(kept >= 0 ? kept : newest, 0);
-  }
+  if (!served.length) select.add(new Option("none is served", ""));
+  select.selectedIndex = Math.max(kept, kept < 0 ? newest : 0, 0);
   const added = served.filter((_, i) => before.length && !before.includes(values[i]));
   const news = added.map(({ model, version }) => `Version ${version} of ${model} is served now.`);
   if (old && kept < 0) news.push(`Version ${old.version} of ${old.model} is served no more.`);
@@ -139,7 +136,7 @@ function show(image, url) {
   URL.revokeObjectURL(preview.src);
   preview.src = url;
   preview.classList.toggle("small", state.picture.small);
-  preview.style.setProperty("--aspect", `${image.naturalWidth} / ${image.naturalHeight}`);
+  preview.style.setProperty("--aspect", image.naturalWidth / image.naturalHeight);
   find("shown").hidden = false;
   find("place").hidden = true;
   find("picture").classList.add("filled");
@@ -190,7 +187,7 @@ async function classify() {
     const [{ label, score }] = state.scores;
     const who = `version ${asked.version} of ${asked.model}`;
     say("status", `“${label}”, ${percent(score)}, says ${who} after ${took} ms.`);
-    find("inside").hidden = false;
+    find("inside").hidden = find("hint").hidden = false;
     say("code", `POST ${new URL(path, location)}`);
   } catch (error) {
     if (turn.signal.aborted) return;
@@ -305,7 +302,7 @@ function restart() {
   state.turn = new AbortController();
   Object.assign(state, { scores: [], classId: null, asked: false, maps: null });
   find("scores").replaceChildren();
-  find("inside").hidden = find("call").hidden = true;
+  find("inside").hidden = find("hint").hidden = find("call").hidden = true;
   find("answer").classList.remove("busy");
   ["error", "status", "looking"].forEach((id) => say(id, ""));
   showMap();

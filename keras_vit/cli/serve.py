@@ -1,4 +1,4 @@
-"""`keras-vit serve`: a page to try models on, and TF Serving's answers, for development and where there is no Docker."""
+"""`keras-vit serve`: a page to try models on, and TF Serving's answers, for development or where Docker is not."""
 
 import argparse
 import logging

@@ -31,7 +31,7 @@ def take(page, url, picture, path, look=False):
 def main(bundle, folder):
     folder.mkdir(parents=True, exist_ok=True)
     [model] = [path.name for path in (bundle / "models").iterdir() if path.is_dir()]
-    picture = sorted((bundle / "examples" / model).glob("*/*.png"))[-1]
+    picture = min((bundle / "examples" / model).glob("*/*.png"))
     with tempfile.NamedTemporaryFile("w") as log:
         running = start_ours(bundle, log, model)
         try:

@@ -101,7 +101,12 @@ def test_occlusion_is_that_of_the_signature(running, picture):
         (OCCLUSION, None, 400, "Received: []"),
         (f"{OCCLUSION}&class=x", None, 400, "whole numbers"),
         ("/page/occlusion?model=toys&version=new", None, 400, "whole numbers"),
-        ("/page/occlusion?model=toys&version=9&class=0", None, 404, "Servable not found for request: Specific(toys, 9)"),
+        (
+            "/page/occlusion?model=toys&version=9&class=0",
+            None,
+            404,
+            "Servable not found for request: Specific(toys, 9)",
+        ),
         ("/page/occlusion?class=0", None, 404, "Servable not found"),
     ],
 )

@@ -69,11 +69,9 @@ def test_where_the_model_looked_is_drawn_and_taken_away(page, picture):
     first, second, _ = labels(page)
     page.click("#look")
     page.wait_for_selector("#map:not([hidden])")
-    colours = page.evaluate(
-        """() => { const map = document.getElementById("map");
+    colours = page.evaluate("""() => { const map = document.getElementById("map");
                    const data = map.getContext("2d").getImageData(0, 0, map.width, map.height).data;
-                   return new Set(new Uint32Array(data.buffer)).size; }"""
-    )
+                   return new Set(new Uint32Array(data.buffer)).size; }""")
     assert colours > 10 and not page.is_visible("#preview")
     assert f"“{first}”" in page.inner_text("#meaning") and "24 × 16 pixels" in page.inner_text("#caption")
     assert page.get_attribute("#map", "aria-label") == page.text_content("#meaning")
