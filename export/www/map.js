@@ -80,7 +80,7 @@ function where(drops, drop) {
 }
 
 export function percent(score) {
-  return score > 0 && score < 0.001 ? "< 0.1 %" : `${(100 * score).toFixed(1)} %`;
+  return score > 0 && score < 0.001 ? "< 0.1\u00a0%" : `${(100 * score).toFixed(1)}\u00a0%`;
 }
 
 export function points(change) {

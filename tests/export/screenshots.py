@@ -9,23 +9,23 @@ from pathlib import Path
 
 from PIL import Image
 
+from keras_vit.export import client
 from tests.export import chromium
 from tests.export.running import start_ours
 
 DESKTOP = {"viewport": {"width": 1200, "height": 760}}
-COLOURS = 128  # of a stored picture
+PHONE = {**chromium.PHONE, "device_scale_factor": 1}
 
 
-def take(page, url, picture, path, look=False):
-    """Show the picture to the model, and the page to the camera."""
+def take(page, url, picture, path):
+    """Show the picture to the model, look where it looked, and store the page as a picture."""
     page.goto(url)
     page.set_input_files("#file", picture)
     page.wait_for_selector("#scores li")
-    if look:
-        page.click("#look")
-        page.wait_for_selector("#map:not([hidden])")
+    page.click("#look")
+    page.wait_for_selector("#map:not([hidden])")
     page.screenshot(path=path, full_page=True, animations="disabled")
-    Image.open(path).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.open(path).convert("RGB").save(path, optimize=True)
 
 
 def main(bundle, folder):
@@ -35,10 +35,11 @@ def main(bundle, folder):
     with tempfile.NamedTemporaryFile("w") as log:
         running = start_ours(bundle, log, model)
         try:
+            client.Server(running.url, 60).predict(model, [picture.read_bytes()])  # the first one is slow
             with chromium.launch() as browser:
-                take(browser.new_page(**DESKTOP), running.url, picture, folder / "serve.png", look=True)
-                phone = browser.new_page(**chromium.PHONE, color_scheme="dark")
-                take(phone, running.url, picture, folder / "serve_phone.png", look=True)
+                take(browser.new_page(**DESKTOP), running.url, picture, folder / "serve.png")
+                phone = browser.new_page(**PHONE, color_scheme="dark")
+                take(phone, running.url, picture, folder / "serve_phone.png")
         finally:
             running.process.terminate()
             running.process.wait(30)

@@ -57,7 +57,7 @@ def test_a_picture_is_chosen_and_its_labels_are_shown(page, running, picture):
     shown = labels(page)
     stored = running.bundle.joinpath("expected/toys/1.json").read_text(encoding="utf-8")
     assert len(shown) == 3 and all(f'"{label}"' in stored for label in shown)
-    scores = [float(text.rstrip(" %").lstrip("< ")) for text in page.locator("#scores .score").all_inner_texts()]
+    scores = [float(text.rstrip("\xa0%").lstrip("< ")) for text in page.locator("#scores .score").all_inner_texts()]
     widths = page.locator(".bar i").evaluate_all("bars => bars.map(bar => parseFloat(bar.style.width))")
     assert scores == sorted(scores, reverse=True) and widths == pytest.approx(scores, abs=0.11)
     assert page.inner_text("#status").startswith(f"“{shown[0]}”") and "00.png" in page.inner_text("#caption")
