@@ -47,8 +47,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-all: $(VENV)/.dev test-jax test-torch
-	@command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null \
-		|| echo "== No Chromium: the tests of pages are skipped; on Debian and Ubuntu, apt-get install chromium"
+	@$(BIN)/python -m tests.export.chromium
 	@echo "== Running all tests"
 	$(BIN)/python -m pytest -n auto --dist worksteal -m ""
 

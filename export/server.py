@@ -64,7 +64,6 @@ def application(servables, max_request=32 * MEGABYTE):
     """The ASGI application over `Servables`."""
     intake = Intake(max_request, IN_FLIGHT * max_request)
     workers = ThreadPoolExecutor(os.cpu_count(), "rest")  # they read and write JSON
-
     page = Page(servables, intake, max_request)
 
     async def answer(request):

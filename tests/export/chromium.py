@@ -1,4 +1,7 @@
-"""A real browser for the tests of pages: the Chromium on the PATH, without a window, driven by Playwright."""
+"""A real browser for the tests of pages: the Chromium on the PATH, without a window, driven by Playwright.
+
+python -m tests.export.chromium      says whether there is one, and how to get it
+"""
 
 import contextlib
 import shutil
@@ -20,3 +23,7 @@ def launch():
             yield browser
         finally:
             browser.close()
+
+
+if __name__ == "__main__":
+    print(f"== Pages are tested in {PATH}" if PATH else f"== Pages are not tested in a browser: {MISSING}")

@@ -13,8 +13,8 @@ from keras_vit.export import client
 from tests.export import chromium
 from tests.export.running import start_ours
 
-DESKTOP = {"viewport": {"width": 1200, "height": 760}}
-PHONE = {**chromium.PHONE, "device_scale_factor": 1}
+DESKTOP = {"viewport": {"width": 1200, "height": 940}}  # as high as the page
+PHONE = {**chromium.PHONE, "viewport": {"width": 390, "height": 1310}, "device_scale_factor": 1}
 
 
 def take(page, url, picture, path):
@@ -24,7 +24,7 @@ def take(page, url, picture, path):
     page.wait_for_selector("#scores li")
     page.click("#look")
     page.wait_for_selector("#map:not([hidden])")
-    page.screenshot(path=path, full_page=True, animations="disabled")
+    page.screenshot(path=path, animations="disabled")
     Image.open(path).convert("RGB").save(path, optimize=True)
 
 
