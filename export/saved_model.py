@@ -45,7 +45,7 @@ class ServedModel(tf.Module):
         self.assets = [tf.saved_model.Asset(str(path)) for path in asset_files]
         images = tf.TensorSpec([None, *source.spec.size, 3], tf.float32, name="images")
         encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
-        # What two signatures share is a function of its own, traced and stored once.
+        # What two signatures share is a function of its own, traced and stored once; `servables` asks for _decode too.
         self._decode = tf.function(lambda files: decode_or_skip(files, source.spec), [encoded], autograph=False)
         self._probabilities = tf.function(_or_empty(probabilities(source)), [images], autograph=False)
         embed = features(source)

@@ -21,6 +21,7 @@ class Servable:
         self.number = int(folder.name)
         self._metadata = _metadata(folder)
         self._loaded = tf.saved_model.load(str(folder))  # it owns the variables
+        self.largest_batch = batching.sizes[-1]
         self.signatures = {name: _signature(name, function) for name, function in self._loaded.signatures.items()}
         self._batchers = {
             name: Batcher(lambda inputs, function=function: _run(function, inputs), batching)
@@ -30,6 +31,15 @@ class Servable:
     def submit(self, signature, inputs):
         """A `Future` of the outputs of a signature, as `Batcher.submit`."""
         return self._batchers[signature].submit(inputs)
+
+    def decode(self, picture):
+        """A picture's bytes as the model gets them, float32 (H, W, 3) in [0, 255]; `RestError` if that cannot be."""
+        if not hasattr(self._loaded, "_decode"):  # of `saved_model.ServedModel`
+            raise RestError(400, f"Version {self.number} does not say how it decodes; `keras-vit export` writes that.")
+        [image], [decoded] = self._loaded._decode(tf.constant([picture]))
+        if not decoded:
+            raise RestError(400, "The picture cannot be decoded; JPEG, PNG, BMP and GIF can.")
+        return image.numpy()
 
     def find_signature(self, name):
         """The `rest.Signature` of a name; `RestError` for none."""

@@ -1,8 +1,8 @@
 """A model server for development: what TF Serving's REST interface answers, without its container.
 
 Requests that come at the same time become batches (`batching`), new versions are taken up while it runs (`servables`),
-and what a request may mean is in `rest`. Memory is bounded: a body has a largest size, so have all bodies together that
-are being worked on, and what is beyond is turned away at once.
+what a request may mean is in `rest`, and the page to try a model on is `page`. Memory is bounded: a body has a largest
+size, so have all bodies together that are being worked on, and what is beyond is turned away at once.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from keras_vit.export import rest
 from keras_vit.export.batching import QueueFull
+from keras_vit.export.page import Page, file_routes
 from keras_vit.export.servables import Servables
 
 LOG = logging.getLogger(__name__)
@@ -63,27 +64,49 @@ def application(servables, max_request=32 * MEGABYTE):
     """The ASGI application over `Servables`."""
     intake = Intake(max_request, IN_FLIGHT * max_request)
     workers = ThreadPoolExecutor(os.cpu_count(), "rest")  # they read and write JSON
+    page = Page(servables, intake, max_request)
 
     async def answer(request):
-        path = request.scope.get("raw_path", request.url.path.encode()).decode("latin-1")
+        path = _path(request)
+        if not path.lower().startswith("/v1/"):
+            raise rest.RestError(404, f"Not found: {path}")
+        target = rest.parse_target(request.method, path)
+        if request.method == "GET":
+            return rest.format_json(_told(servables, target))
+        async with intake.body(request) as body:
+            return await _predicted(servables, target, body, workers)
+
+    methods = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]  # to be told that they mean nothing
+    return Starlette(
+        routes=[
+            *file_routes(),
+            Route("/page/models", _as_json(page.models), methods=["GET"]),
+            Route("/page/occlusion", _as_json(page.occlusion), methods=["POST"]),
+            Route("/{path:path}", _as_json(answer), methods=methods),
+        ]
+    )
+
+
+def _as_json(handler):
+    """A route whose answer is what the handler returns, or the error that it raises."""
+
+    async def respond(request):
         try:
-            if not path.lower().startswith("/v1/"):
-                raise rest.RestError(404, f"Not found: {path}")
-            target = rest.parse_target(request.method, path)
-            if request.method == "GET":
-                return _json(rest.format_json(_told(servables, target)))
-            async with intake.body(request) as body:
-                return _json(await _predicted(servables, target, body, workers))
+            return _json(await handler(request))
         except rest.RestError as error:
             return _json(rest.format_error(str(error)), error.status)
         except ClientDisconnect:
             return Response(status_code=499)
         except Exception as error:
-            LOG.exception("%s %s", request.method, path)
+            LOG.exception("%s %s", request.method, _path(request))
             return _json(rest.format_error(f"{type(error).__name__}: {error}"), 500)
 
-    methods = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]  # to be told that they mean nothing
-    return Starlette(routes=[Route("/{path:path}", answer, methods=methods)])
+    return respond
+
+
+def _path(request):
+    """As it was sent: encoded."""
+    return request.scope.get("raw_path", request.url.path.encode()).decode("latin-1")
 
 
 class Intake:

@@ -16,7 +16,7 @@ VERBS = {
     "prepare-data": ("prepare_data", "TFRecord shards of a data set, for training"),
     "train": ("train", "train or fine-tune under tf.distribute"),
     "export": ("export", "a SavedModel for TF Serving"),
-    "serve": ("serve", "answer requests as TF Serving does, for development"),
+    "serve": ("serve", "a page to try models on, and TF Serving's REST calls, for development"),
     "convert": ("convert", ".tflite files for phones and other small devices"),
     "compare": ("compare", "a model and its artifacts side by side"),
 }

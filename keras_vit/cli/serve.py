@@ -1,11 +1,12 @@
-"""`keras-vit serve`: answer requests as TF Serving does, for development and where there is no Docker."""
+"""`keras-vit serve`: a page to try models on, and TF Serving's answers, for development or where Docker is not."""
 
 import argparse
 import logging
 
 DESCRIPTION = """\
-Serve the folder that `keras-vit export` writes, with the REST interface of TF Serving:
+Serve the folder that `keras-vit export` writes: a page to try its models on, and the REST interface of TF Serving.
 
+  GET  /                                                       the page: a picture's labels, and where the model looked
   POST /v1/models/NAME[/versions/N | /labels/LABEL]:predict    {"instances": [{"b64": "..."}]}
   GET  /v1/models/NAME                                         which versions are served
   GET  /v1/models/NAME/metadata                                their signatures
@@ -35,6 +36,7 @@ def main(argv=None):
     from keras_vit.export.server import MEGABYTE, serve
 
     def ready(url, models):
+        print(f"{url}/  a page to try them on")
         for model, version in models:
             print(f"{url}/v1/models/{model}  version {version}", flush=True)
         print("Ctrl-C ends.", flush=True)

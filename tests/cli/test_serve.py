@@ -15,7 +15,8 @@ def test_arguments_reach_the_server(monkeypatch, capsys):
 
     monkeypatch.setattr(server, "serve", fake)
     assert serve.main(["some folder"]) == 0
-    assert capsys.readouterr().out.splitlines()[:2] == [
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "http://h:1/  a page to try them on",
         "http://h:1/v1/models/toys  version 2",
         "http://h:1/v1/models/other  version 1",
     ]

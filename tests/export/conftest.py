@@ -35,6 +35,20 @@ def exported(toy_source, expected, tmp_path_factory):
     return folder, *bundle.export(toy_source, folder, expected, top_k=3)
 
 
+@pytest.fixture(scope="module")
+def running(exported, tmp_path_factory):
+    """The development server of a copy of the toys' bundle."""
+    from tests.export.running import start_ours
+
+    place = tmp_path_factory.mktemp("running")
+    bundle = shutil.copytree(exported[0], place / "served")
+    with open(place / "log", "w") as log:
+        running = start_ours(bundle, log)
+        yield running
+        running.process.terminate()
+        running.process.wait(30)
+
+
 @pytest.fixture(scope="session")
 def served_answers(exported, expected):
     """The answers of the SavedModel, from a process without this library."""

@@ -65,6 +65,20 @@ def test_signatures_metadata_and_answers(loaded):
     assert empty["classes"].shape == (0, 3)
 
 
+def test_decode_gives_what_the_signature_of_bytes_classifies(loaded, exported):
+    picture = (exported[0] / "examples/toys/1/01.jpg").read_bytes()
+    servable = loaded.find("toys")
+    image = servable.decode(picture)
+    assert image.shape == (16, 24, 3) and image.dtype == np.float32 and image.max() > 1
+    scores = servable.submit("predict_images", {"images": image[np.newaxis]}).result(60)["probabilities"][0]
+    told = servable.submit("serving_default", {"image_bytes": np.array([picture], object)}).result(60)
+    np.testing.assert_allclose(scores[told["class_ids"][0]], told["scores"][0], atol=1e-6)
+    assert servable.largest_batch == 32
+    with pytest.raises(RestError, match="cannot be decoded; JPEG, PNG, BMP and GIF can") as error:
+        servable.decode(b"no picture")
+    assert error.value.status == 400
+
+
 def test_a_new_version_replaces_the_old_one_and_a_deleted_one_gives_way(servables, bundle):
     assert servables.available() == [("toys", 1)]
     add_version(bundle, 2)

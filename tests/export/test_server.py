@@ -18,7 +18,6 @@ import sys
 import threading
 import time
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,51 +26,10 @@ import pytest
 from keras_vit.export import client
 from keras_vit.export.rest import RestError
 from keras_vit.export.server import IN_FLIGHT, MEGABYTE, Intake, serve
-from tests.export import serve_alone
+from tests.export.running import Running, ask, start_ours
 
 TF_SERVING = shutil.which("tensorflow_model_server")
 SERVERS = ["keras-vit serve", *(["tensorflow_model_server"] if TF_SERVING else [])]
-
-
-@dataclass
-class Running:
-    """A server and what it serves."""
-
-    url: str
-    bundle: Path
-    process: subprocess.Popen
-    ours: bool = True  # the development server
-
-    def connect(self):
-        return contextlib.closing(http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=60))
-
-    def ask(self, path, body=None, method=None):
-        with self.connect() as connection:
-            return ask(connection, path, body, method)
-
-    def memory(self):
-        """Bytes of the process that are in memory."""
-        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-def ask(connection, path, body=None, method=None):
-    """(status, JSON) of a request; POST where there is a body."""
-    content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-    connection.request(method or ("GET" if body is None else "POST"), path, content)
-    response = connection.getresponse()
-    return response.status, json.loads(response.read())
-
-
-def start_ours(bundle, log):
-    command = [sys.executable, "-P", serve_alone.__file__, str(bundle)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
-    url, keras = (process.stdout.readline() or "none True").split()
-    process.stdout.close()
-    assert keras == "False", Path(log.name).read_text()[-2000:]
-    client.Server(url, 60).wait(["toys"], 60)  # the address is told before it is listened to
-    return Running(url, bundle, process)
 
 
 def start_tf_serving(bundle, log):

@@ -1,0 +1,55 @@
+"""A server in a process of its own, and asking it."""
+
+import contextlib
+import http.client
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from keras_vit.export import client
+from tests.export import serve_alone
+
+
+@dataclass
+class Running:
+    """A server and what it serves."""
+
+    url: str
+    bundle: Path
+    process: subprocess.Popen
+    ours: bool = True  # the development server
+
+    def connect(self):
+        return contextlib.closing(http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=60))
+
+    def ask(self, path, body=None, method=None):
+        with self.connect() as connection:
+            return ask(connection, path, body, method)
+
+    def memory(self):
+        """Bytes of the process that are in memory."""
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def ask(connection, path, body=None, method=None):
+    """(status, JSON) of a request; POST where there is a body."""
+    content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    connection.request(method or ("GET" if body is None else "POST"), path, content)
+    response = connection.getresponse()
+    return response.status, json.loads(response.read())
+
+
+def start_ours(bundle, log, *models):
+    """`Running` of the development server, which answers for the models (default: the toys)."""
+    command = [sys.executable, "-P", serve_alone.__file__, str(bundle)]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+    url, keras = (process.stdout.readline() or "none True").split()
+    process.stdout.close()
+    assert keras == "False", Path(log.name).read_text()[-2000:]
+    client.Server(url, 60).wait(models or ["toys"], 60)  # the address is told before it is listened to
+    return Running(url, bundle, process)
