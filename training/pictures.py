@@ -103,11 +103,9 @@ def _clip(name):
 
 def _figure(width, height, rows, columns):
     """A figure without a window, whatever backend is configured."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
-    FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns)
 
 

@@ -184,9 +184,6 @@ def _draw(axis, image, heat, query):
 
 def _figure(width, height, **options):
     """A figure without a window."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), **options)
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), **options)

@@ -143,12 +143,9 @@ def plot_effective_receptive_field(fields):
 
 def _figure(width, height):
     """A figure without a window."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), dpi=130, layout="constrained")
 
 
 def _panels(count, most=COLUMNS):

@@ -195,11 +195,9 @@ def _characters():
 
 def _figure(*places):
     """A figure without a window, and axes at (left, bottom, width, height)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(1, 1))
-    FigureCanvasAgg(figure)
     return figure, [figure.add_axes(place) for place in places]
 
 
