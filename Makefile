@@ -47,7 +47,7 @@ test: $(VENV)/.dev
 	@echo "== Running the tests"
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-test-all: $(VENV)/.dev test-jax test-torch
+test-all: $(VENV)/.dev test-jax test-torch docs
 	@echo "== Running all tests"
 	$(BIN)/python -m pytest -n auto --dist worksteal -m ""
 
