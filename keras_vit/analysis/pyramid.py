@@ -4,12 +4,11 @@ Levels carry KerasHub's names, "P2" to "P5": the map "P<n>" has a stride of 2**n
 """
 
 import math
-import re
 
 import keras
 from keras import layers
 
-from keras_vit.layers import GridOfTokens
+from keras_vit.analysis.maps import require_blocks, stage_maps
 
 WIDTH = 256  # channels of each level of a simple feature pyramid, arXiv:2203.16527, Sec. 3
 EPSILON = 1e-6
@@ -42,43 +41,13 @@ def feature_pyramid(model):
         FeaturePyramid, a functional model that shares the layers of `model`.
     Raises:   ValueError for models without such maps and for patch sizes that are no power of two.
     """
-    maps = _stage_outputs(model)
-    if not maps:
-        raise ValueError(
-            f"feature_pyramid: expected a model of keras_vit.models. Received: {model.name!r}, "
-            "which has no layers named block<i> or stage<s>_block<i>"
-        )
+    require_blocks(model, "feature_pyramid")
+    maps = list(stage_maps(model).values())
     if len(maps) > 1:
         outputs = {f"P{_level(model, x)}": x for x in maps}
     else:
         outputs = _simple_pyramid(maps[0], _level(model, maps[0]))
     return FeaturePyramid(model.input, outputs, name=f"{model.name}_pyramid")
-
-
-def _stage_outputs(model):
-    """The map after the last block of each stage, or after the stage's own norm (PVT v2), finest first.
-
-    CoaT's parallel blocks come after all stages and carry on the last of them, several at once.
-    """
-    last = {}
-    for layer in model.layers:
-        found = re.fullmatch(r"stage(\d+)_(?:block\d+|norm)|block\d+", layer.name)
-        if found:
-            last[int(found[1] or 0)] = layer.output
-        elif re.fullmatch(r"parallel\d+", layer.name):
-            last.update(zip(sorted(last)[-len(layer.output) :], layer.output))
-    return [_as_map(model, last[stage], stage) for stage in sorted(last)]
-
-
-def _as_map(model, x, stage):
-    """(B, n + H W, C) -> (B, H, W, C), by the grid that the stage's patches had; a map stays as it is."""
-    x = x[0] if isinstance(x, (list, tuple)) else x  # of TNT's two streams, that of the patches
-    if len(x.shape) == 4:
-        return x
-    names = {layer.name for layer in model.layers}
-    own = f"stage{stage}_patch_embed"  # a class token is carried by PVT's last stage, and by all of CoaT's
-    patches = model.get_layer(own if own in names else "patch_embed").output
-    return GridOfTokens(*patches.shape[1:3], name=f"pyramid_grid{stage}")(x)
 
 
 def _level(model, x):

@@ -71,10 +71,13 @@ class StdConv2D(layers.Layer):
         self.kernel = self.add_weight(kernel, "he_normal", name="kernel", autocast=False)
 
     def call(self, x):
+        return ops.conv(x, ops.cast(self.standardised_kernel(), x.dtype), self.strides, "same")
+
+    def standardised_kernel(self):
+        """(k, k, C, filters) float32."""
         mean = ops.mean(self.kernel, axis=(0, 1, 2), keepdims=True)
         variance = ops.var(self.kernel, axis=(0, 1, 2), keepdims=True)
-        kernel = (self.kernel - mean) * ops.rsqrt(variance + KERNEL_EPSILON)
-        return ops.conv(x, ops.cast(kernel, x.dtype), self.strides, "same")
+        return (self.kernel - mean) * ops.rsqrt(variance + KERNEL_EPSILON)
 
     def compute_output_shape(self, shape):
         return (shape[0], -(-shape[1] // self.strides), -(-shape[2] // self.strides), self.filters)

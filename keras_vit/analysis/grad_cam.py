@@ -1,0 +1,89 @@
+"""Where the evidence for a class lies: Grad-CAM (Selvaraju et al., arXiv:1610.02391), for maps and for tokens.
+
+Letters: B batch, H W grid of the last map, C channels, K classes.
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_vit.analysis.gradients import before_activation, require_images, require_tensorflow
+from keras_vit.analysis.maps import block_names, require_blocks, stage_maps
+from keras_vit.models.coat import ParallelBlock
+
+
+def relevance(model, images, classes=None):
+    """Grad-CAM of every image: ReLU(sum_c alpha_c A_c), alpha_c the mean over the map of d score / d A_c (Eq. 1 and 2).
+
+    A is the map that the last block gives. Where the classifier reads a class token, nothing of that map reaches it
+    any more: there A is the patches as they enter the last block; of CoaT's three parallel scales, the coarsest. The
+    score is the one before softmax or sigmoid.
+
+    Args:
+        model: a model of keras_vit.models with its classifier.
+        images: (B, H0, W0, C), prepared as the model takes them.
+        classes: what to explain: the number of a class, or one for each image; None for each image's best class.
+    Returns:
+        (B, H, W) float32 in [0, 1] on the grid of A, the largest value of an image 1; 0 throughout where nothing on
+        its map speaks for the class.
+    Raises:
+        ValueError for models without blocks or classifier, and for images and classes that do not fit; RuntimeError
+        on backends other than TensorFlow.
+    """
+    require_tensorflow("relevance")
+    import tensorflow as tf
+
+    require_blocks(model, "relevance")
+    images = require_images("relevance", model, images)
+    read, as_scores = before_activation("relevance", model)
+    features, grid = _features(model)
+    both = keras.Model(model.inputs[0], [features, read])
+    with tf.GradientTape() as tape:
+        tape.watch(images)  # frozen weights are not watched by themselves
+        activations, x = both(images, training=False)
+        scores = as_scores(x)  # B K
+        score = tf.gather(scores, _numbers(classes, scores), batch_dims=1)
+    gradients = tape.gradient(score, activations)
+    return _grad_cam(*(_on_grid(x, grid) for x in (activations, gradients)))
+
+
+def _features(model):
+    """What the classifier still depends on, place by place: symbolic map or tokens, and (H, W) of its places."""
+    last = model.get_layer(block_names(model)[-1])
+    grid = list(stage_maps(model).values())[-1].shape[1:3]
+    stream = len(last.output) - 1 if isinstance(last, ParallelBlock) else 0  # CoaT's coarsest scale, TNT's patches
+    outputs, inputs = ([x] if keras.backend.is_keras_tensor(x) else x for x in (last.output, last.input))
+    reads_token = math.prod(outputs[stream].shape[1:-1]) > math.prod(grid)
+    return (inputs if reads_token else outputs)[stream], grid
+
+
+def _numbers(classes, scores):
+    """The class to explain of every image, (B,)."""
+    B, K = scores.shape
+    if classes is None:
+        return ops.convert_to_numpy(scores).argmax(-1)
+    numbers = np.asarray(classes)
+    fits = numbers.dtype.kind in "iu" and numbers.shape in ((), (B,)) and ((numbers >= 0) & (numbers < K)).all()
+    if not fits:
+        raise ValueError(
+            f"classes: expected a number from 0 to {K - 1}, one for each of the {B} images, or None. "
+            f"Received: classes={classes!r}"
+        )
+    return np.broadcast_to(numbers, (B,))
+
+
+def _on_grid(x, grid):
+    """A map, or tokens of which the last are the patches -> (B, H, W, C) float32."""
+    x = ops.convert_to_numpy(ops.cast(x, "float32"))
+    x = x.reshape(len(x), -1, x.shape[-1])  # B N C
+    return x[:, x.shape[1] - math.prod(grid) :].reshape(len(x), *grid, -1)  # B H W C
+
+
+def _grad_cam(activations, gradients):
+    """(B, H, W, C), twice -> (B, H, W)."""
+    alpha = gradients.mean((1, 2), keepdims=True)  # B 1 1 C
+    maps = np.maximum((alpha * activations).sum(-1), 0)
+    largest = maps.max((1, 2), keepdims=True)
+    return np.divide(maps, largest, out=np.zeros_like(maps), where=largest > 0)

@@ -1,0 +1,54 @@
+"""Where the maps of every toy are found."""
+
+import keras
+import pytest
+
+from keras_vit.analysis.maps import block_map, require_blocks, stage_grid, stage_maps
+from tests.models.toys import TOYS
+
+
+def toy(name):
+    variant, shape = TOYS[name]
+    return variant(weights=None, input_shape=shape, classes=5)
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("vit", {0: (5, 6, 24)}),
+        ("deit_distilled", {0: (5, 6, 24)}),
+        ("swin", {0: (12, 15, 12), 1: (6, 8, 24)}),
+        ("pvt", {0: (10, 12, 12), 1: (5, 6, 18)}),
+        ("pvt_v2", {0: (9, 12, 12), 1: (5, 6, 18)}),
+        ("tnt", {0: (5, 6, 24)}),
+        ("t2t_dense", {0: (2, 3, 21)}),
+        ("coat", {0: (16, 24, 10), 1: (8, 12, 15), 2: (4, 6, 15), 3: (2, 3, 15)}),
+    ],
+)
+def test_maps_of_stages(name, expected):
+    maps = stage_maps(toy(name))
+    assert {stage: tuple(x.shape[1:]) for stage, x in maps.items()} == expected
+
+
+def test_maps_of_blocks():
+    model = toy("coat")
+    assert tuple(block_map(model, "stage1_block0").shape[1:]) == (8, 12, 15)
+    assert tuple(block_map(model, "parallel0").shape[1:]) == (2, 3, 15)
+    assert tuple(block_map(toy("tnt"), "block0").shape[1:]) == (5, 6, 24)
+    assert tuple(stage_grid(model, 2)) == (4, 6)
+
+
+def test_what_stands_behind_a_map_is_the_block():
+    model = toy("swin")
+    assert stage_maps(model)[0] is model.get_layer("stage0_block1").output
+    normed = toy("pvt_v2")
+    assert stage_maps(normed)[1] is normed.get_layer("stage1_norm").output
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="block0 or block1. Received: layer='patch_embed'"):
+        block_map(toy("vit"), "patch_embed")
+    with pytest.raises(ValueError, match="relevance: expected a model of keras_vit.models"):
+        require_blocks(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()]), "relevance")
+    with pytest.raises(ValueError, match="Received: 'SwinT'"):
+        require_blocks("SwinT", "relevance")
