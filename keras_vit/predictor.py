@@ -9,7 +9,7 @@ probabilities (B, K).
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 
@@ -36,6 +36,7 @@ class Predictor:
     weights: Path | None = None  # the file that holds the weights, for its checksum
     parameters: int | None = None
     top_k: int | None = None  # classes that an answer scores, all others being 0; None: all of them
+    model: Any = None  # the keras.Model; None for a SavedModel and a .tflite file, which cannot be looked into
 
     @property
     def runtime(self):
@@ -151,7 +152,7 @@ def _keras_predictor(kind, name, model, spec, labels, weights):
         return ops.convert_to_numpy(finish(np.asarray(model.predict_on_batch(pictures), "float32")))
 
     labels = _checked_labels(labels, model.output_shape[-1], weights)
-    return Predictor(kind, name, labels, spec, run, weights, model.count_params())
+    return Predictor(kind, name, labels, spec, run, weights, model.count_params(), model=model)
 
 
 def _open_saved_model(path, spec, labels):

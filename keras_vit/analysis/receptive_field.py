@@ -7,6 +7,8 @@ from keras import ops
 from keras_vit.analysis.gradients import require_images, require_tensorflow
 from keras_vit.analysis.maps import block_map, require_blocks, stage_maps
 
+BATCH = 8  # images whose activations are kept at once
+
 
 def effective_receptive_field(model, images, layer=None):
     """|d y / d pixel| of the central place y of a map, averaged over images.
@@ -26,24 +28,29 @@ def effective_receptive_field(model, images, layer=None):
         is 0 everywhere; RuntimeError on backends other than TensorFlow.
     """
     require_tensorflow("effective_receptive_field")
-    import tensorflow as tf
-
     require_blocks(model, "effective_receptive_field")
     images = require_images("effective_receptive_field", model, images)
     x = list(stage_maps(model).values())[-1] if layer is None else block_map(model, layer)
-    to_map = keras.Model(model.inputs[0], x)
-    with tf.GradientTape() as tape:
-        tape.watch(images)
-        x = to_map(images, training=False)
-        central = ops.cast(x[:, x.shape[1] // 2, x.shape[2] // 2], "float32")  # B C
-        central = central * np.random.default_rng(0).choice((-1.0, 1.0), central.shape).astype("float32")
-    field = ops.convert_to_numpy(ops.sum(ops.abs(tape.gradient(central, images)), axis=(0, 3)))  # H W
+    to_map, random = keras.Model(model.inputs[0], x), np.random.default_rng(0)
+    field = sum(_absolute_gradient(to_map, images[i : i + BATCH], random) for i in range(0, len(images), BATCH))
     if not field.any():
         raise ValueError(
             f"effective_receptive_field: the central place of {layer or 'the last map'} of {model.name!r} does not "
             "change with the images; its gradient is 0 everywhere"
         )
     return field / field.sum()
+
+
+def _absolute_gradient(to_map, images, random):
+    """Of the central place, summed over images and channels.  (B, H, W, C) -> (H, W)."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        x = to_map(images, training=False)
+        place = ops.cast(x[:, x.shape[1] // 2, x.shape[2] // 2], "float32")  # B C
+        y = place * random.choice((-1.0, 1.0), place.shape).astype("float32")
+    return ops.convert_to_numpy(ops.sum(ops.abs(tape.gradient(y, images)), axis=(0, 3)))
 
 
 def central_square(field, share):

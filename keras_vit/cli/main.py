@@ -10,6 +10,7 @@ VERBS = {
     "info": ("info", "one model: paper, parameters, weights, licence, preprocessing"),
     "download": ("download", "fetch published weights into the cache"),
     "predict": ("predict", "labels and scores for pictures"),
+    "inspect": ("inspect", "what models have learned and where they look, as a page of pictures"),
     "validate": ("validate", "accuracy, confusions and calibration over a data set"),
     "check-data": ("check_data", "what is wrong with the pictures of a data set"),
     "prepare-data": ("prepare_data", "TFRecord shards of a data set, for training"),

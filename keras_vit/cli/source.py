@@ -8,6 +8,11 @@ def add_arguments(parser):
         metavar="MODEL",
         help="a run folder, a .keras file, a SavedModel, a .tflite file, or a model's name",
     )
+    add_options(parser)
+
+
+def add_options(parser):
+    """Add those that are no position."""
     parser.add_argument(
         "--preprocessing",
         metavar="FILE|NAME",

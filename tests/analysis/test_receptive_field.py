@@ -37,6 +37,20 @@ def test_blocks_on_the_way_are_asked_by_name_and_the_last_one_without():
     np.testing.assert_array_equal(last, effective_receptive_field(model, images, "block2"))
 
 
+def test_fields_are_averaged_over_images(monkeypatch):
+    """Of a convolution and a ReLU, each image has a field of its own; runs of any length add up."""
+    image = keras.Input((9, 9, 1))
+    model = keras.Model(image, keras.layers.Conv2D(1, 3, padding="same", activation="relu", name="block0")(image))
+    images = np.random.default_rng(0).normal(size=(10, 9, 9, 1)).astype("float32")
+    lit = np.asarray(model(images))[:, 4, 4, 0] > 0
+    assert lit.any() and not lit.all()
+    kernel = np.pad(np.abs(model.get_layer("block0").kernel[..., 0, 0]), 3)
+    field = effective_receptive_field(model, images)
+    np.testing.assert_allclose(field, kernel / kernel.sum(), atol=1e-6)
+    monkeypatch.setattr("keras_vit.analysis.receptive_field.BATCH", 3)
+    np.testing.assert_allclose(effective_receptive_field(model, images), field, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", TOYS)
 def test_every_family(name):
     variant, shape = TOYS[name]
