@@ -8,7 +8,8 @@ second column, and one-line sections such as "Returns:  (B, h, H, W)". Sections 
 import re
 
 FIELD = re.compile(r"(?:Input|Output|Returns|Raises):(?:\s+\S|$)")
-ENTRIES = re.compile(r"(?:Args|Attributes):$")
+ENTRIES = {"Args:": "entries", "Attributes:": "attributes"}
+SHARED = re.compile(r"^( {4}\w+)((?:, \w+)+:)")  # "left, right: text", which napoleon splits among arguments only
 COLUMNS = re.compile(r"\S+\s{3,}\S")
 CODE = re.compile(r"(`+)(.+?)\1")
 MARKUP = re.compile(r"([*|\\]|_(?!\w))")  # what would be emphasis, substitutions and references
@@ -44,8 +45,8 @@ def _kind(line):
     """What a line that is not indented belongs to."""
     if FIELD.match(line):
         return "field"
-    if ENTRIES.match(line):
-        return "entries"
+    if line in ENTRIES:
+        return ENTRIES[line]
     if line.startswith("- "):
         return "list"
     return "columns" if COLUMNS.match(line) else "text"
@@ -69,6 +70,8 @@ def _continued(line, kind):
     """An indented line: as it is where it is literal."""
     if kind == "columns":
         return " " * INDENT + line
+    if kind == "attributes":
+        line = SHARED.sub(lambda names: names[1] + names[2].replace(" ", ""), line)
     return line if kind == "code" else _text(line)
 
 

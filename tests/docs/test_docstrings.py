@@ -37,6 +37,11 @@ def test_entries_are_left_to_napoleon():
     assert lines == ["Args:", r"    x: ``a`` or b\_.", "        more", "", ":Returns: y"]
 
 
+def test_attributes_that_share_a_text_stay_together():
+    lines = to_rst(["Attributes:", "    left, right: two, say.", "    one: alone, too."])
+    assert lines == ["Attributes:", "    left,right: two, say.", "    one: alone, too."]
+
+
 def test_a_list_keeps_its_continuation_lines():
     assert to_rst(["- one", "  more", "- two"]) == ["- one", "  more", "- two"]
 
