@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from keras_vit.cli.main import VERBS
 from tests.docs import page as pages
@@ -61,7 +62,6 @@ def test_commands_have_the_options_they_are_given(page, monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_scripts_for_other_machines_have_no_syntax_errors(page):
-    yaml = pytest.importorskip("yaml")
     for block in blocks(page):
         if block.language == "bash":
             checked = subprocess.run(["bash", "-n"], input=block.code, text=True, capture_output=True)
