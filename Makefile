@@ -5,6 +5,7 @@
 #   make test-mediapipe .tflite files opened by MediaPipe      make test-exchange  every family as ONNX and OpenVINO
 #   make test-edge    every model of up to 100 M parameters as .tflite -> results/edge.csv
 #   make lint         make format
+#   make docs         these files and the docstrings as pages -> build/site
 #   make bench        speed and memory    make bench-peers  beside timm, ONNX Runtime, OpenVINO, Keras' own
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch
 
 .PHONY: quickstart test test-all test-jax test-torch test-serving test-mediapipe test-exchange test-edge
-.PHONY: lint format bench bench-peers clean
+.PHONY: lint format docs bench bench-peers clean
 
 $(BIN)/python:
 	@echo "== Making the virtual environment $(VENV)"
@@ -46,7 +47,7 @@ test: $(VENV)/.dev
 	@echo "== Running the tests"
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-test-all: $(VENV)/.dev test-jax test-torch
+test-all: $(VENV)/.dev test-jax test-torch docs
 	@$(BIN)/python -m tests.export.chromium
 	@echo "== Running all tests"
 	$(BIN)/python -m pytest -n auto --dist worksteal -m ""
@@ -98,7 +99,7 @@ test-edge: $(VENV)/.dev
 	$(BIN)/python -m tests.export.full_size --csv results/edge.csv
 
 BENCHMARKS := startup input_pipeline trainer_step training_step memory growth profile edge inference
-SOURCES := keras_vit training export benchmarks examples tests
+SOURCES := keras_vit training export benchmarks examples docs tests
 
 lint: $(VENV)/.dev
 	@echo "== Checking style"
@@ -110,6 +111,12 @@ format: $(VENV)/.dev
 	@echo "== Formatting"
 	$(BIN)/python -m isort --quiet $(SOURCES)
 	$(BIN)/python -m black --quiet --line-length 120 $(SOURCES)
+
+docs:
+	@echo "== Building the pages -> build/site/index.html (environment .venv-docs)"
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --editable '.[docs]'
+	.venv-docs/bin/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs build/site
 
 bench: $(VENV)/.dev
 	@echo "== Measuring"

@@ -21,11 +21,27 @@ def rows_of(name):
         return list(csv.DictReader(file))
 
 
-def table():
-    """A row per public name; figures of the default weights where there are any."""
-    macs = {
+def multiply_adds():
+    """{(public name, pixels): billions of multiply-adds for one image}, as `keras_vit.analysis.count` gives them."""
+    return {
         (r["constructor"], int(r["size"])): int(r["ours"]) / 1e9 for r in rows_of("tests/analysis/multiply_adds.csv")
     }
+
+
+def default_row(variant):
+    """The catalogue's row that `weights="imagenet"` stands for, else the first; None without published weights."""
+    rows = catalogue.rows(variant.name)
+    return next((row for row in rows if row.default), rows[0] if rows else None)
+
+
+def published_top1(row):
+    """Accuracy in percent as text: the paper's, or timm's with a star; empty where neither is known."""
+    return _number(row.top1) or f"{_number(row.top1_timm)}*".lstrip("*")
+
+
+def table():
+    """A row per public name; figures of the default weights where there are any."""
+    macs = multiply_adds()
     parity = {}
     for row in rows_of("results/parity.csv"):
         if row["largest_difference"]:
@@ -34,13 +50,12 @@ def table():
 
 
 def _line(variant, macs, parity):
-    rows = catalogue.rows(variant.name)
-    row = next((row for row in rows if row.default), rows[0] if rows else None)
+    rows, row = catalogue.rows(variant.name), default_row(variant)
     if row is None:
         weights, licence, top1 = "none published", "", ""
     else:
         weights = f"`{row.tag}`" + (f" + {len(rows) - 1}" if len(rows) > 1 else "")
-        licence, top1 = row.licence, _number(row.top1) or f"{_number(row.top1_timm)}*".lstrip("*")
+        licence, top1 = row.licence, published_top1(row)
     gmacs = macs.get((variant.name, variant.image_size[0])) or macs.get((variant.name, 224))
     measured = f"{parity[variant.name]:.0e}" if variant.name in parity else "not compared"
     cells = (

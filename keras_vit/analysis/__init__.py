@@ -1,14 +1,16 @@
 """Looking into models and taking them apart: what they have learned, where they look, feature pyramids, counts.
 
-maps = attention_maps(model, images)  # of every family that attends, images as the model takes them
-plot_attention_maps(maps, images).savefig("attention.png")
-plot_attention_rollout(images, attention_rollout(model, images)).savefig("rollout.png")
-plot_mean_attention_distance(mean_attention_distance(model, images)).savefig("distance.png")
-plot_relevance(images, relevance(model, images)).savefig("relevance.png")  # Grad-CAM, of every family
-plot_effective_receptive_field({"last map": effective_receptive_field(model, images)}).savefig("field.png")
-plot_patch_filters(patch_filters(model)).savefig("filters.png")
-plot_position_similarity(position_similarity(model)).savefig("positions.png")  # of models with position embeddings
-plot_relative_position_biases(relative_position_biases(model)).savefig("biases.png")  # of Swin
+    maps = attention_maps(model, images)  # of every family that attends, images as the model takes them
+    plot_attention_maps(maps, images).savefig("attention.png")
+    plot_attention_rollout(images, attention_rollout(model, images)).savefig("rollout.png")
+    plot_mean_attention_distance(mean_attention_distance(model, images)).savefig("distance.png")
+    plot_relevance(images, relevance(model, images)).savefig("relevance.png")  # Grad-CAM, of every family
+    plot_effective_receptive_field({"last map": effective_receptive_field(model, images)}).savefig("field.png")
+    plot_patch_filters(patch_filters(model)).savefig("filters.png")
+    plot_position_similarity(position_similarity(model)).savefig("positions.png")  # of models with position embeddings
+    plot_relative_position_biases(relative_position_biases(model)).savefig("biases.png")  # of Swin
+
+Every plot_... returns a matplotlib Figure and writes nothing.
 """
 
 from keras_vit.analysis.attention import AttentionMap, attention_maps

@@ -1,0 +1,47 @@
+"""The tables of the pages are what the catalogue and the results say."""
+
+import keras
+import pytest
+
+from keras_vit.models import VARIANTS
+from keras_vit.zoo import lookup
+from tests import readme
+from tests.docs import tables
+
+
+@pytest.mark.parametrize("page", tables.PAGES)
+def test_tables_are_current(page):
+    text = (readme.ROOT / page).read_text()
+    found = text.split(tables.begin(page))[1].split(tables.END)[0].strip()
+    assert found == tables.PAGES[page](), "run: python -m tests.docs.tables --write"
+
+
+def test_every_model_has_its_row():
+    for table in tables.PAGES.values():
+        assert [line.split("`")[1] for line in table().splitlines() if line.startswith("| `")] == list(VARIANTS)
+
+
+def test_names_stand_for_the_models_beside_them():
+    for line in tables.names().splitlines()[2:]:
+        ours, *others = (cell.strip() for cell in line.strip("|").split("|"))
+        for name in ", ".join(others[:2]).replace("`", "").split(", "):
+            assert not name or lookup(name)[0].name == ours.strip("`")
+
+
+def test_keras_has_the_names_that_are_said_to_be_its():
+    for ours, theirs in tables.APPLICATIONS.items():
+        assert hasattr(keras.applications, theirs) and ours in VARIANTS
+    assert set(tables.KECAM) <= set(VARIANTS)
+
+
+def test_latencies_are_those_of_one_picture(tmp_path, monkeypatch):
+    (tmp_path / "results").mkdir()
+    rows = (
+        "SwinT,1,predict_on_batch,41.6,two cores",
+        "SwinT,16,predict_on_batch,500,two cores",
+        "SwinT,1,predict,50,x",
+    )
+    text = "\n".join(("model,batch,ours,ms,machine", *rows))
+    (tmp_path / tables.LATENCIES).write_text(text)
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    assert tables.latencies() == {"SwinT": "42"}
