@@ -1,0 +1,3 @@
+from examples.studies.run import main
+
+main()
