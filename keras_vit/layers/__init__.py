@@ -5,6 +5,7 @@ from keras_vit.layers.drop_path import drop_path, drop_path_rates
 from keras_vit.layers.encoder_block import EncoderBlock, PreNormBlock
 from keras_vit.layers.layer_scale import LayerScale
 from keras_vit.layers.mlp import MLP
+from keras_vit.layers.observe import report_attention
 from keras_vit.layers.tokens import GridOfTokens, PositionEmbedding, PrependToken, TakeToken
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "drop_path",
     "drop_path_rates",
     "merge_heads",
+    "report_attention",
     "split_heads",
 ]

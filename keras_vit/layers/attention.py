@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_vit.layers.initial import initial_normal
+from keras_vit.layers.observe import observed, report_attention
 
 ASSUMED_BATCH = 8  # images; the batch is unknown when a graph is built
 LARGEST_SCORES = 2**29  # bytes of float32 scores (B, h, N, N) beyond which queries are taken in chunks
@@ -33,14 +34,15 @@ def attend(q, k, v, scale, add=None):
 
     The softmax runs in float32 whatever the compute dtype: its exponentials overflow in float16.
     Where the scores would exceed LARGEST_SCORES, the queries come in chunks, one after the other, and the backward
-    pass computes the scores of a chunk again instead of keeping them.
+    pass computes the scores of a chunk again instead of keeping them. Whoever observes the weights gets them whole.
 
     Args:
         scale: factor on the queries, d ** -0.5 in every paper of this library but for T2T's own module.
         add: optional function from the scores (B, h, N, N) to scores, for position biases and window masks; with it
             the queries stay together.
     """
-    chunks = 1 if add is not None else count_chunks(q.shape[1], q.shape[2], k.shape[2])
+    whole = add is not None or observed()
+    chunks = 1 if whole else count_chunks(q.shape[1], q.shape[2], k.shape[2])
     return _attend(q, k, v, scale, add) if chunks == 1 else _attend_in_chunks(q, k, v, scale, chunks)
 
 
@@ -54,6 +56,7 @@ def _attend(q, k, v, scale, add=None):
     if add is not None:
         scores = add(scores)
     weights = ops.softmax(ops.cast(scores, "float32"), axis=-1)
+    report_attention(lambda: (weights,))
     return ops.matmul(ops.cast(weights, v.dtype), v)  # B h N d
 
 

@@ -8,6 +8,7 @@ from keras import initializers, layers, ops
 
 from keras_vit.layers.attention import merge_heads, split_heads
 from keras_vit.layers.initial import initial_normal
+from keras_vit.layers.observe import report_attention
 from keras_vit.layers.scales import map_as_tokens, patches_as_map
 
 EPSILON = 1e-6  # of the LayerNorms in blocks and before the classifier, in the published code
@@ -130,5 +131,7 @@ def factorised_attention(qkv, num_heads):
     """Q (softmax(K)^T V) / sqrt(d), the softmax over tokens, in float32 (Sec. 3.2).  (B, N, 3 C) -> (B, N, C)."""
     q, k, v = (split_heads(t, num_heads) for t in ops.split(qkv, 3, axis=-1))  # B h N d
     weights = ops.cast(ops.softmax(ops.cast(k, "float32"), axis=2), v.dtype)
+    scale = q.shape[-1] ** -0.5
+    report_attention(lambda: (q * scale, weights))
     context = ops.matmul(ops.transpose(weights, (0, 1, 3, 2)), v)  # B h d d
-    return merge_heads(ops.matmul(q, context * q.shape[-1] ** -0.5))
+    return merge_heads(ops.matmul(q, context * scale))

@@ -174,15 +174,21 @@ class SwinBlock(layers.Layer):
         (H, W), (M, L), (down, right) = x.shape[1:3], self.window_size, self.shift
         padded = (H + -H % M, W + -W % L)
         shifted = down or right
-        x = ops.roll(x, (-down, -right), axis=(1, 2)) if shifted else x
-        if padded != (H, W):
-            x = ops.pad(x, ((0, 0), (0, padded[0] - H), (0, padded[1] - W), (0, 0)))
         allowed = shift_mask(*padded, self.window_size, self.shift) if shifted else None
-        x = self.attn(window_partition(x, self.window_size), allowed)  # B*n N C
+        x = self.attn(self.cut(x, padded), allowed)  # B*n N C
         x = window_merge(x, self.window_size, *padded)
         if padded != (H, W):
             x = x[:, :H, :W]
         return ops.roll(x, (down, right), axis=(1, 2)) if shifted else x
+
+    def cut(self, x, padded):
+        """The windows of the map, shifted and then padded to `padded` (H', W').  (B, H, W, C) -> (B n, N, C)."""
+        (H, W), (down, right) = x.shape[1:3], self.shift
+        if down or right:
+            x = ops.roll(x, (-down, -right), axis=(1, 2))
+        if padded != (H, W):
+            x = ops.pad(x, ((0, 0), (0, padded[0] - H), (0, padded[1] - W), (0, 0)))
+        return window_partition(x, self.window_size)
 
     def compute_output_shape(self, shape):
         return shape

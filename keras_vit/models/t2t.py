@@ -28,7 +28,7 @@ import numpy as np
 from keras import initializers, layers, ops
 
 from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
-from keras_vit.layers import MLP, EncoderBlock, PrependToken, attend, drop_path_rates
+from keras_vit.layers import MLP, EncoderBlock, PrependToken, attend, drop_path_rates, report_attention
 from keras_vit.layers.initial import initial_normal
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels, positions
@@ -113,7 +113,9 @@ def linear_attention(q, k, v):
     """
     context = ops.matmul(ops.transpose(k, (0, 2, 1)), v)  # B m e
     total = ops.transpose(ops.sum(k, axis=1, keepdims=True), (0, 2, 1))  # B m 1
-    return ops.matmul(q, context) / (ops.matmul(q, total) + PERFORMER_EPSILON)
+    normaliser = ops.matmul(q, total) + PERFORMER_EPSILON  # B N 1
+    report_attention(lambda: (ops.expand_dims(q / normaliser, 1), ops.expand_dims(k, 1)))
+    return ops.matmul(q, context) / normaliser
 
 
 class TokenStep(layers.Layer):
