@@ -1,9 +1,6 @@
-import dataclasses
-
 import pytest
 
 from examples import digits
-from tests.examples.toys import SETTINGS, SWIN, VIT
 
 
 @pytest.mark.parametrize("name", digits.FAMILIES)
@@ -20,13 +17,17 @@ def test_table_has_a_line_per_family():
 
 
 def test_distillation_has_a_teacher(tmp_path, monkeypatch):
-    toys = {"Swin": digits.Small(SWIN, 16, 1), "DeiT": digits.Small(VIT, 16, 1)}
-    monkeypatch.setattr(digits, "FAMILIES", toys)
-    monkeypatch.setattr(digits, "DISTILLED", dataclasses.replace(toys["DeiT"]))
-    quick = {name: value for name, value in SETTINGS.items() if name in ("batch_size", "warmup_epochs")}
-    monkeypatch.setattr("examples.digit_runs.QUICKSTART", digits.QUICKSTART.replace(**quick))
+    trained = []
+
+    def train(variant, folder, **settings):
+        trained.append((variant.name, folder.name, settings.get("teacher"), settings.get("distillation")))
+        return {"parameters": 1, "top1": 99.0}
+
+    monkeypatch.setattr(digits, "train_on_digits", train)
     rows = digits.train_distilled(tmp_path, seeds=(3,))
     assert [(row["family"], row["seed"]) for row in rows] == [("DeiT", 3), ("DeiT distilled", 3)]
-    assert {path.name for path in tmp_path.iterdir()} == {"toy_swin-3", "toy_vit-3", "toy_vit-taught-3"}
-    settings = (tmp_path / "toy_vit-taught-3" / "args.yaml").read_text()
-    assert f'teacher: "{tmp_path}/toy_swin-3"' in settings and 'distillation: "hard"' in settings
+    assert trained == [
+        ("SwinDigits", "swin_digits-3", None, None),
+        ("DeiTDigits", "deit_digits-3", None, None),
+        ("DeiTDistilledDigits", "deit_distilled_digits-taught-3", str(tmp_path / "swin_digits-3"), "hard"),
+    ]

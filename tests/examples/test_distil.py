@@ -13,8 +13,8 @@ def test_student_is_t2t_vit_7_at_a_quarter_of_its_width():
 
 
 @pytest.mark.slow
-def test_student_learns_from_the_teacher(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(digit_runs, "QUICKSTART", digit_runs.QUICKSTART.replace(warmup_epochs=0, batch_size=256))
+def test_student_learns_from_the_teacher(tmp_path, monkeypatch, few_digits):
+    monkeypatch.setattr(digit_runs, "QUICKSTART", digit_runs.QUICKSTART.replace(warmup_epochs=0, batch_size=32))
     facts, teacher = distil.train_teacher(tmp_path, epochs=1)
     taught = distil.train_student(tmp_path, 0, teacher, "soft", epochs=1)
     alone = distil.train_student(tmp_path, 0, epochs=1)

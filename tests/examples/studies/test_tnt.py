@@ -30,6 +30,6 @@ def test_pixels_see_each_other_only_through_the_inner_transformer():
 
 def before_first(model):
     """The positions of the pixels with the first one's moved."""
-    table = np.array(model.get_layer("pixel_positions").table)
+    table = keras.ops.convert_to_numpy(model.get_layer("pixel_positions").table).copy()
     table[0, 0] += np.linspace(0, 1, table.shape[-1])
     return table
