@@ -25,7 +25,7 @@ from keras_vit.runs import RUN, Run
 
 PICTURES = 4  # held-out digits that are shown
 CALLS = 50  # timed, after as many that are not
-WIDTH, PANEL = 3.4, 1.05  # of the texts, and of a picture with its margin, in inches
+WIDTH, PANEL = 3.0, 1.05  # of the texts, and of a picture with its margin, in inches
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,9 @@ def draw(entries, files):
     pictures = [read_image(path) for path in files]
     for axis, picture in zip(axes[0, 1:], pictures):
         axis.imshow(picture, extent=(0, 1, 0, 1))
-    write(axes[0, 0], "held-out digit", "below: attention rollout,\neach scaled to its maximum")
+    write(
+        axes[0, 0], "held-out digit", "below: attention rollout, from 0 (dark)\nto the largest of the picture (yellow)"
+    )
     for row, entry in zip(axes[1:], entries):
         figures = f"{entry.parameters:,} parameters\n{entry.top1:.2f} % held out, {entry.milliseconds:.2f} ms"
         write(row[0], entry.name, figures)
