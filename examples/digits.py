@@ -10,20 +10,14 @@ continues where it was stopped. `--csv FILE` keeps one row per training.
 """
 
 import argparse
-import csv
-import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_vit import runs
-from keras_vit.files import atomic_file
+from examples.digit_runs import QUICKSTART, mean_and_range, train_on_digits, write
 from keras_vit.models import coat, convnext, deit, hybrid, pvt, pvt_v2, t2t, tnt, vit
 from keras_vit.models.family import Variant
-from keras_vit.training import recipe
-from keras_vit.training.trainer import train
 
-QUICKSTART = recipe.load("quickstart")
 SEEDS = (0, 1, 2, 3, 4)  # of the comparison with and without a teacher
 
 
@@ -61,23 +55,16 @@ FAMILIES = {
 DISTILLED = Small(Variant("DeiTDistilledDigits", deit.DEIT_DISTILLED, ENCODER), epochs=60)
 
 
+def folder_of(small, seed, output, taught=False):
+    """The run folder of a model and seed."""
+    return output / f"{small.variant.snake_name}{'-taught' if taught else ''}-{seed}"
+
+
 def train_small(name, small, seed, output, **changes):
     """Train one model below `output`, or take up what is there; its row of the table."""
-    side, taught = small.img_size, "-taught" if "teacher" in changes else ""
-    folder = output / f"{small.variant.snake_name}{taught}-{seed}"
-    own = {"model": small.variant.name, "variant": small.variant, "img_size": (side, side), "epochs": small.epochs}
-    results = train(QUICKSTART.replace(**own, **changes, seed=seed), folder)
-    described = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    return {
-        "family": name,
-        "seed": seed,
-        "parameters": runs.Run.open(folder).load_model().count_params(),
-        "img_size": side,
-        "epochs": small.epochs,
-        "best_epoch": described["best_epoch"] + 1,
-        "top1": round(results["top1"], 2),
-        "seconds": described["train_seconds"],
-    }
+    side, folder = small.img_size, folder_of(small, seed, output, "teacher" in changes)
+    facts = train_on_digits(small.variant, folder, img_size=(side, side), epochs=small.epochs, seed=seed, **changes)
+    return {"family": name, "seed": seed, "img_size": side, **facts}
 
 
 def train_families(names, seeds, output):
@@ -88,7 +75,7 @@ def train_families(names, seeds, output):
 def train_distilled(output, seeds=SEEDS):
     """DeiT, and DeiT distilled from the Swin of the first seed with the same budget: a row per model and seed."""
     train_small("Swin", FAMILIES["Swin"], seeds[0], output)
-    teacher = str(output / f"{FAMILIES['Swin'].variant.snake_name}-{seeds[0]}")
+    teacher = str(folder_of(FAMILIES["Swin"], seeds[0], output))
     rows = []
     for seed in seeds:
         rows.append(train_small("DeiT", FAMILIES["DeiT"], seed, output))
@@ -101,23 +88,13 @@ def table(rows):
     lines = [f"{'':14}  {'parameters':>10}  {'epochs':>6}  {'seeds':>5}  {'top-1':>7}  {'range':>13}  {'seconds':>7}"]
     for family in dict.fromkeys(row["family"] for row in rows):
         own = [row for row in rows if row["family"] == family]
-        top1 = [row["top1"] for row in own]
-        spread = f"{min(top1):.2f} - {max(top1):.2f}" if len(own) > 1 else ""
+        mean, spread = mean_and_range(row["top1"] for row in own)
         seconds = statistics.mean(row["seconds"] for row in own)
         lines.append(
             f"{family:14}  {own[0]['parameters']:10,}  {own[0]['epochs']:6}  {len(own):5}  "
-            f"{statistics.mean(top1):7.2f}  {spread:>13}  {seconds:7.0f}"
+            f"{mean:>7}  {spread:>13}  {seconds:7.0f}"
         )
     return "\n".join(lines)
-
-
-def write(rows, path):
-    """The rows as CSV."""
-    with atomic_file(path) as temporary:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
 
 
 def main():

@@ -1,0 +1,15 @@
+import pytest
+
+from examples.studies.study import family
+from keras_vit.models import swin
+from keras_vit.models.family import Variant
+
+
+def test_a_study_has_families_of_its_own_without_weights():
+    variant = Variant(
+        "Own", family("Swin", "2103.14030", swin.build, swin.check_size), swin.Config(12, (1,), (2,), 2, 4)
+    )
+    assert variant.tags == ()
+    assert variant(weights=None, input_shape=(16, 16, 3), classes=3).output_shape == (None, 3)
+    with pytest.raises(ValueError):
+        variant(weights="imagenet", input_shape=(16, 16, 3))
