@@ -23,10 +23,6 @@ from keras_vit.export import parity, saved_model  # noqa: E402
 from keras_vit.export.source import Source  # noqa: E402
 from keras_vit.models import VARIANTS  # noqa: E402
 
-MODELS = (
-    *("ViTS16", "ViTR26S32", "DeiTSDistilled", "SwinT", "ConvNeXtT", "TNTS", "CoaTLiteMini", "CoaTTiny"),
-    *("T2TViT14", "PVTV2B1"),
-)
 COUNTED = ("predict_on_batch", "SavedModel")  # against the peers; the other two ways are compared with the first
 
 
@@ -81,7 +77,7 @@ def measure(name, batch, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--models", nargs="+", default=MODELS, choices=VARIANTS, metavar="NAME")
+    parser.add_argument("--models", nargs="+", default=peers.MODELS, choices=VARIANTS, metavar="NAME")
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 16], metavar="B")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--csv", help="where to write the rows as well")

@@ -4,6 +4,11 @@ import contextlib
 
 import numpy as np
 
+MODELS = (  # of ours, that are compared
+    *("ViTS16", "ViTR26S32", "DeiTSDistilled", "SwinT", "ConvNeXtT", "TNTS", "CoaTLiteMini", "CoaTTiny"),
+    *("T2TViT14", "PVTV2B1"),
+)
+
 
 def import_timm():
     """timm; ImportError where it or PyTorch is not installed."""

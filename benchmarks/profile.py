@@ -17,8 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf  # noqa: E402
 from tensorflow.tsl.profiler.protobuf import xplane_pb2  # noqa: E402
 
-from benchmarks import report  # noqa: E402
-from benchmarks.inference import MODELS  # noqa: E402
+from benchmarks import peers, report  # noqa: E402
 from keras_vit.analysis import count  # noqa: E402
 from keras_vit.export import parity  # noqa: E402
 from keras_vit.models import VARIANTS  # noqa: E402
@@ -67,7 +66,7 @@ def measure(name, batch, rounds, most):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--models", nargs="+", default=MODELS, choices=VARIANTS, metavar="NAME")
+    parser.add_argument("--models", nargs="+", default=peers.MODELS, choices=VARIANTS, metavar="NAME")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--csv", help="where to write the rows as well")

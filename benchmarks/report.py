@@ -11,7 +11,7 @@ import numpy as np
 
 PACKAGES = (
     *("keras", "tensorflow", "tensorflow-cpu", "numpy", "ai-edge-litert"),
-    *("torch", "timm", "onnxruntime", "openvino"),
+    *("jax", "torch", "timm", "onnxruntime", "openvino"),
 )
 
 

@@ -1,9 +1,11 @@
 """What a user waits for before the first image:  python -m benchmarks.startup [--rounds 5] [--csv FILE]
 
-Three ratios, each measured in one run with the sides alternating, medians over the rounds:
+Ratios, each measured in one run with the sides alternating, medians over the rounds:
 - importing keras_vit on top of keras, in fresh processes; at most 0.3 s
 - building SwinT against keras.applications.ConvNeXtTiny; at most as long
 - building SwinT with a weight file against building it without and reading the file; at most twice as long
+- sizes T to L: building, and the first prediction, which traces and compiles, in fresh processes, against
+  keras.applications' ConvNeXt of that size
 """
 
 import argparse
@@ -14,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -21,7 +24,8 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 from benchmarks import report  # noqa: E402
-from keras_vit.models import SwinT  # noqa: E402
+from benchmarks.memory import in_own_process  # noqa: E402
+from keras_vit.models import VARIANTS, SwinT  # noqa: E402
 from keras_vit.weights import readers  # noqa: E402
 from tests.golden import compare  # noqa: E402
 
@@ -31,6 +35,14 @@ start = time.perf_counter(); import keras
 middle = time.perf_counter(); import keras_vit
 print(middle - start, time.perf_counter() - middle)
 """
+
+SIZES = {  # keras.applications' model: ours of its size
+    "ConvNeXtTiny": ("ConvNeXtT", "SwinT", "ViTS16", "DeiTS"),
+    "ConvNeXtSmall": ("ConvNeXtS", "SwinS"),
+    "ConvNeXtBase": ("ConvNeXtB", "SwinB", "ViTB16", "DeiTB"),
+    "ConvNeXtLarge": ("ConvNeXtL", "SwinL", "ViTL16"),
+}
+STAGES = ("build", "first prediction")
 
 
 def importing():
@@ -66,6 +78,31 @@ def read_all(path):
     return sum(float(np.asarray(entries[name]).ravel()[0]) for name in entries)
 
 
+def starting(name):
+    """Seconds of each of STAGES, in this process."""
+    constructor, picture = VARIANTS.get(name) or getattr(keras.applications, name), np.zeros(
+        (1, 224, 224, 3), "float32"
+    )
+    start = time.perf_counter()
+    model = constructor(weights=None)
+    built = time.perf_counter()
+    model.predict_on_batch(picture)
+    return dict(zip(STAGES, (built - start, time.perf_counter() - built)))
+
+
+def sizes(rounds):
+    """A row per model of SIZES and stage."""
+    for theirs, names in SIZES.items():
+        times = {name: [] for name in (theirs, *names)}
+        for _ in range(rounds):
+            for name, taken in times.items():
+                taken.append(in_own_process("startup", name))
+        middle = {name: {s: statistics.median(t[s] for t in taken) for s in STAGES} for name, taken in times.items()}
+        for name in names:
+            for stage in STAGES:
+                yield row(f"{stage} of {name}", middle[name][stage], theirs, middle[theirs][stage])
+
+
 def medians(work, rounds):
     """One round to warm up, then the median of each part."""
     work()
@@ -89,11 +126,12 @@ def measure(rounds):
         path = swin_file(folder)
         load = medians(lambda: loading(path), rounds)
     parts = load["build SwinT"] + load["read the file"]
-    return [
+    yield from (
         row("import keras_vit after keras", start["import keras_vit"], "0.3 s", 0.3),
         row("build SwinT", build["SwinT"], "ConvNeXtTiny", build["ConvNeXtTiny"]),
         row("SwinT(weights=path)", load["SwinT(weights=path)"], "2 x (read + build)", 2 * parts),
-    ]
+    )
+    yield from sizes(rounds)
 
 
 def row(what, seconds, against, budget):
@@ -104,9 +142,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--csv", help="where to write the rows as well")
+    parser.add_argument("--alone", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.alone:
+        print(json.dumps(starting(arguments.alone)))
+        return
     print(report.machine())
-    rows = measure(arguments.rounds)
+    rows = list(measure(arguments.rounds))
     report.show(rows)
     report.write(arguments.csv, rows)
 

@@ -13,7 +13,6 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks import peers, report  # noqa: E402
-from benchmarks.inference import MODELS  # noqa: E402
 from benchmarks.memory import forget_peak, in_own_process, resident  # noqa: E402
 
 OURS, REPLICAS, BATCH, WARM_UP, STEADY = "trainer", "trainer, 2 replicas", 16, 2, 3
@@ -93,7 +92,7 @@ def measure(name, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--models", nargs="+", default=MODELS, metavar="NAME")
+    parser.add_argument("--models", nargs="+", default=peers.MODELS, metavar="NAME")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--csv", help="where to write the rows as well")
     parser.add_argument("--alone", nargs=2, help=argparse.SUPPRESS)

@@ -11,7 +11,7 @@ from keras_vit.weights import catalogue
 from tests import readme
 
 END = "<!-- end -->"
-LATENCIES = "results/inference.csv"
+LATENCIES = "results/speed/inference.csv"
 CHOSEN = {"batch": "1", "ours": "predict_on_batch"}  # rows of it that the families' table shows
 
 # The same architecture; of kecam 1.4.3 counted on PyTorch, where CoaT has more parameters than the published one.
@@ -66,7 +66,7 @@ def _measured_on(measured):
     """Where the milliseconds come from."""
     if not measured:
         return "No latency has been measured yet."
-    machines = "; ".join(dict.fromkeys(row["machine"] for row in _latency_rows()))
+    machines = "; ".join(dict.fromkeys(row["machine"].partition(", load")[0] for row in _latency_rows()))
     return (
         f"*ms*: median time of `model.predict_on_batch` for one picture, with drawn weights, on {machines} "
         f"(`python -m benchmarks.inference`, `{LATENCIES}`)."

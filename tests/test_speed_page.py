@@ -1,0 +1,20 @@
+"""docs/speed.md shows what results/speed holds."""
+
+from benchmarks import page
+
+
+def test_page_is_current():
+    assert page.PAGE.read_text() == page.filled(page.PAGE.read_text()), "run: python -m benchmarks.page --write"
+
+
+def test_ratios_are_to_the_fastest_of_timm():
+    rows = [
+        {"model": "SwinT", "against": "timm eager", "ratio": 0.5},
+        {"model": "SwinT", "against": "timm compiled", "ratio": 0.8},
+        {"model": "SwinT", "against": "ONNX Runtime", "ratio": 1.2},
+    ]
+    assert page.against_best(rows, "model") == {("SwinT",): 0.8}
+
+
+def test_geometric_mean():
+    assert abs(page.geometric_mean([0.5, 2.0]) - 1) < 1e-12
