@@ -84,12 +84,10 @@ def latency(model, image):
 
 def draw(entries, files):
     """A matplotlib Figure: the pictures in the first row, then a row per model."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = 1 + len(entries)
     figure = Figure(figsize=(WIDTH + PANEL * len(files), PANEL * rows + 0.5))
-    FigureCanvasAgg(figure)
     ratios = [WIDTH / PANEL, *[1] * len(files)]
     axes = figure.subplots(rows, 1 + len(files), width_ratios=ratios, squeeze=False)
     for axis in axes.flat:
