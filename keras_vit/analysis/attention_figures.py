@@ -97,7 +97,7 @@ def plot_mean_attention_distance(distances, title="Mean attention distance of ea
     axis.set_xticks(range(0, len(depth), step), labels, rotation=0 if plain else 90, fontsize=8)
     axis.set_xlabel("network depth (block)")
     axis.set_ylabel("mean attention distance (pixels)")
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.06 * np.nanmax(np.concatenate(list(distances.values()))) or 1)
     axis.set_title(title, loc="left", parse_math=False)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", lw=0.4, alpha=0.6)
