@@ -35,7 +35,7 @@ def test_keras_has_the_names_that_are_said_to_be_its():
 
 
 def test_latencies_are_those_of_one_picture(tmp_path, monkeypatch):
-    (tmp_path / "results").mkdir()
+    (tmp_path / tables.LATENCIES).parent.mkdir(parents=True)
     rows = (
         "SwinT,1,predict_on_batch,41.6,two cores",
         "SwinT,16,predict_on_batch,500,two cores",
