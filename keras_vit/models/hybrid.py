@@ -75,9 +75,9 @@ class StdConv2D(layers.Layer):
 
     def standardised_kernel(self):
         """(k, k, C, filters) float32."""
-        mean = ops.mean(self.kernel, axis=(0, 1, 2), keepdims=True)
-        variance = ops.var(self.kernel, axis=(0, 1, 2), keepdims=True)
-        return (self.kernel - mean) * ops.rsqrt(variance + KERNEL_EPSILON)
+        centred = self.kernel - ops.mean(self.kernel, axis=(0, 1, 2), keepdims=True)
+        variance = ops.mean(ops.square(centred), axis=(0, 1, 2), keepdims=True)
+        return centred * ops.rsqrt(variance + KERNEL_EPSILON)
 
     def compute_output_shape(self, shape):
         return (shape[0], -(-shape[1] // self.strides), -(-shape[2] // self.strides), self.filters)
@@ -98,11 +98,22 @@ class GroupNorm(layers.Layer):
 
     def call(self, x):
         H, W, C = x.shape[1:]
-        groups = ops.reshape(ops.cast(x, "float32"), (-1, H * W, GROUPS, C // GROUPS))  # B HW G C/G
-        mean = ops.mean(groups, axis=(1, 3), keepdims=True)
-        variance = ops.var(groups, axis=(1, 3), keepdims=True)
-        groups = (groups - mean) * ops.rsqrt(variance + GROUP_EPSILON)
-        return ops.cast(ops.reshape(groups, (-1, H, W, C)), x.dtype) * self.gamma + self.beta  # B H W C
+        pixels = ops.reshape(ops.cast(x, "float32"), (-1, H * W, C))  # B HW C
+        centred = pixels - self.group_mean(pixels)
+        variance = self.group_mean(ops.square(centred))
+        normal = centred * ops.rsqrt(variance + GROUP_EPSILON)
+        return ops.cast(ops.reshape(normal, (-1, H, W, C)), x.dtype) * self.gamma + self.beta  # B H W C
+
+    def group_mean(self, x):
+        """(B, HW, C) -> (B, 1, C), the same for all channels of a group.
+
+        Pixels first, channels then: TensorFlow is slow over both axes at once, and at broadcasting along the short
+        axis of a group. ViTR26S32 takes 0.68 (graph, 16 pictures) to 0.83 times as long (XLA, 16) so.
+        """
+        C = x.shape[-1]
+        channels = ops.reshape(ops.mean(x, axis=1), (-1, GROUPS, C // GROUPS))  # B G C/G
+        means = ops.mean(channels, axis=2, keepdims=True) + ops.zeros((C // GROUPS,))  # B G C/G
+        return ops.reshape(means, (-1, 1, C))
 
     def compute_output_shape(self, shape):
         return shape
