@@ -18,3 +18,10 @@ def test_ratios_are_to_the_fastest_of_timm():
 
 def test_geometric_mean():
     assert abs(page.geometric_mean([0.5, 2.0]) - 1) < 1e-12
+
+
+def test_more_pictures_a_second_are_less_time_for_each(monkeypatch):
+    rows = {"input_pipeline": [{"ratio": 2.0}, {"ratio": "not measured"}]}
+    monkeypatch.setattr(page, "rows_of", lambda name: rows.get(name, []))
+    line = next(line for line in page.targets().splitlines() if "input pipeline" in line)
+    assert "0.50 to 0.50 | 1 of 1" in line

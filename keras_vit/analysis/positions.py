@@ -15,6 +15,8 @@ from keras_vit.layers import PositionEmbedding
 from keras_vit.models.t2t import SinusoidPositions
 from keras_vit.models.vit import GridPositionEmbedding
 
+TABLES = (PositionEmbedding, SinusoidPositions, GridPositionEmbedding)  # layers that hold an embedding for each place
+
 
 def position_similarity(model):
     """Cosine similarity of every two position embeddings of a model; tokens without a place are left out.
@@ -28,7 +30,7 @@ def position_similarity(model):
         {layer name: (H, W, H, W) float32 in [-1, 1]}; entry [i, j] is the map for the place in row i, column j.
     Raises:  ValueError for models whose blocks tell positions in another way, or not at all.
     """
-    grids = {layer.name: _grid(model, layer) for layer in model.layers if isinstance(layer, LEARNED)}
+    grids = {layer.name: _grid(model, layer) for layer in model.layers if isinstance(layer, TABLES)}
     if not grids:
         raise ValueError(
             f"position_similarity: {model.name!r} has no table of position embeddings. Expected ViT with learned "
@@ -36,9 +38,6 @@ def position_similarity(model):
             "ConvNeXt, CoaT and PVT v2 tell positions by convolutions"
         )
     return {name: _cosines(_vectors(model.get_layer(name), grid)) for name, grid in grids.items()}
-
-
-LEARNED = (PositionEmbedding, SinusoidPositions, GridPositionEmbedding)
 
 
 def _grid(model, layer):
