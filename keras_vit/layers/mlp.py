@@ -28,7 +28,9 @@ class MLP(layers.Layer):
         self.fc2.build((*shape[:-1], self.hidden_dim))
 
     def call(self, x):
-        return self.fc2(ops.gelu(self.fc1(x), approximate=False))
+        tokens = ops.reshape(x, (-1, x.shape[-1]))  # as a matrix, TensorFlow computes bias and GELU within the product
+        y = self.fc2(ops.gelu(self.fc1(tokens), approximate=False))
+        return ops.reshape(y, ops.shape(x) if None in x.shape[1:] else (-1, *x.shape[1:]))
 
     def compute_output_shape(self, shape):
         return shape

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import tensorflow as tf
 
 from keras_vit.layers import MLP, LayerScale
 
@@ -17,6 +18,14 @@ def test_mlp_uses_the_exact_gelu():
     gelu = hidden * 0.5 * (1 + np.vectorize(math.erf)(hidden / math.sqrt(2)))
     np.testing.assert_allclose(layer(x), gelu @ np.asarray(layer.fc2.kernel), atol=1e-6)
     assert result.shape == x.shape
+
+
+def test_lengths_may_be_unknown():
+    layer = MLP(7)
+    layer.build((None, None, 4))
+    run = tf.function(layer, input_signature=[tf.TensorSpec((None, None, 4))], autograph=False)
+    x = np.random.default_rng(0).standard_normal((2, 3, 4)).astype("float32")
+    np.testing.assert_allclose(run(x), layer(x), atol=1e-6)
 
 
 def test_initial_kernels_are_small_normals():
