@@ -98,7 +98,7 @@ test-edge: $(VENV)/.dev
 	@echo "== Converting every model of up to 100 M parameters -> results/edge.csv"
 	$(BIN)/python -m tests.export.full_size --csv results/edge.csv
 
-BENCHMARKS := startup input_pipeline trainer_step training_step memory growth profile edge inference
+BENCHMARKS := startup input_pipeline trainer_step training_step training_memory memory growth profile edge inference
 SOURCES := keras_vit training export benchmarks examples docs tests
 
 lint: $(VENV)/.dev
@@ -129,7 +129,7 @@ bench-peers:
 	.venv-peers/bin/python -m pip install --quiet --editable '.[train,edge]' 'pillow<13' pyyaml onnx onnxruntime openvino keras-hub
 	.venv-peers/bin/python -m pip install --quiet --no-deps timm==1.0.31 torchvision  # whose newest would replace torch
 	.venv-peers/bin/python -m pip install --quiet --no-deps keras-cv-attention-models
-	for name in input_pipeline edge inference training_step; do \
+	for name in input_pipeline edge inference training_step training_memory; do \
 		.venv-peers/bin/python -m benchmarks.$$name --csv build/benchmarks/$$name.csv || exit; done
 
 clean:

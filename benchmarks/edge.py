@@ -2,8 +2,9 @@
 
 The .tflite files that `keras-vit convert` makes (float32, dynamic int8, int8) against the float32 one, and against
 ONNX Runtime and OpenVINO (float32, bfloat16) on timm's export of the same architecture. All that is installed takes
-turns, picture by picture; medians over the rounds are compared, and the 10th and 90th percentile stand beside them.
-Weights by rule; int8 with as many layers float as keep the cosine of its logits with the float model's at 0.999.
+turns, picture by picture, each runtime in a process of its own; medians over the rounds are compared, and the 10th and
+90th percentile stand beside them. Weights by rule; int8 with as many layers float as keep the cosine of its logits with
+the float model's at 0.999.
 """
 
 import argparse
@@ -15,14 +16,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np  # noqa: E402
 
-from benchmarks import peers, report  # noqa: E402
+from benchmarks import peers, processes, report  # noqa: E402
 from keras_vit.export import parity, replay  # noqa: E402
 from keras_vit.models import VARIANTS  # noqa: E402
 from tests.export import full_size  # noqa: E402
 
 MODELS = ("ViTS16", "SwinT", "ConvNeXtT")
 QUANTISATIONS = {"none": "fp32", "dynamic_int8": "dynamic_int8", "int8": "int8"}  # and their files' endings
-FLOAT = "tflite none"
+FLOAT, OURS = "tflite none", "tflite"
+RUNTIMES = (OURS, *peers.EXPORTED)
 
 
 def tflite_side(path, threads):
@@ -33,19 +35,19 @@ def tflite_side(path, threads):
     return lambda: run(image=image)
 
 
-def sides_of(name, folder, threads):
-    """{side: function} of our files in the folder, and of the peers that are installed."""
-    sides = {
-        f"tflite {quantisation}": tflite_side(next(Path(folder, name).glob(f"*_{ending}.tflite")), threads)
-        for quantisation, ending in QUANTISATIONS.items()
-    }
+def sides_of(runtime, name, folder, threads):
+    """{side: function} of our files in the folder, or of timm's export there in another runtime, if installed."""
+    if runtime == OURS:
+        return {
+            f"tflite {quantisation}": tflite_side(next(Path(folder, name).glob(f"*_{ending}.tflite")), threads)
+            for quantisation, ending in QUANTISATIONS.items()
+        }
     exported = Path(folder, "timm.onnx")
-    for side, make in peers.EXPORTED.items():
-        with peers.leaving_out(side):
-            if not exported.exists():
-                peers.export(name, exported)
-            sides[side] = make(exported, threads)
-    return sides
+    with peers.leaving_out(runtime):
+        if not exported.exists():
+            peers.export(name, exported)
+        return {runtime: peers.EXPORTED[runtime](exported, threads)}
+    return {}
 
 
 def measure(name, rounds):
@@ -53,7 +55,10 @@ def measure(name, rounds):
     with tempfile.TemporaryDirectory() as folder:
         files = {f"tflite {row['quant']}": row for row in full_size.convert(name, tuple(QUANTISATIONS), folder)}
         for threads in (1, 2):
-            times = report.alternate(sides_of(name, folder, threads), rounds)
+            with processes.served(
+                "benchmarks.edge", *(("--serve", each, name, folder, threads) for each in RUNTIMES)
+            ) as sides:
+                times = report.alternate(sides, rounds)
             for ours, file in files.items():
                 facts = {"model": name, "threads": threads, "ours": ours, "kept_float": file["layers_kept_float"]}
                 facts |= {"delegated": f"{file['delegated_nodes']}/{file['nodes']}", "cosine": file["cosine"]}
@@ -66,7 +71,12 @@ def main():
     parser.add_argument("--models", nargs="+", default=MODELS, choices=VARIANTS, metavar="NAME")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--csv", help="where to write the rows as well")
+    parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.serve:
+        *which, threads = arguments.serve
+        processes.serve(lambda: sides_of(*which, int(threads)))
+        return
     parity.on_cpu()
     print(report.machine())
     rows = [row for name in arguments.models for row in measure(name, arguments.rounds)]

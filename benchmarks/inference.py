@@ -3,8 +3,8 @@
 A model of ours as its users call it (predict_on_batch, the exported SavedModel, predict, the model in a tf.function)
 against timm's of the same architecture on PyTorch (eager, channels-last, compiled) and in ONNX Runtime, and against
 keras.applications, keras-hub and keras-cv-attention-models (kecam) where those have it. All that is installed takes
-turns on all cores; medians over the rounds are compared, and the 10th and 90th percentile stand beside them. Weights
-are drawn; the pictures are black.
+turns on all cores, each library in a process of its own; medians over the rounds are compared, and the 10th and 90th
+percentile stand beside them. Weights are drawn; the pictures are black.
 """
 
 import argparse
@@ -14,20 +14,20 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from benchmarks import peers, report  # noqa: E402
+from benchmarks import peers, processes, report  # noqa: E402
 from keras_vit.export import parity, saved_model  # noqa: E402
 from keras_vit.export.source import Source  # noqa: E402
 from keras_vit.models import VARIANTS  # noqa: E402
 
 COUNTED = ("predict_on_batch", "SavedModel")  # against the peers; the other two ways are compared with the first
+OURS = (*COUNTED, "predict", "tf.function")
 
 
 def our_sides(name, batch, folder):
-    """{side: a function that answers a batch}"""
+    """{side: a function that answers a batch}, of OURS."""
     variant = VARIANTS[name]
     model = variant(weights=None)
     served = saved_model.ServedModel(Source(model, variant.spec, tuple(map(str, range(1000))), name), 5, ())
@@ -43,19 +43,38 @@ def our_sides(name, batch, folder):
     }
 
 
-def peer_sides(name, batch, folder):
-    """The same of the peers that are installed."""
-    sides, exported = {}, Path(folder, "timm.onnx")
+def timm_sides(name, batch, folder):
+    """The same of timm's model on PyTorch."""
+    sides = {}
     for mode in peers.PYTORCH:
         with peers.leaving_out(f"timm {mode}"):
             sides[f"timm {mode}"] = peers.timm_side(name, batch, mode)
+    return sides
+
+
+def onnxruntime_sides(name, batch, folder):
+    """The same of timm's model in ONNX Runtime."""
+    exported = Path(folder, "timm.onnx")
     with peers.leaving_out("ONNX Runtime"):
         peers.export(name, exported, batch)
-        sides["ONNX Runtime"] = peers.onnxruntime_side(exported, parity.cores())
-    for side, build in peers.KERAS.get(name, {}).items():
-        with peers.leaving_out(side):
-            sides[side] = keras_side(build(), batch)
+        return {"ONNX Runtime": peers.onnxruntime_side(exported, parity.cores())}
+    return {}
+
+
+def keras_sides(library):
+    """The same of another Keras library's model, where it has one."""
+
+    def sides(name, batch, folder):
+        with peers.leaving_out(library):
+            return {library: keras_side(peers.KERAS[name][library](), batch)}
+        return {}
+
     return sides
+
+
+OTHER_KERAS = dict.fromkeys(library for sides in peers.KERAS.values() for library in sides)
+LIBRARIES = {"keras_vit": our_sides, "timm": timm_sides, "ONNX Runtime": onnxruntime_sides}
+LIBRARIES |= {library: keras_sides(library) for library in OTHER_KERAS}
 
 
 def keras_side(model, batch):
@@ -66,12 +85,12 @@ def keras_side(model, batch):
 
 def measure(name, batch, rounds):
     """A row per side of ours and side that it is compared with."""
-    keras.backend.clear_session()
-    with tempfile.TemporaryDirectory() as folder:
-        ours, theirs = our_sides(name, batch, Path(folder, "model")), peer_sides(name, batch, folder)
-        times = report.alternate(ours | theirs, rounds)
-    for side in ours:
-        others = list(theirs) if side in COUNTED else [COUNTED[0]]
+    libraries = [each for each in LIBRARIES if each not in OTHER_KERAS or each in peers.KERAS.get(name, {})]
+    each = [("--serve", library, "--models", name, "--batch-sizes", batch) for library in libraries]
+    with processes.served("benchmarks.inference", *each) as sides:
+        times = report.alternate(sides, rounds)
+    for side in OURS:
+        others = [other for other in times if other not in OURS] if side in COUNTED else [COUNTED[0]]
         yield from report.compare({"model": name, "batch": batch, "ours": side}, times, side, others)
 
 
@@ -81,8 +100,14 @@ def main():
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1, 16], metavar="B")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--csv", help="where to write the rows as well")
+    parser.add_argument("--serve", choices=LIBRARIES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     parity.on_cpu()
+    if arguments.serve:
+        with tempfile.TemporaryDirectory() as folder:
+            build = LIBRARIES[arguments.serve]
+            processes.serve(lambda: build(arguments.models[0], arguments.batch_sizes[0], folder))
+        return
     print(report.machine())
     rows = [
         row for name in arguments.models for b in arguments.batch_sizes for row in measure(name, b, arguments.rounds)

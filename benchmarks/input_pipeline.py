@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 
+from benchmarks import report
+
 SIZES = {"ImageNet": (500, 375), "camera": (2048, 1536)}  # W0, H0
 COPIES = 64  # files of each photograph
 BATCH, WARM_UP = 32, 10  # pictures; batches, more than are kept ready while the other side is measured
@@ -137,8 +139,8 @@ def rows(arguments):
     """The table: one row per size of photograph."""
     for name, size in SIZES.items():
         rates = measure(size, arguments)
-        entries = {f"{side}_per_s": rates.get(side, "not measured") for side in SIDES}
-        ratio = rates["keras_vit"] / rates["timm"] if len(rates) == len(SIDES) else "not measured"
+        entries = {f"{side}_per_s": rates.get(side, report.NOT_MEASURED) for side in SIDES}
+        ratio = rates["keras_vit"] / rates["timm"] if len(rates) == len(SIDES) else report.NOT_MEASURED
         yield {"photographs": f"{name}, {size[0]} x {size[1]}", **entries, "ratio": ratio, "aim": 1.5}
 
 
@@ -153,8 +155,6 @@ def main():
     if arguments.serve:
         serve(arguments.serve, arguments.folder, arguments.batches)
         return
-    from benchmarks import report
-
     print(report.machine())
     table = list(rows(arguments))
     report.show(table)

@@ -8,6 +8,8 @@ import math
 import pathlib
 import sys
 
+from benchmarks.report import NOT_MEASURED
+
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE, RESULTS = ROOT / "docs" / "speed.md", ROOT / "results" / "speed"
 BEGIN, END = "<!-- {}: begin, written by python -m benchmarks.page -->", "<!-- {}: end -->"
@@ -61,11 +63,11 @@ def targets():
 
     def every(what, peer, limit, ratios):
         met = sum(ratio <= limit for ratio in ratios)
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else "not measured"
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else NOT_MEASURED
         lines.append([what, peer, f"≤ {limit} each", spread, f"{met} of {len(ratios)}" if ratios else ""])
 
     def mean(what, peer, limit, ratios):
-        found = f"{geometric_mean(ratios):.2f}" if ratios else "not measured"
+        found = f"{geometric_mean(ratios):.2f}" if ratios else NOT_MEASURED
         reached = ("yes" if geometric_mean(ratios) <= limit else "no") if ratios else ""
         lines.append([what, peer, f"≤ {limit} on average", found, reached])
 
@@ -83,11 +85,11 @@ def targets():
         rows = select(edge, ours=ours, against=peer, threads=2.0)
         mean(ours.replace("none", "float32"), peer, limit, [r["ratio"] for r in rows])
     every("training step", "timm, its faster way", 0.7, list(against_best(training, "model").values()))
-    eager = select(training, against="timm eager")
-    every("training step, memory", "timm eager", 1.0, [r["MiB_ratio"] for r in eager])
+    memory = [r["ratio"] for r in rows_of("training_memory") if r["ratio"] != NOT_MEASURED]
+    every("training step, memory", "timm eager", 1.0, memory)
     two = [1 / r["ratio"] for r in select(training, against="trainer, 2 replicas")]
     every("training step, two replicas", "one replica", 1.15, two)
-    loaded = [1 / r["ratio"] for r in rows_of("input_pipeline") if r["ratio"] != "not measured"]  # of pictures a second
+    loaded = [1 / r["ratio"] for r in rows_of("input_pipeline") if r["ratio"] != NOT_MEASURED]  # of pictures a second
     every("input pipeline, time per picture", "timm's loader", 0.67, loaded)
     mean("GPU, inference and training, bfloat16", "timm compiled", 1.0, [r["ratio"] for r in rows_of("gpu")])
     return table(["ours", "against", "target", "measured", "reached"], lines)
@@ -112,14 +114,20 @@ def training():
     """Milliseconds and MiB of the trainer's step, and ratios."""
     rows, lines = rows_of("training_step"), []
     best = against_best(rows, "model")
+    memory = {row["model"]: row for row in rows_of("training_memory")}
     for model in dict.fromkeys(r["model"] for r in rows):
         own = {r["against"]: r for r in select(rows, model=model)}
-        any_row, eager = next(iter(own.values())), own.get("timm eager")
-        cells = [f"{best[(model,)]:.2f}", f"{eager['MiB_ratio']:.2f}"] if eager else ["has none", "has none"]
-        two = 1 / own["trainer, 2 replicas"]["ratio"]
-        lines.append([f"`{model}`", f"{any_row['ms']:.0f}", *cells, f"{any_row['MiB']:.0f}", f"{two:.2f}"])
-    header = ["model", "ms", "time, timm's best", "memory, timm eager", "MiB", "two replicas / one"]
-    return table(header, lines)
+        time = f"{best[(model,)]:.2f}" if (model,) in best else "has none"
+        two = f"{1 / own['trainer, 2 replicas']['ratio']:.2f}"
+        lines.append([f"`{model}`", f"{next(iter(own.values()))['ms']:.0f}", time, two, *_memory(memory.get(model))])
+    return table(["model", "ms", "timm's best", "two replicas / one", "MiB", "timm eager"], lines)
+
+
+def _memory(row):
+    """MiB of ours, and its ratio to timm's."""
+    if row is None:
+        return [NOT_MEASURED, NOT_MEASURED]
+    return [f"{row['MiB']:.0f}", "has none" if row["ratio"] == NOT_MEASURED else f"{row['ratio']:.2f}"]
 
 
 def edge():

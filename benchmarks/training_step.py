@@ -1,22 +1,29 @@
 """A step of training on CPUs:  python -m benchmarks.training_step [--models NAME ...] [--rounds 5] [--csv FILE]
 
 Forward, backward, clipping and AdamW on a batch of 16 pictures: the trainer's step against timm's model of the same
-architecture on PyTorch, eager and compiled, and against itself on two replicas that share the cores. The sides take
-turns; medians over the rounds are compared. Memory is the most that a process of its own holds over steady steps, less
-what it held before the model and less the weights.
+architecture on PyTorch, eager and compiled, and against itself on two replicas that share the cores. The sides, each in
+a process of its own, take turns; medians over the rounds are compared.
 """
 
 import argparse
-import json
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from benchmarks import peers, report  # noqa: E402
-from benchmarks.memory import forget_peak, in_own_process, resident  # noqa: E402
+from benchmarks import peers, processes, report  # noqa: E402
 
-OURS, REPLICAS, BATCH, WARM_UP, STEADY = "trainer", "trainer, 2 replicas", 16, 2, 3
-TIMM = ("timm eager", "timm compiled")
+OURS, BATCH, WARM_UP = "trainer", 16, 2
+REPLICAS = {OURS: 1, "trainer, 2 replicas": 2}
+SIDES = (*REPLICAS, "timm eager", "timm compiled")
+
+
+def on_cpus(replicas):
+    """TensorFlow works on the CPU alone, which it takes for as many devices."""
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_visible_devices([cpu])
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
 
 
 def our_step(name, replicas=1):
@@ -58,36 +65,23 @@ def timm_step(name, mode):
     return take
 
 
-def side(name, what):
-    """The step of one side."""
-    return timm_step(name, what) if what in TIMM else our_step(name, 2 if what == REPLICAS else 1)
-
-
-def peak(name, what):
-    """MiB that steady steps need above the weights, in this process."""
-    from keras_vit.models import VARIANTS
-
-    side("DeiTTi" if name != "DeiTTi" else "ViTTi16", what)  # imports and runtimes are not the model's
-    before, weights = resident("VmRSS"), VARIANTS[name].parameters * 4 / 2**30
-    take = side(name, what)
-    for step in range(WARM_UP + STEADY):
-        if step == WARM_UP:
-            forget_peak()
-        take()
-    return 1024 * (resident("VmHWM") - before - weights)
+def sides_of(name, what):
+    """{side: step} of one side; none where it is not installed."""
+    if what in REPLICAS:
+        on_cpus(REPLICAS[what])
+        return {what: our_step(name, REPLICAS[what])}
+    with peers.leaving_out(what):
+        return {what: timm_step(name, what)}
+    return {}
 
 
 def measure(name, rounds):
     """A row per side that the trainer's step is compared with."""
-    sides = {OURS: our_step(name), REPLICAS: our_step(name, 2)}
-    for what in TIMM:
-        with peers.leaving_out(what):
-            sides[what] = timm_step(name, what)
-    times = report.alternate(sides, rounds, WARM_UP)
-    memory = {what: in_own_process("training_step", name, what) for what in sides}
-    for row in report.compare({"model": name, "batch": BATCH}, times, OURS, [what for what in sides if what != OURS]):
-        other = row["against"]
-        yield row | {"MiB": memory[OURS], "its_MiB": memory[other], "MiB_ratio": memory[OURS] / memory[other]}
+    with processes.served(
+        "benchmarks.training_step", *(("--serve", what, "--models", name) for what in SIDES)
+    ) as sides:
+        times = report.alternate(sides, rounds, WARM_UP)
+    yield from report.compare({"model": name, "batch": BATCH}, times, OURS, [what for what in times if what != OURS])
 
 
 def main():
@@ -95,15 +89,10 @@ def main():
     parser.add_argument("--models", nargs="+", default=peers.MODELS, metavar="NAME")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--csv", help="where to write the rows as well")
-    parser.add_argument("--alone", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", choices=SIDES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    import tensorflow as tf
-
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_visible_devices([cpu])
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    if arguments.alone:
-        print(json.dumps(peak(*arguments.alone)))
+    if arguments.serve:
+        processes.serve(lambda: sides_of(arguments.models[0], arguments.serve))
         return
     print(report.machine())
     rows = [row for name in arguments.models for row in measure(name, arguments.rounds)]
