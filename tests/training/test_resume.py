@@ -11,7 +11,7 @@ from tests.training import toy
 
 @pytest.mark.parametrize(
     "replicas, kills",
-    [(2, 2), pytest.param(1, 10, marks=pytest.mark.slow), pytest.param(2, 10, marks=pytest.mark.slow)],
+    [(2, 1), pytest.param(1, 10, marks=pytest.mark.slow), pytest.param(2, 10, marks=pytest.mark.slow)],
 )
 def test_kill_9_loses_nothing(tmp_path, replicas, kills):
     command = [sys.executable, "-m", "tests.training.killed", str(tmp_path), str(replicas), str(kills)]

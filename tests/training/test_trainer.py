@@ -132,7 +132,11 @@ def test_a_stopped_run_ends_as_one_that_was_not(tmp_path, whole, loop_only, monk
 
 
 @pytest.mark.parametrize(
-    "number, method, call, where", [(15, "after_step", 5, "5, in epoch 2"), (2, "evaluate", 1, "3, in epoch 1")]
+    "number, method, call, where",
+    [
+        (15, "after_step", 5, "5, in epoch 2"),
+        pytest.param(2, "evaluate", 1, "3, in epoch 1", marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_saves_at_the_next_step(tmp_path, whole, loop_only, monkeypatch, number, method, call, where):
     original, calls = getattr(trainer.Trainer, method), []
@@ -187,7 +191,13 @@ def test_a_full_disk_leaves_the_epoch_before(tmp_path, whole, loop_only, monkeyp
     assert_continues(whole, tmp_path / "run", "3, in epoch 2")
 
 
-@pytest.mark.parametrize("settings", [{"precision": "float32"}, {"precision": "float16", "grad_accum_steps": 2}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"precision": "float32"},
+        pytest.param({"precision": "float16", "grad_accum_steps": 2}, marks=pytest.mark.slow),
+    ],
+)
 def test_what_is_not_finite_stops_the_run_and_names_step_and_layer(tmp_path, whole, loop_only, monkeypatch, settings):
     original = trainer.Trainer.after_step
 
