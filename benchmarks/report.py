@@ -18,10 +18,12 @@ PACKAGES = (
 
 def machine():
     """Processor, cores, memory, load and versions, in one line."""
+    from keras_vit.export.parity import cores  # here: whoever only measures does without what it imports
+
     versions = [f"{name} {version}" for name in PACKAGES if (version := _version(name))]
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
-        f"{_processor()}, {os.cpu_count()} cores, {gigabytes:.0f} GiB, load {os.getloadavg()[0]:.1f}; "
+        f"{_processor()}, {cores()} cores, {gigabytes:.0f} GiB, load {os.getloadavg()[0]:.1f}; "
         f"Python {platform.python_version()}, {', '.join(versions)}"
     )
 
