@@ -46,7 +46,7 @@ class ConvPositions(layers.Layer):
 
     def call(self, x):
         positions = self.proj(patches_as_map(x, (self.height, self.width)))
-        # Added as tokens: a sum right behind a depthwise convolution makes TensorFlow 2.21 give up optimising the graph.
+        # As tokens: a sum right behind a depthwise convolution makes TensorFlow 2.21 give up optimising the graph.
         return x + map_as_tokens(ops.zeros_like(x[:, :1]), positions)
 
     def compute_output_shape(self, shape):

@@ -1,4 +1,4 @@
-"""TensorFlow can optimise the graphs: where one of its rewrites fails it gives up on the whole function, and says so."""
+"""TensorFlow can optimise the graphs: where one of its rewrites fails it gives up on the function, and says so."""
 
 import os
 import subprocess
