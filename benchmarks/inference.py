@@ -22,7 +22,7 @@ from keras_vit.export import parity, saved_model  # noqa: E402
 from keras_vit.export.source import Source  # noqa: E402
 from keras_vit.models import VARIANTS  # noqa: E402
 
-COUNTED = ("predict_on_batch", "SavedModel")  # against the peers; the other two ways are compared with the first
+COUNTED = ("predict_on_batch", "SavedModel")  # against the peers; all ways are compared with the first
 OURS = (*COUNTED, "predict", "tf.function")
 
 
@@ -89,8 +89,9 @@ def measure(name, batch, rounds):
     each = [("--serve", library, "--models", name, "--batch-sizes", batch) for library in libraries]
     with processes.served("benchmarks.inference", *each) as sides:
         times = report.alternate(sides, rounds)
+    theirs = [side for side in times if side not in OURS]
     for side in OURS:
-        others = [other for other in times if other not in OURS] if side in COUNTED else [COUNTED[0]]
+        others = (theirs if side in COUNTED else []) + ([COUNTED[0]] if side != COUNTED[0] else [])
         yield from report.compare({"model": name, "batch": batch, "ours": side}, times, side, others)
 
 
