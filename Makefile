@@ -3,6 +3,7 @@
 #   make test         the tests           make test-all   those that need minutes, gigabytes or other backends too
 #   make test-serving exports of every family on the TensorFlow that TF Serving's release has
 #   make test-mediapipe .tflite files opened by MediaPipe      make test-exchange  every family as ONNX and OpenVINO
+#   make test-detector Swin and CoaT as backbones of KerasHub's RetinaNet
 #   make test-edge    every model of up to 100 M parameters as .tflite -> results/edge.csv
 #   make lint         make format
 #   make docs         these files and the docstrings as pages -> build/site
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 # What a newer torch is called on machines without a GPU differs; `make test-all TORCH=torch==2.13.0` names another.
 TORCH ?= torch
 
-.PHONY: quickstart test test-all test-jax test-torch test-serving test-mediapipe test-exchange test-edge
+.PHONY: quickstart test test-all test-jax test-torch test-serving test-mediapipe test-exchange test-edge test-detector
 .PHONY: lint format docs bench bench-peers clean
 
 $(BIN)/python:
@@ -47,7 +48,7 @@ test: $(VENV)/.dev
 	@echo "== Running the tests"
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-test-all: $(VENV)/.dev test-jax test-torch docs
+test-all: $(VENV)/.dev test-jax test-torch test-detector docs
 	@$(BIN)/python -m tests.export.chromium
 	@echo "== Running all tests"
 	$(BIN)/python -m pytest -n auto --dist worksteal -m ""
@@ -93,6 +94,12 @@ test-exchange:
 	test -x .venv-exchange/bin/python || $(PYTHON) -m venv .venv-exchange
 	.venv-exchange/bin/python -m pip install --quiet --editable '.[onnx,openvino]'
 	.venv-exchange/bin/python -m tests.export.exchange_families
+
+test-detector:
+	@echo "== Training KerasHub's RetinaNet on two backbones for two steps (environment .venv-hub)"
+	test -x .venv-hub/bin/python || $(PYTHON) -m venv .venv-hub
+	.venv-hub/bin/python -m pip install --quiet keras-hub==0.32.0 'keras==3.15.*' safetensors huggingface_hub pillow
+	.venv-hub/bin/python -m examples.detector_backbone
 
 test-edge: $(VENV)/.dev
 	@echo "== Converting every model of up to 100 M parameters -> results/edge.csv"
