@@ -42,7 +42,7 @@ def sides_of(runtime, name, folder, threads):
             f"tflite {quantisation}": tflite_side(next(Path(folder, name).glob(f"*_{ending}.tflite")), threads)
             for quantisation, ending in QUANTISATIONS.items()
         }
-    exported = Path(folder, "timm.onnx")
+    exported = Path(folder, f"{runtime}.onnx")  # of its own: all runtimes start at once
     with peers.leaving_out(runtime):
         if not exported.exists():
             peers.export(name, exported)
