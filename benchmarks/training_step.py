@@ -7,12 +7,13 @@ a process of its own, take turns; medians over the rounds are compared.
 
 import argparse
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks import peers, processes, report  # noqa: E402
 
-OURS, BATCH, WARM_UP = "trainer", 16, 2
+OURS, BATCH, WARM_UP = "trainer", 16, 1
 REPLICAS = {OURS: 1, "trainer, 2 replicas": 2}
 SIDES = (*REPLICAS, "timm eager", "timm compiled")
 
@@ -77,9 +78,9 @@ def sides_of(name, what):
 
 def measure(name, rounds):
     """A row per side that the trainer's step is compared with."""
-    with processes.served(
-        "benchmarks.training_step", *(("--serve", what, "--models", name) for what in SIDES)
-    ) as sides:
+    commands = (("--serve", what, "--models", name) for what in SIDES)
+    with processes.served("benchmarks.training_step", *commands) as sides, ThreadPoolExecutor() as pool:
+        list(pool.map(lambda take: take(), sides.values()))  # the first steps compile: all at once
         times = report.alternate(sides, rounds, WARM_UP)
     yield from report.compare({"model": name, "batch": BATCH}, times, OURS, [what for what in times if what != OURS])
 

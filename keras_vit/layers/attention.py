@@ -29,7 +29,7 @@ def merge_heads(x):
     return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, N, h * d))  # B N C
 
 
-def attend(q, k, v, scale, add=None):
+def attend(q, k, v, scale, add=None, terms=(), training=False):
     """softmax(scale q k^T) v, over the last two axes of (B, h, N, d) tensors (Eq. 1).
 
     The softmax runs in float32 whatever the compute dtype: its exponentials overflow in float16.
@@ -38,12 +38,19 @@ def attend(q, k, v, scale, add=None):
 
     Args:
         scale: factor on the queries, d ** -0.5 in every paper of this library but for T2T's own module.
-        add: optional function from the scores (B, h, N, N) to scores, for position biases and window masks; with it
+        add: optional function (scores (B, h, N, N), *terms) -> scores, for position biases and window masks; with it
             the queries stay together.
+        terms: the tensors that `add` works with. Gradients reach these and the weights of layers, no other tensors.
+        training: whether the backward pass is to compute the scores again, rather than to keep them for it.
     """
-    whole = add is not None or observed()
-    chunks = 1 if whole else count_chunks(q.shape[1], q.shape[2], k.shape[2])
-    return _attend(q, k, v, scale, add) if chunks == 1 else _attend_in_chunks(q, k, v, scale, chunks)
+    if observed():
+        return _attend(q, k, v, scale, add, terms)
+    chunks = 1 if add is not None else count_chunks(q.shape[1], q.shape[2], k.shape[2])
+    if chunks > 1:
+        return _attend_in_chunks(q, k, v, scale, chunks)
+    if training:
+        return keras.remat(lambda q, k, v, *terms: _attend(q, k, v, scale, add, terms))(q, k, v, *terms)
+    return _attend(q, k, v, scale, add, terms)
 
 
 def count_chunks(num_heads, queries, keys):
@@ -51,10 +58,10 @@ def count_chunks(num_heads, queries, keys):
     return min(queries, math.ceil(ASSUMED_BATCH * num_heads * queries * keys * 4 / LARGEST_SCORES))
 
 
-def _attend(q, k, v, scale, add=None):
+def _attend(q, k, v, scale, add=None, terms=()):
     scores = ops.matmul(q * scale, ops.transpose(k, (0, 1, 3, 2)))  # B h N N
     if add is not None:
-        scores = add(scores)
+        scores = add(scores, *terms)
     weights = ops.softmax(ops.cast(scores, "float32"), axis=-1)
     report_attention(lambda: (weights,))
     return ops.matmul(ops.cast(weights, v.dtype), v)  # B h N d
@@ -117,11 +124,11 @@ class SelfAttention(layers.Layer):
             d = C // self.num_heads
             self.offset_keys = self.add_weight((2 * N - 1, d), initial_normal(), name="offset_keys")
 
-    def call(self, x):
+    def call(self, x, training=False):
         q, k, v = (split_heads(t, self.num_heads) for t in ops.split(self.qkv(x), 3, axis=-1))
         scale = q.shape[-1] ** -0.5
-        add = (lambda scores: scores + self.offset_scores(q * scale)) if self.relative_positions else None
-        return self.proj(merge_heads(attend(q, k, v, scale, add)))
+        relative = {"add": ops.add, "terms": (self.offset_scores(q * scale),)} if self.relative_positions else {}
+        return self.proj(merge_heads(attend(q, k, v, scale, **relative, training=training)))
 
     def offset_scores(self, q):
         """(B, h, N, d) -> (B, h, N, N)."""

@@ -6,6 +6,20 @@ from keras import layers, ops
 from keras_vit.layers.initial import initial_normal
 
 
+def project_gelu(x, dense, training=False):
+    """dense(GELU(x)), with the exact GELU, x * Phi(x).
+
+    In training the backward pass computes GELU again: x alone is kept, and neither GELU(x) nor the 1 + erf within it,
+    each as large. The product with the dense layer's weights is written down a second time as well, but no compiler and
+    no graph computes it, for nobody asks for its result.
+    """
+
+    def project(x):
+        return dense(ops.gelu(x, approximate=False))
+
+    return keras.remat(project)(x) if training else project(x)
+
+
 @keras.saving.register_keras_serializable("keras_vit")
 class MLP(layers.Layer):
     """fc2(GELU(fc1(x))) on the last axis (ViT, Sec. 3.1).  Shapes: (..., C) -> same.
@@ -27,9 +41,9 @@ class MLP(layers.Layer):
         self.fc1.build(shape)
         self.fc2.build((*shape[:-1], self.hidden_dim))
 
-    def call(self, x):
+    def call(self, x, training=False):
         tokens = ops.reshape(x, (-1, x.shape[-1]))  # as a matrix, TensorFlow computes bias and GELU within the product
-        y = self.fc2(ops.gelu(self.fc1(tokens), approximate=False))
+        y = project_gelu(self.fc1(tokens), self.fc2, training)
         return ops.reshape(y, ops.shape(x) if None in x.shape[1:] else (-1, *x.shape[1:]))
 
     def compute_output_shape(self, shape):

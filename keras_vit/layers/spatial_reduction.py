@@ -19,11 +19,11 @@ def flatten_map(x):
     return ops.reshape(x, (-1, math.prod(x.shape[1:-1]), x.shape[-1]))  # B N C
 
 
-def attend_to(queries, keys_values, num_heads):
+def attend_to(queries, keys_values, num_heads, training=False):
     """Multi-head attention of one set of tokens to another.  (B, N, C), (B, n, 2 C) -> (B, N, C)."""
     q = split_heads(queries, num_heads)  # B h N d
     k, v = (split_heads(t, num_heads) for t in ops.split(keys_values, 2, axis=-1))  # B h n d
-    return merge_heads(attend(q, k, v, scale=q.shape[-1] ** -0.5))
+    return merge_heads(attend(q, k, v, scale=q.shape[-1] ** -0.5, training=training))
 
 
 @keras.saving.register_keras_serializable("keras_vit")
@@ -63,9 +63,9 @@ class SpatialReductionAttention(layers.Layer):
             self.sr.build(shape)
             self.norm.build(shape)
 
-    def call(self, x):
+    def call(self, x, training=False):
         reduced = self.norm(self.sr(x)) if self.reduction > 1 else x  # B H/R W/R C
-        attended = attend_to(flatten_map(self.q(x)), flatten_map(self.kv(reduced)), self.num_heads)  # B N C
+        attended = attend_to(flatten_map(self.q(x)), flatten_map(self.kv(reduced)), self.num_heads, training)  # B N C
         return ops.reshape(self.proj(attended), (-1, *x.shape[1:]))  # B H W C
 
     def compute_output_shape(self, shape):

@@ -23,6 +23,7 @@ from keras import initializers, layers, ops
 from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import PreNormBlock, drop_path_rates
 from keras_vit.layers.initial import initial_normal
+from keras_vit.layers.mlp import project_gelu
 from keras_vit.layers.spatial_reduction import SpatialReductionAttention, attend_to, flatten_map
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input
 from keras_vit.weights.resample import input_channels
@@ -102,10 +103,10 @@ class LinearSpatialReductionAttention(layers.Layer):
         for part in (self.q, self.kv, self.sr, self.norm, self.proj):
             part.build(shape)
 
-    def call(self, x):
+    def call(self, x, training=False):
         pooled = self.norm(self.sr(adaptive_average_pool(x, POOL)))  # B 7 7 C
         keys_values = self.kv(ops.gelu(pooled, approximate=False))
-        attended = attend_to(flatten_map(self.q(x)), flatten_map(keys_values), self.num_heads)  # B N C
+        attended = attend_to(flatten_map(self.q(x)), flatten_map(keys_values), self.num_heads, training)  # B N C
         return ops.reshape(self.proj(attended), (-1, *x.shape[1:]))  # B H W C
 
     def compute_output_shape(self, shape):
@@ -138,10 +139,10 @@ class ConvMLP(layers.Layer):
         self.dwconv.build(hidden_shape)
         self.fc2.build(hidden_shape)
 
-    def call(self, x):
+    def call(self, x, training=False):
         x = self.fc1(x)
         x = self.dwconv(ops.relu(x) if self.relu else x)
-        return self.fc2(ops.gelu(x, approximate=False))
+        return project_gelu(x, self.fc2, training)
 
     def compute_output_shape(self, shape):
         return shape

@@ -110,20 +110,18 @@ class WindowAttention(layers.Layer):
         table = (2 * M - 1, 2 * L - 1, self.num_heads)
         self.bias_table = self.add_weight(table, initial_normal(), name="bias_table")
 
-    def call(self, x, window_mask=None):
+    def call(self, x, window_mask=None, training=False):
         q, k, v = (split_heads(t, self.num_heads) for t in ops.split(self.qkv(x), 3, axis=-1))  # B*n h N d
         bias = self.position_bias()  # 1 h N N
         if window_mask is not None:
             bias = bias + ops.cast(ops.expand_dims(window_mask, 1), bias.dtype)  # n h N N
 
-        def add(
-            scores,
-        ):  # every image of the batch gets the biases of its n windows; rank 4, as mobile runtimes like it
+        def add(scores, bias):  # each image gets the biases of its n windows; rank 4, as mobile runtimes like it
             N = scores.shape[-1]
             merged = ops.reshape(scores, (-1, bias.shape[0] * self.num_heads, N, N))  # B n*h N N
             return ops.reshape(merged + ops.reshape(bias, (1, -1, N, N)), (-1, self.num_heads, N, N))
 
-        return self.proj(merge_heads(attend(q, k, v, q.shape[-1] ** -0.5, add)))
+        return self.proj(merge_heads(attend(q, k, v, q.shape[-1] ** -0.5, add, (bias,), training)))
 
     def position_bias(self):
         """(1, h, N, N), gathered from the table."""

@@ -132,11 +132,11 @@ class GhostAttention(layers.Layer):
             part.build(shape)
         self.scales = [ghost_scale(self, C // 2, f"{name}_scale") for name in "qkv"]
 
-    def call(self, x):
+    def call(self, x, training=False):
         halves = [half(x) for half in self.halves]  # B N C/2
         whole = [ops.concatenate([half, half * scale], axis=-1) for half, scale in zip(halves, self.scales)]
         q, k, v = (split_heads(t, self.num_heads) for t in whole)  # B h N d
-        return self.proj(merge_heads(attend(q, k, v, scale=q.shape[-1] ** -0.5)))
+        return self.proj(merge_heads(attend(q, k, v, scale=q.shape[-1] ** -0.5, training=training)))
 
     def compute_output_shape(self, shape):
         return shape

@@ -1,6 +1,7 @@
 """Gradients of the published code on toy models, for every trainable entry (tests/golden/record_gradients.py).
 
-Weights by rule, loaded through the public API; two images; mean cross-entropy; inference mode.
+Weights by rule, loaded through the public API; two images; mean cross-entropy. As at inference, and as in training
+with nothing dropped, where GELU and attention are computed a second time for their gradients.
 """
 
 import json
@@ -32,10 +33,10 @@ TOYS = {
     "coat_lite": (coat.COAT_LITE, coat.Config((10, 15, 15, 20), (1, 1, 1, 2), (2, 2, 1, 1), head_groups=(1, 2, 2))),
     "pvt_v2": (pvt_v2.PVT_V2, pvt_v2.Config((1, 2), (12, 18), (1, 3), (2, 3), (2, 1))),
     "pvt_v2_linear": (pvt_v2.PVT_V2, pvt_v2.Config((1, 2), (12, 18), (1, 3), (2, 3), None)),
-    "t2t_performer": (t2t.T2T, t2t.Config(24, 2, 3, 2, token_dim=16)),
+    "t2t_performer": (t2t.T2T, t2t.Config(24, 2, 3, 2, token_dim=16, performer_drop_rate=0.0)),
     "t2t_transformer": (t2t.T2T, t2t.Config(24, 2, 3, 2, performer=False, token_dim=16)),
-    "t2t_se": (t2t_backbones.T2T_SE, t2t.Config(32, 1, 2, 2)),
-    "t2t_ghost": (t2t_backbones.T2T_GHOST, t2t.Config(24, 1, 3, 3)),
+    "t2t_se": (t2t_backbones.T2T_SE, t2t.Config(32, 1, 2, 2, performer_drop_rate=0.0)),
+    "t2t_ghost": (t2t_backbones.T2T_GHOST, t2t.Config(24, 1, 3, 3, performer_drop_rate=0.0)),
 }
 
 
@@ -55,18 +56,20 @@ def test_logits_and_gradients_equal_the_published_code(name, tmp_path, narrow_re
     size = meta.get("image_size") or [meta["config"]["img_size"]] * 2
     arguments = {"input_shape": (*size, 3), "classes": record["logits"].shape[1], "classifier_activation": None}
     model = Variant("Toy", family, config)(weights=tmp_path / "weights.safetensors", **arguments)
-    logits, loss, ours = differentiate(model, picture(meta["input_seed"], *size, count=meta["batch"]), meta["labels"])
-    np.testing.assert_allclose(logits, record["logits"], atol=1e-5 * record["logits"].std())
-    assert loss == pytest.approx(meta["loss"], abs=1e-5)
+    images = picture(meta["input_seed"], *size, count=meta["batch"])
     theirs = published_gradients(record, meta, model, family)
-    assert set(ours) == set(theirs)
-    assert shortfalls(ours, theirs) == {}
+    for training in (False, True):
+        logits, loss, ours = differentiate(model, images, meta["labels"], training)
+        np.testing.assert_allclose(logits, record["logits"], atol=1e-5 * record["logits"].std())
+        assert loss == pytest.approx(meta["loss"], abs=1e-5)
+        assert set(ours) == set(theirs)
+        assert shortfalls(ours, theirs) == {}
 
 
-def differentiate(model, images, labels):
+def differentiate(model, images, labels, training):
     """Logits, loss, and the gradient of each trainable variable by its path."""
     with tf.GradientTape() as tape:
-        logits = model(images, training=False)
+        logits = model(images, training=training)
         losses = keras.losses.sparse_categorical_crossentropy(np.array(labels), logits, from_logits=True)
         loss = keras.ops.mean(losses)
     gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
