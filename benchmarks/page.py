@@ -116,12 +116,18 @@ def training():
     rows, lines = rows_of("training_step"), []
     best = against_best(rows, "model")
     memory = {row["model"]: row for row in rows_of("training_memory")}
-    for model in dict.fromkeys(r["model"] for r in rows):
-        own = {r["against"]: r for r in select(rows, model=model)}
-        time = f"{best[(model,)]:.2f}" if (model,) in best else "has none"
-        two = f"{1 / own['trainer, 2 replicas']['ratio']:.2f}"
-        lines.append([f"`{model}`", f"{next(iter(own.values()))['ms']:.0f}", time, two, *_memory(memory.get(model))])
+    for model in dict.fromkeys([*memory, *(r["model"] for r in rows)]):
+        time = _time({r["against"]: r for r in select(rows, model=model)}, best.get((model,)))
+        lines.append([f"`{model}`", *time, *_memory(memory.get(model))])
     return table(["model", "ms", "timm's best", "two replicas / one", "MiB", "timm eager"], lines)
+
+
+def _time(rows, to_best):
+    """Milliseconds of ours, and its ratios to timm's best and of two replicas to one; `rows` by their peer."""
+    if not rows:
+        return [NOT_MEASURED] * 3
+    two = rows["trainer, 2 replicas"]
+    return [f"{two['ms']:.0f}", "has none" if to_best is None else f"{to_best:.2f}", f"{1 / two['ratio']:.2f}"]
 
 
 def _memory(row):

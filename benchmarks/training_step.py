@@ -37,9 +37,8 @@ def our_step(name, replicas=1):
 
     settings = recipe.load("quickstart").replace(model=name, img_size=None, batch_size=BATCH, xla=True)
     spec = model.spec_of(settings)
-    network = model.build_for_training(settings, CLASSES, spec)
-    settings = settings.replace(xla=model.compiles(settings, network))
-    keras.backend.clear_session()
+    settings = settings.replace(xla=model.compiles(settings, model.build_for_training(settings, CLASSES, spec)))
+    keras.backend.clear_session()  # that model is no part of what is measured
     images = tf.random.stateless_normal((BATCH // replicas, *spec.size, 3), (0, 1))
     return trainers_step(settings, spec, (images, tf.range(BATCH // replicas) % CLASSES), replicas)
 
