@@ -1,5 +1,7 @@
 """The script of the pictures runs, on fresh models of the architectures that it is meant for."""
 
+import re
+
 import pytest
 
 from docs.figures import make
@@ -31,4 +33,8 @@ def test_every_picture_of_the_page_is_drawn(tmp_path):
     drawn = make.figures(tmp_path)
     page = (ROOT / "docs" / "looking_inside.md").read_text()
     assert page.count("](images/") == len(drawn) and all(f"(images/{name}.png)" in page for name in drawn)
-    assert {path.stem for path in make.IMAGES.glob("*.png")} == set(drawn)
+
+
+def test_every_picture_is_on_a_page():
+    pages = "".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
+    assert set(re.findall(r"!\[.+\]\(images/(.+)\)", pages)) == {path.name for path in make.IMAGES.iterdir()}
