@@ -10,8 +10,8 @@ def project_gelu(x, dense, training=False):
     """dense(GELU(x)), with the exact GELU, x * Phi(x).
 
     In training the backward pass computes GELU again: x alone is kept, and neither GELU(x) nor the 1 + erf within it,
-    each as large. The product with the dense layer's weights is written down a second time as well, but no compiler and
-    no graph computes it, for nobody asks for its result.
+    each as large. The product with the dense layer's weights is written down a second time as well, but computed in
+    eager mode only: graphs and compilers leave out what nobody asks for.
     """
 
     def project(x):

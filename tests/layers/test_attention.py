@@ -151,27 +151,3 @@ def test_published_sizes_stay_whole_and_large_ones_do_not(num_heads, tokens, chu
 def test_heads_must_divide_the_channels():
     with pytest.raises(ValueError, match="num_heads must divide the 10 channels"):
         SelfAttention(3).build((None, 5, 10))
-
-
-@pytest.mark.parametrize("relative_positions", [False, True])
-def test_training_computes_the_scores_again_for_the_same_gradients(relative_positions):
-    layer = SelfAttention(2, relative_positions=relative_positions)
-    layer.build((None, 5, 6))
-    x = tf.constant(heads(0, 3, 5, 6))
-
-    @tf.function(autograph=False)
-    def gradients(training):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            loss = tf.reduce_sum(layer(x, training=training) ** 2)
-        return tape.gradient(loss, [x, *(variable.value for variable in layer.trainable_variables)])
-
-    kept, again = (gradients.get_concrete_function(training) for training in (False, True))
-    assert [count(graph, "Softmax") for graph in (kept, again)] == [1, 2]
-    for expected, found in zip(kept(), again(), strict=True):
-        np.testing.assert_allclose(numpy(found), numpy(expected), rtol=1e-5, atol=1e-5)
-
-
-def count(function, kind):
-    """How many operations of a kind are in a function's graph."""
-    return sum(operation.type == kind for operation in function.graph.get_operations())

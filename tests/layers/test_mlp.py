@@ -28,25 +28,6 @@ def test_lengths_may_be_unknown():
     np.testing.assert_allclose(run(x), layer(x), atol=1e-6)
 
 
-def test_training_computes_gelu_again_for_the_same_gradients():
-    layer = MLP(7)
-    layer.build((None, 5, 4))
-    x = tf.constant(np.random.default_rng(0).standard_normal((2, 5, 4)).astype("float32"))
-
-    @tf.function(autograph=False)
-    def gradients(training):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            loss = tf.reduce_sum(layer(x, training=training) ** 2)
-        return tape.gradient(loss, [x, *(variable.value for variable in layer.trainable_variables)])
-
-    kept, again = (gradients.get_concrete_function(training) for training in (False, True))
-    numbers = [sum(op.type in ("Erf", "Erfc") for op in function.graph.get_operations()) for function in (kept, again)]
-    assert numbers == [1, 2]
-    for expected, found in zip(kept(), again(), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-
-
 def test_initial_kernels_are_small_normals():
     layer = MLP(300)
     layer.build((None, 200))
