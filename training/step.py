@@ -92,12 +92,11 @@ def _make_update(state, recipe):
     moving = {v.path: v for v in others}
 
     def update(sums):
-        gradients = [g / state.guard.scale for g in sums["gradients"]]
-        norm = tf.linalg.global_norm(gradients)
+        norm, factor = _norm(sums["gradients"]) / state.guard.scale, 1 / state.guard.scale
         if recipe.clip_grad is not None:
-            gradients, _ = tf.clip_by_global_norm(gradients, recipe.clip_grad, use_norm=norm)
+            factor *= tf.minimum(recipe.clip_grad / norm, 1.0)
         applies = state.guard.judge(sums["loss"], norm)
-        state.optimizer.update(gradients, variables, applies)
+        state.optimizer.update([g * factor for g in sums["gradients"]], variables, applies)
         for path, mean in sums["moved"].items():  # moving averages of batch normalisation
             moving[path].assign(tf.where(applies, mean, moving[path]))
         if state.ema is not None:
@@ -106,6 +105,13 @@ def _make_update(state, recipe):
         return tf.stack([sums["loss"], sums["correct"], norm, *judged, sums["stop"]])
 
     return update
+
+
+def _norm(tensors):
+    """The L2 norm over all values. As products of rows, which XLA computes without storing the squares of them all."""
+    import tensorflow as tf
+
+    return tf.sqrt(tf.add_n([tf.reduce_sum(tf.einsum("...i,...i->...", x, x)) for x in tensors]))
 
 
 def make_eval_step(strategy, state, *, xla=True):

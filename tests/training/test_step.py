@@ -82,6 +82,7 @@ def twenty_steps(replicas, parts):
 def test_a_batch_in_shares_trains_as_the_whole(replicas, parts):
     (gradient, metrics, weights), (other, others, same) = twenty_steps(1, 1), twenty_steps(replicas, parts)
     assert metrics[0]["norm"] > 0.5  # clipped
+    assert np.sqrt(sum(np.sum(g**2) for g in gradient)) == pytest.approx(0.5, rel=1e-4)
     for a, b in zip(gradient, other):
         np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(a).max())
     for a, b in zip(metrics, others):
