@@ -29,16 +29,13 @@ def on_cpus(replicas):
 
 def our_step(name, replicas=1):
     """A function that takes one step as the trainer does; its work is spread over logical devices, if several."""
-    import keras
     import tensorflow as tf
 
     from benchmarks.trainer_step import CLASSES, trainers_step
     from keras_vit.training import model, recipe
 
-    settings = recipe.load("quickstart").replace(model=name, img_size=None, batch_size=BATCH, xla=True)
+    settings = recipe.load("quickstart").replace(model=name, img_size=None, batch_size=BATCH)
     spec = model.spec_of(settings)
-    settings = settings.replace(xla=model.compiles(settings, model.build_for_training(settings, CLASSES, spec)))
-    keras.backend.clear_session()  # that model is no part of what is measured
     images = tf.random.stateless_normal((BATCH // replicas, *spec.size, 3), (0, 1))
     return trainers_step(settings, spec, (images, tf.range(BATCH // replicas) % CLASSES), replicas)
 

@@ -57,7 +57,7 @@ def open_teacher(recipe, spec, classes):
         return tf.math.log(tf.maximum(scores, 1e-30)) if probabilities else tf.nn.log_softmax(scores)
 
     # What a SavedModel holds need not be fit for XLA.
-    compiled = isinstance(forward, functools.partial) and compiles(recipe, forward.func)
+    compiled = isinstance(forward, functools.partial) and compiles(recipe)
     return tf.function(teacher, jit_compile=True, autograph=False) if compiled else teacher
 
 

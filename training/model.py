@@ -84,9 +84,9 @@ def freeze(model, recipe):
         model.get_layer(name).trainable = False
 
 
-def compiles(recipe, model):
-    """Whether XLA is to compile the model: as the recipe says, where it pays."""
-    return recipe.xla and xla.pays(model)
+def compiles(recipe):
+    """Whether XLA is to compile training and evaluation: as the recipe says, where it pays."""
+    return recipe.xla and xla.pays_in_training()
 
 
 def build_for_saving(recipe, classes, spec):

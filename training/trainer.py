@@ -68,7 +68,7 @@ class Trainer:
         with decided.strategy.scope():
             self.state = State.build(recipe, len(classes), decided.spec, decided.steps)
             self.teacher = distill.open_teacher(recipe, decided.spec, classes)
-        recipe = recipe.replace(xla=model.compiles(recipe, self.state.model))
+        recipe = recipe.replace(xla=model.compiles(recipe))
         self.plan = dataclasses.replace(decided, recipe=recipe)
         self.train_step = step.make_train_step(decided.strategy, self.state, recipe, self.teacher)
         self.eval_step = step.make_eval_step(decided.strategy, self.state, xla=recipe.xla)
