@@ -1,9 +1,10 @@
 """One step of training and of evaluation under a tf.distribute strategy.
 
 A step of training has three acts. Each replica computes the gradient of its pictures, in one part or several
-(gradient accumulation), in a function compiled by XLA; the sums over the parts are summed over the replicas, in the
-step's only all-reduce; each device updates its copy of the weights, compiled again. `strategy.run` is given a plain
-function that calls the compiled ones: given the tf.function itself, the distribution fails.
+(gradient accumulation), in a function of its own; the sums over the parts are summed over the replicas, in the
+step's only all-reduce; each device updates its copy of the weights. Where the recipe asks for XLA, it compiles the
+first and the last. `strategy.run` is given a plain function that calls the compiled ones: given the tf.function
+itself, the distribution fails.
 
 Random numbers: Keras keeps a seed per layer, which starts equal on every replica, so that all would drop the same.
 Here every part of a step gives every layer a fresh seed drawn from (run's seed, step, part, replica). Nothing is
