@@ -121,9 +121,8 @@ def make_eval_step(strategy, state, *, xla=True):
             logits = tf.cast(state.model(images, training=False), tf.float32)
         losses = cross_entropy(labels, logits)
         own, number = tf.gather(logits, labels[:, None], batch_dims=1), tf.range(logits.shape[1])  # B 1, K
-        behind = (logits < own) | (
-            (logits == own) & (number > labels[:, None])
-        )  # of equals the lower number; NaN: none
+        ties = (logits == own) & (number > labels[:, None])  # of equals, the lower number comes first
+        behind = (logits < own) | ties  # nothing is behind NaN
         beaten = tf.reduce_sum(tf.cast(behind, tf.int32), axis=1)
         top1, top5 = (tf.cast(beaten >= max(logits.shape[1] - k, 0), tf.float32) for k in (1, 5))
         columns = tf.stack([losses, top1, top5, tf.ones_like(losses)], axis=1)  # B 4
