@@ -21,7 +21,6 @@ from keras_vit.export import parity, replay  # noqa: E402
 from keras_vit.models import VARIANTS  # noqa: E402
 from tests.export import full_size  # noqa: E402
 
-MODELS = ("ViTS16", "SwinT", "ConvNeXtT")
 QUANTISATIONS = {"none": "fp32", "dynamic_int8": "dynamic_int8", "int8": "int8"}  # and their files' endings
 FLOAT, OURS = "tflite none", "tflite"
 RUNTIMES = (OURS, *peers.EXPORTED)
@@ -68,7 +67,7 @@ def measure(name, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--models", nargs="+", default=MODELS, choices=VARIANTS, metavar="NAME")
+    parser.add_argument("--models", nargs="+", default=peers.MODELS, choices=VARIANTS, metavar="NAME")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--csv", help="where to write the rows as well")
     parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)

@@ -11,8 +11,9 @@ LayerNorm, softmax, GELU and residual sums stay float. With every operator in in
 -0.2 with the float file's, and took 99 ms where float takes 101 and the int8 here 40 (one x86 core). The product of two
 activations stays float too, since XNNPACK has no int8 kernel for it: with it, 60 ms in 24 partitions, not 40 in 4.
 Depthwise convolutions with ranges made a ConvNeXt-T twice as slow as with activations quantised while it runs. Those
-are not XNNPACK's: each ends a partition. For 7 x 7, where XNNPACK's float kernel is slow, that pays (ConvNeXt-T 46 ms,
-with float ones 83), for 3 x 3 it does not (PVTv2-B0 26 ms in 9 partitions, with float ones 12 in one).
+are not XNNPACK's: each ends a partition. Above 25 taps, where XNNPACK's float kernel is slow, that pays (ConvNeXt-T
+46 ms, with float ones 83), for 3 x 3 it does not (PVTv2-B0 26 ms in 9 partitions, with float ones 12 in one). The 7 x 7
+of the models here have been converted in parts of at most 25 taps, which are faster still.
 
 TensorFlow's own quantiser, with the same operators denied to it, gives files of the same speed and accuracy. It takes a
 minute for each where this one takes three seconds, and layers are tried one by one; nor does it mix the two kinds.

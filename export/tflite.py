@@ -35,6 +35,7 @@ from keras_vit.export.graph import probabilities
 from keras_vit.export.quantise import DEFAULT, QUANTISATIONS, STATIC, STEPS, Quantiser, layer_name
 from keras_vit.export.replay import tflite_predictor
 from keras_vit.files import atomic_file
+from keras_vit.layers.depthwise import depthwise_in_parts
 
 REPORT = "report.json"
 SUFFIX = {"none": "fp32", "float16": "fp16"}  # in a file's name; the others are called as the quantisation
@@ -183,7 +184,8 @@ def save_static(source, folder):
     module.parameters = [weight.value for weight in source.model.weights]
     image = tf.TensorSpec([1, *source.spec.size, 3], tf.float32, name="image")
     module.serve = tf.function(lambda image: {"probabilities": predict(image)}, input_signature=[image])
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
+    with depthwise_in_parts():
+        tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
 
 
 def file_name(source, quantisation):

@@ -7,6 +7,7 @@ import keras
 from keras import initializers, layers, ops
 
 from keras_vit.layers.attention import merge_heads, split_heads
+from keras_vit.layers.depthwise import DepthwiseConv2D
 from keras_vit.layers.initial import initial_normal
 from keras_vit.layers.observe import report_attention
 from keras_vit.layers.scales import map_as_tokens, patches_as_map
@@ -76,9 +77,7 @@ class ConvRelativePositions(layers.Layer):
         self.convs = []
         for i, (window, width) in enumerate(zip(WINDOWS, self.widths)):
             init, dtype = uniform(window**2), self.dtype_policy
-            part = layers.DepthwiseConv2D(
-                window, padding="same", depthwise_initializer=init, dtype=dtype, name=f"conv{i}"
-            )
+            part = DepthwiseConv2D(window, padding="same", depthwise_initializer=init, dtype=dtype, name=f"conv{i}")
             part.build((None, self.height, self.width, width))
             self.convs.append(part)
 

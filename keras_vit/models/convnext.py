@@ -20,6 +20,7 @@ from keras import layers
 
 from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import MLP, LayerScale, drop_path, drop_path_rates
+from keras_vit.layers.depthwise import DepthwiseConv2D
 from keras_vit.layers.initial import initial_normal
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels
@@ -63,7 +64,7 @@ class ConvNeXtBlock(layers.Layer):
 
     def build(self, shape):
         dtype = self.dtype_policy
-        self.dwconv = layers.DepthwiseConv2D(
+        self.dwconv = DepthwiseConv2D(
             7, padding="same", depthwise_initializer=initial_normal(), dtype=dtype, name="dwconv"
         )
         self.norm = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm")

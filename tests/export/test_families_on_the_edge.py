@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from keras_vit.export import parity, tflite
 from keras_vit.export.quantise import QUANTISATIONS
@@ -28,3 +29,19 @@ def test_family(name, tmp_path):
         assert file["within_limits"] and file["max_rank"] <= 4
         assert (file["input"] == "uint8") == (file["quant"] in ("int8", "int16x8"))
         assert 0 < file["delegated_nodes"] <= file["total_nodes"] == sum(file["operators"].values())
+
+
+@pytest.mark.parametrize("name", ["convnext", "coat"])
+def test_depthwise_convolutions_have_25_taps_at_most(name, tmp_path):
+    """Larger ones are slow in XNNPACK, and with int8 weights it does not take them at all."""
+    variant, shape = TOYS[name]
+    spec = Spec(shape[:2], (0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
+    source = Source(variant(weights=None, input_shape=shape, classes=5), spec, tuple("abcde"), name)
+    tflite.run_converter(source, tmp_path / "float.tflite", tmp_path / "static")
+    graph = schema.ModelT.InitFromPackedBuf((tmp_path / "float.tflite").read_bytes(), 0).subgraphs[0]
+    kernels = [
+        graph.tensors[operator.inputs[1]].shape[1:3].prod()
+        for operator in graph.operators
+        if operator.builtinOptionsType == schema.BuiltinOptions.DepthwiseConv2DOptions
+    ]
+    assert kernels and max(kernels) == 25
