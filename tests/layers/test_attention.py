@@ -59,7 +59,7 @@ def test_self_attention_takes_q_k_v_in_this_order(bias):
     layer = SelfAttention(3, qkv_bias=bias)
     x = heads(0, 2, 5, 12)
     layer.build(x.shape)
-    layer.set_weights([heads(i, *w.shape) / 12**0.5 for i, w in enumerate(layer.get_weights())])  # scores near 1
+    layer.set_weights([heads(i, *w.shape) / 12**0.5 for i, w in enumerate(layer.get_weights())])  # scores of up to 3
     shift = numpy(layer.qkv.bias) if bias else 0
     q, k, v = (numpy(split_heads(t, 3)) for t in np.split(x @ numpy(layer.qkv.kernel) + shift, 3, axis=-1))
     merged = numpy(merge_heads(softmax(np.einsum("bhid,bhjd->bhij", q, k) / 2) @ v))
