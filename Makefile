@@ -1,6 +1,8 @@
 # Each target makes the virtual environment it needs and says what it is doing.
 #   make quickstart   train on the embedded digits, export for TF Serving and the edge, compare (minutes)
 #   make test         the tests           make test-all   those that need minutes, gigabytes or other backends too
+#   make test PYTHON=python3.13   on another Python, in an environment of its own
+#   make test-lowest  the tests on the lowest versions that setup.cfg allows
 #   make test-serving exports of every family on the TensorFlow that TF Serving's release has
 #   make test-mediapipe .tflite files opened by MediaPipe      make test-exchange  every family as ONNX and OpenVINO
 #   make test-detector Swin and CoaT as backbones of KerasHub's RetinaNet
@@ -10,12 +12,12 @@
 #   make bench        speed and memory    make bench-peers  beside timm, ONNX Runtime, OpenVINO, Keras' own
 
 PYTHON ?= python3
-VENV := .venv
+VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 # What a newer torch is called on machines without a GPU differs; `make test-all TORCH=torch==2.13.0` names another.
 TORCH ?= torch
 
-.PHONY: quickstart test test-all test-jax test-torch test-serving test-mediapipe test-exchange test-edge test-detector
+.PHONY: quickstart test test-all test-lowest test-jax test-torch test-serving test-mediapipe test-exchange test-edge test-detector
 .PHONY: lint format docs bench bench-peers clean
 
 $(BIN)/python:
@@ -40,7 +42,7 @@ quickstart: $(VENV)/.train
 	$(BIN)/keras-vit export runs/digits --output serving
 	@echo "== 3/4 Converting it for the edge -> edge/"
 	$(BIN)/keras-vit convert runs/digits --output edge --quant none dynamic_int8
-	@echo "== 4/4 Classifying the held-out digits with each of them"
+	@echo "== 4/4 Classifying the test digits with each of them"
 	$(BIN)/keras-vit compare runs/digits serving edge
 	@echo "== Done. Look at runs/digits/curves.png and runs/digits/held_out.png"
 
@@ -52,6 +54,13 @@ test-all: $(VENV)/.dev test-jax test-torch test-detector docs
 	@$(BIN)/python -m tests.export.chromium
 	@echo "== Running all tests"
 	$(BIN)/python -m pytest -n auto --dist worksteal -m ""
+
+test-lowest:
+	@echo "== Running the tests on the lowest versions that setup.cfg allows (environment .venv-lowest)"
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
+	.venv-lowest/bin/python -m pytest -n auto --dist worksteal
 
 build/toy_outputs.npz: $(VENV)/.dev $(wildcard keras_vit/models/*.py keras_vit/layers/*.py) tests/models/toys.py
 	@echo "== Computing the toy models' outputs on TensorFlow"

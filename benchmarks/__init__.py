@@ -1,1 +1,5 @@
-"""Speed and memory, each against what a user would pick instead; every script prints a table and writes CSV."""
+"""Speed and memory against other libraries, `python -m benchmarks.NAME` each; docs/speed.md has the results."""
+
+from keras_vit.system.startup import set_environment
+
+set_environment("3")  # for every benchmark, before it imports TensorFlow

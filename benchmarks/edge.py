@@ -1,47 +1,45 @@
-"""One picture on a CPU with 1 and 2 threads:  python -m benchmarks.edge [--models NAME ...] [--rounds 30] [--csv FILE]
+"""One image on a CPU with 1 and 2 threads:  python -m benchmarks.edge [--models NAME ...] [--rounds 30] [--csv FILE]
 
-The .tflite files that `keras-vit convert` makes (float32, dynamic int8, int8) against the float32 one, and against
-ONNX Runtime and OpenVINO (float32, bfloat16) on timm's export of the same architecture. All that is installed takes
-turns, picture by picture, each runtime in a process of its own; medians over the rounds are compared, and the 10th and
-90th percentile stand beside them. Weights by rule; int8 with as many layers float as keep the cosine of its logits with
-the float model's at 0.999.
+The .tflite files of `keras-vit convert` (float32, dynamic int8, int8) against the float32 one, and against ONNX Runtime
+and OpenVINO (float32, bfloat16) on timm's export of the same architecture. The installed runtimes alternate, image by
+image, each in a process of its own; medians over the rounds are compared, and reported with the 10th and 90th
+percentile. Weights are synthetic; int8 keeps as many layers float as a cosine of 0.999 to the float model's logits
+needs.
 """
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import numpy as np
 
-import numpy as np  # noqa: E402
+from benchmarks import peers, processes, report
+from keras_vit.export.parity import parity
+from keras_vit.models import VARIANTS
+from keras_vit.prediction.tflite_interpreter import open_interpreter
+from tests.export import full_size
 
-from benchmarks import peers, processes, report  # noqa: E402
-from keras_vit.export import parity, replay  # noqa: E402
-from keras_vit.models import VARIANTS  # noqa: E402
-from tests.export import full_size  # noqa: E402
-
-QUANTISATIONS = {"none": "fp32", "dynamic_int8": "dynamic_int8", "int8": "int8"}  # and their files' endings
+QUANTIZATIONS = {"none": "fp32", "dynamic_int8": "dynamic_int8", "int8": "int8"}  # and their files' endings
 FLOAT, OURS = "tflite none", "tflite"
 RUNTIMES = (OURS, *peers.EXPORTED)
 
 
 def tflite_side(path, threads):
-    """A function that answers one picture."""
-    interpreter = replay.tflite_interpreter(str(path), threads)
+    """A function that predicts one image."""
+    interpreter = open_interpreter(path, threads)
     taken = interpreter.get_input_details()[0]
     image, run = np.zeros(taken["shape"], taken["dtype"]), interpreter.get_signature_runner("serving_default")
     return lambda: run(image=image)
 
 
 def sides_of(runtime, name, folder, threads):
-    """{side: function} of our files in the folder, or of timm's export there in another runtime, if installed."""
+    """{side: function} of our files in the folder, or of timm's export in another runtime, if it is installed."""
     if runtime == OURS:
         return {
-            f"tflite {quantisation}": tflite_side(next(Path(folder, name).glob(f"*_{ending}.tflite")), threads)
-            for quantisation, ending in QUANTISATIONS.items()
+            f"tflite {quantization}": tflite_side(next(Path(folder, name).glob(f"*_{ending}.tflite")), threads)
+            for quantization, ending in QUANTIZATIONS.items()
         }
-    exported = Path(folder, f"{runtime}.onnx")  # of its own: all runtimes start at once
+    exported = Path(folder, f"{runtime}.onnx")  # a file per runtime, since all start at once
     with peers.leaving_out(runtime):
         if not exported.exists():
             peers.export(name, exported)
@@ -50,9 +48,9 @@ def sides_of(runtime, name, folder, threads):
 
 
 def measure(name, rounds):
-    """A row per number of threads, file of ours and side that it is compared with."""
+    """A row per number of threads, file of ours and side it is compared with."""
     with tempfile.TemporaryDirectory() as folder:
-        files = {f"tflite {row['quant']}": row for row in full_size.convert(name, tuple(QUANTISATIONS), folder)}
+        files = {f"tflite {row['quant']}": row for row in full_size.convert(name, tuple(QUANTIZATIONS), folder)}
         for threads in (1, 2):
             with processes.served(
                 "benchmarks.edge", *(("--serve", each, name, folder, threads) for each in RUNTIMES)

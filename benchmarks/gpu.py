@@ -1,15 +1,15 @@
 """bfloat16 on a GPU:  KERAS_BACKEND=jax python -m benchmarks.gpu [--models NAME ...] [--batch-size 128] [--csv FILE]
 
-A forward pass, and a step of training (forward, backward, AdamW), of our models on JAX against timm as PyTorch compiles
-it, on the same card, same batch, both with float32 weights and bfloat16 arithmetic; the two take turns, and medians are
-compared. Without a GPU both run on the CPU, which says nothing but that the benchmark works.
+A forward pass, and a training step (forward, backward, AdamW), of our models on JAX against timm compiled by PyTorch,
+on the same GPU, with the same batch, float32 weights and bfloat16 arithmetic; both alternate, and medians are compared.
+Without a GPU both run on the CPU, which only shows that the benchmark works.
 """
 
 import argparse
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch is on the same card
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch uses the same GPU
 
 import jax  # noqa: E402
 import keras  # noqa: E402
@@ -28,7 +28,7 @@ def our_model(name, batch, **options):
 
 
 def our_inference(name, batch):
-    """A function that answers a batch and waits for it."""
+    """A function that predicts a batch and waits for it."""
     model, images = our_model(name, batch)
     fixed = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
     run = jax.jit(lambda fixed, images: model.stateless_call(*fixed, images, training=False)[0])
@@ -72,17 +72,17 @@ def timm_model(name, batch, **options):
 
 
 def timm_inference(name, batch):
-    """A function that answers a batch and waits for it."""
+    """A function that predicts a batch and waits for it."""
     model, images, device = timm_model(name, batch)
     import torch
 
     run = torch.compile(model)
 
-    def answer():
+    def predict():
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
             run(images).float().cpu()
 
-    return answer
+    return predict
 
 
 def timm_training(name, batch):
@@ -109,7 +109,7 @@ SIDES = {"inference": (our_inference, timm_inference), "training step": (our_tra
 
 
 def measure(name, batch, rounds):
-    """A row per kind of work; timm's side is left out by name where it cannot be built."""
+    """A row per kind of work; a message names timm's models that cannot be built."""
     for what, (ours, theirs) in SIDES.items():
         with peers.leaving_out(f"timm's {name}"):
             sides = {"ours": ours(name, batch), "timm compiled": theirs(name, batch)}

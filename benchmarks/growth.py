@@ -1,25 +1,22 @@
-"""How a forward pass grows:  python -m benchmarks.growth [--models NAME ...] [--rounds 5] [--csv FILE]
+"""Growth of a forward pass with its input:  python -m benchmarks.growth [--models NAME ...] [--rounds 5] [--csv FILE]
 
-Time and memory of one pass as a TensorFlow graph, against the pixels of a picture and against the pictures of a batch,
-each in a process of its own; the exponents are fitted through all points of a model. Windowed (Swin), factorised (CoaT)
-and pooled (PVT v2 Li) attention and convolutions (ConvNeXt) are to grow with the pixels, exponent 1; ViT, whose
-attention is over all tokens, is there to compare with.
+Time and memory of one pass as a TensorFlow graph, against the pixels of an image and against the images of a batch,
+each in a process of its own; exponents are fitted to all points of a model. Windowed (Swin), factorised (CoaT) and
+pooled (PVT v2 Li) attention and convolutions (ConvNeXt) should grow linearly with the pixels, exponent 1; ViT, with
+attention over all tokens, is the comparison.
 """
 
 import argparse
 import json
-import os
 import statistics
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import numpy as np
 
-import numpy as np  # noqa: E402
-
-from benchmarks import report  # noqa: E402
-from benchmarks.memory import forget_peak, in_own_process, resident  # noqa: E402
+from benchmarks import report
+from benchmarks.memory import forget_peak, in_own_process, resident
 
 MODELS = ("SwinT", "CoaTLiteTiny", "PVTV2B2Li", "ConvNeXtT", "ViTS16")
-SIDES, BATCHES = (224, 448, 672, 1024), (1, 2, 4, 8)  # pixels, at one picture; pictures, at 224 pixels
+SIDES, BATCHES = (224, 448, 672, 1024), (1, 2, 4, 8)  # pixels, at one image; images, at 224 pixels
 
 
 def cost(name, side, batch, rounds):

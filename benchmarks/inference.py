@@ -1,36 +1,34 @@
-"""Pictures answered on a CPU:  python -m benchmarks.inference [--models NAME ...] [--batch-sizes 1 16] [--csv FILE]
+"""Inference on a CPU:  python -m benchmarks.inference [--models NAME ...] [--batch-sizes 1 16] [--csv FILE]
 
 A model of ours as its users call it (predict_on_batch, the exported SavedModel, predict, the model in a tf.function)
 against timm's of the same architecture on PyTorch (eager, channels-last, compiled) and in ONNX Runtime, and against
-keras.applications, keras-hub and keras-cv-attention-models (kecam) where those have it. All that is installed takes
-turns on all cores, each library in a process of its own; medians over the rounds are compared, and the 10th and 90th
-percentile stand beside them. Weights are drawn; the pictures are black.
+keras.applications, keras-hub and keras-cv-attention-models (kecam) where those have it. The installed libraries
+alternate on all cores, each in a process of its own; medians over the rounds are compared, and reported with the 10th
+and 90th percentile. Weights are random; the images are black.
 """
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import numpy as np
+import tensorflow as tf
 
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
+from benchmarks import peers, processes, report
+from keras_vit.export.model.source import ExportedModel
+from keras_vit.export.parity import parity
+from keras_vit.export.serving import saved_model
+from keras_vit.models import VARIANTS
 
-from benchmarks import peers, processes, report  # noqa: E402
-from keras_vit.export import parity, saved_model  # noqa: E402
-from keras_vit.export.source import Source  # noqa: E402
-from keras_vit.models import VARIANTS  # noqa: E402
-
-COUNTED = ("predict_on_batch", "SavedModel")  # against the peers; all ways are compared with the first
+COUNTED = ("predict_on_batch", "SavedModel")  # compared with the peers; all are compared with the first
 OURS = (*COUNTED, "predict", "tf.function")
 
 
 def our_sides(name, batch, folder):
-    """{side: a function that answers a batch}, of OURS."""
+    """{side: a function that predicts a batch}, of OURS."""
     variant = VARIANTS[name]
     model = variant(weights=None)
-    served = saved_model.ServedModel(Source(model, variant.spec, tuple(map(str, range(1000))), name), 5, ())
+    served = saved_model.ServedModel(ExportedModel(model, variant.spec, tuple(map(str, range(1000))), name), 5, ())
     tf.saved_model.save(served, str(folder), signatures=served.signatures)
     signature = tf.saved_model.load(str(folder)).signatures["predict_images"]
     images = np.zeros((batch, *variant.image_size, 3), "float32")
@@ -44,7 +42,7 @@ def our_sides(name, batch, folder):
 
 
 def timm_sides(name, batch, folder):
-    """The same of timm's model on PyTorch."""
+    """The same for timm's model on PyTorch."""
     sides = {}
     for mode in peers.PYTORCH:
         with peers.leaving_out(f"timm {mode}"):
@@ -53,7 +51,7 @@ def timm_sides(name, batch, folder):
 
 
 def onnxruntime_sides(name, batch, folder):
-    """The same of timm's model in ONNX Runtime."""
+    """The same for timm's model in ONNX Runtime."""
     exported = Path(folder, "timm.onnx")
     with peers.leaving_out("ONNX Runtime"):
         peers.export(name, exported, batch)
@@ -62,7 +60,7 @@ def onnxruntime_sides(name, batch, folder):
 
 
 def keras_sides(library):
-    """The same of another Keras library's model, where it has one."""
+    """The same for another Keras library's model, where it has one."""
 
     def sides(name, batch, folder):
         with peers.leaving_out(library):
@@ -78,13 +76,13 @@ LIBRARIES |= {library: keras_sides(library) for library in OTHER_KERAS}
 
 
 def keras_side(model, batch):
-    """A function that answers a batch by the model of another Keras library."""
+    """A function that predicts a batch with the model of another Keras library."""
     images = np.zeros((batch, *model.input_shape[1:]), "float32")
     return lambda: model.predict_on_batch(images)
 
 
 def measure(name, batch, rounds):
-    """A row per side of ours and side that it is compared with."""
+    """A row per side of ours and side it is compared with."""
     libraries = [each for each in LIBRARIES if each not in OTHER_KERAS or each in peers.KERAS.get(name, {})]
     each = [("--serve", library, "--models", name, "--batch-sizes", batch) for library in libraries]
     with processes.served("benchmarks.inference", *each) as sides:

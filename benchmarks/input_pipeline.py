@@ -1,11 +1,11 @@
-"""Training pictures per second of one core:  python -m benchmarks.input_pipeline [--rounds 5] [--csv FILE]
+"""Training images per second of one core:  python -m benchmarks.input_pipeline [--rounds 5] [--csv FILE]
 
-Decoding, random resized crop, flip, RandAugment (rand-m9-mstd0.5-inc1) and normalising to 224 x 224, as DeiT and Swin
-train, by keras_vit.training and by timm's loader (PIL), of the same photographs: scikit-learn's two, as JPEG in two
-sizes. Each side is a process that is bound to one core; they take turns, and the medians over the rounds are compared.
-What is counted is the processor's time, so that other work on the machine disturbs little. timm works in its main
-process, without the copies between processes that its workers add. The aim is 1.5 times timm's rate. A side that is not
-installed is left out by name. (timm 1.0.31 needs Pillow below 13 for this RandAugment.)
+Decoding, random resized crop, flip, RandAugment (rand-m9-mstd0.5-inc1) and normalising to 224 x 224, as for DeiT and
+Swin, by keras_vit.training and by timm's loader (PIL), of the same photographs: scikit-learn's two, as JPEG in two
+sizes. Each side is a process pinned to one core; they alternate, and the medians over the rounds are compared. The time
+is the processor's, so that other work on the machine has little effect. timm's loader runs in its main process, without
+the copies between processes that workers add. The target is 1.5 times timm's rate. A side that is not installed is
+skipped with a message. (timm 1.0.31 needs Pillow below 13 for this RandAugment.)
 """
 
 import argparse
@@ -23,9 +23,9 @@ from benchmarks import report
 
 SIZES = {"ImageNet": (500, 375), "camera": (2048, 1536)}  # W0, H0
 COPIES = 64  # files of each photograph
-BATCH, WARM_UP = 32, 10  # pictures; batches, more than are kept ready while the other side is measured
+BATCH, WARM_UP = 32, 10  # images; batches, more than are prefetched while the other side is measured
 RANDAUGMENT = "rand-m9-mstd0.5-inc1"
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def write_photographs(folder, size):
@@ -43,13 +43,14 @@ def write_photographs(folder, size):
 def keras_vit_batches(folder):
     """An endless iterator of batches by keras_vit.training."""
     from keras_vit.preprocessing import Spec
-    from keras_vit.training import data, folders
+    from keras_vit.training.datasets import folders
+    from keras_vit.training.pipeline.batches import prepare, training_batches
     from keras_vit.training.recipe import Recipe
 
-    recipe = Recipe("none", epochs=10**6, scale=(0.08, 1.0), hflip=0.5, aa=RANDAUGMENT)
+    recipe = Recipe(model="none", epochs=10**6, scale=(0.08, 1.0), hflip=0.5, aa=RANDAUGMENT)
     train = folders.load(folder).train
-    prepared = data.prepare(train, Spec((224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    return iter(data.training_batches(prepared, recipe, BATCH))
+    prepared = prepare(train, Spec((224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    return iter(training_batches(prepared, recipe, BATCH))
 
 
 def timm_batches(folder):
@@ -78,7 +79,7 @@ SIDES = {"keras_vit": keras_vit_batches, "timm": timm_batches}
 
 
 def serve(side, folder, batches):
-    """A side's process: for every line on standard input, measure once and answer with pictures per second."""
+    """A side's process: for every line on standard input, measure once and write images per second."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     try:
         stream = SIDES[side](folder)
@@ -96,24 +97,25 @@ def serve(side, folder, batches):
 
 
 class Side:
-    """The process of a side, seen from here."""
+    """The process of a side, from outside."""
 
     def __init__(self, name, folder, batches):
         command = [sys.executable, "-m", "benchmarks.input_pipeline", "--serve", name, "--folder", str(folder)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.process = subprocess.Popen([*command, "--batches", str(batches)], env=os.environ | QUIET, **pipes)
-        self.missing = self.answer()
+        self.process = subprocess.Popen([*command, "--batches", str(batches)], env=os.environ | NO_GPU, **pipes)
+        self.missing = self.read()
 
-    def answer(self):
+    def read(self):
+        """The next answer of the process."""
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"The process {self.process.args} ended with status {self.process.wait()}.")
         return json.loads(line)
 
     def measure(self):
-        """Pictures per second of a round."""
+        """Images per second of a round."""
         print("go", file=self.process.stdin, flush=True)
-        return self.answer()
+        return self.read()
 
     def close(self):
         self.process.stdin.close()
@@ -121,7 +123,7 @@ class Side:
 
 
 def measure(size, arguments):
-    """{side: pictures per second of a core, median over the rounds} for photographs of a size."""
+    """{side: images per second of a core, median over the rounds} for photographs of a size."""
     with tempfile.TemporaryDirectory() as folder:
         write_photographs(pathlib.Path(folder), size)
         sides = {name: Side(name, folder, arguments.batches) for name in SIDES}
@@ -147,7 +149,7 @@ def rows(arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batches", type=int, default=20, help=f"of {BATCH} pictures, per round")
+    parser.add_argument("--batches", type=int, default=20, help=f"of {BATCH} images, per round")
     parser.add_argument("--csv", help="where to write the rows as well")
     parser.add_argument("--serve", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)

@@ -1,36 +1,33 @@
 """Memory of a forward pass above the built model:  python -m benchmarks.memory [--models NAME ...] [--csv FILE]
 
-The pass runs in a process of its own, as a TensorFlow graph and compiled by XLA, on a batch of large pictures: the peak
-of resident memory over two passes, less what the process held before the first. Whole score matrices of the default
-models would take 5.0 GB (T2TViTT14) and 3.8 GB (ViTB8); attention in chunks keeps the pass within 4 GiB.
+The pass runs in a process of its own, as a TensorFlow graph and compiled by XLA, on a batch of large images: the peak
+of resident memory over two passes, less the memory before the first. Full score matrices of the default models would
+take 5.0 GB (T2TViTT14) and 3.8 GB (ViTB8); attention in chunks keeps the pass within 4 GiB.
 """
 
 import argparse
 import json
-import os
 import pathlib
 import subprocess
 import sys
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 MODELS, SIDE, BATCH, PASSES, BUDGET = ("T2TViTT14", "ViTB8"), 448, 8, 2, 4.0
 MODES = {"graph": False, "XLA": True}
 
 
 def resident(field):
-    """GiB of /proc/self/status: VmRSS is what the process holds, VmHWM the most it ever held."""
+    """GiB of a field of /proc/self/status: VmRSS is resident memory, VmHWM its peak."""
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 2**20
 
 
 def forget_peak():
-    """Begin to look for VmHWM anew: what building and tracing needed is not of interest."""
+    """Reset VmHWM, so that building and tracing are not counted."""
     pathlib.Path("/proc/self/clear_refs").write_text("5")
 
 
 def in_own_process(module, *arguments):
-    """What `python -m benchmarks.MODULE --alone ...` prints last, as JSON."""
+    """The last line that `python -m benchmarks.MODULE --alone ...` prints, as JSON."""
     command = [sys.executable, "-m", f"benchmarks.{module}", "--alone", *map(str, arguments)]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()[-1])
 

@@ -1,6 +1,6 @@
-"""The tables of docs/speed.md, made from results/speed:  python -m benchmarks.page [--write]
+"""The tables of docs/speed.md, from results/speed:  python -m benchmarks.page [--write]
 
-Prints them; with --write, puts them into the page. `tests/test_speed_page.py` holds the page against the files.
+Prints them; with --write, writes them into the page. `tests/test_speed_page.py` compares the page with the files.
 """
 
 import csv
@@ -17,7 +17,7 @@ TIMM, KERAS = "timm", ("keras.applications", "keras-hub", "kecam")
 
 
 def rows_of(name):
-    """The rows of results/speed/NAME.csv, figures as numbers; none where the file is not there."""
+    """The rows of results/speed/NAME.csv, with numbers as floats; none if there is no file."""
     path = RESULTS / f"{name}.csv"
     if not path.exists():
         return []
@@ -32,12 +32,12 @@ def _value(text):
         return text
 
 
-def select(rows, **wanted):
-    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+def select(rows, **values):
+    return [row for row in rows if all(row[key] == value for key, value in values.items())]
 
 
 def against_best(rows, *case):
-    """{case: ratio} to the fastest of timm's ways, for each model (and batch, and way of ours)."""
+    """{case: ratio to the fastest of timm's modes}, for each model (and batch, and mode of ours)."""
     best = {}
     for row in (row for row in rows if row["against"].startswith(TIMM)):
         key = tuple(row[name] for name in case)
@@ -50,7 +50,7 @@ def geometric_mean(ratios):
 
 
 def table(header, lines):
-    """A Markdown table; columns but the first are figures. A sentence where there are no lines."""
+    """A Markdown table whose columns but the first are numbers; a sentence if there are no lines."""
     if not lines:
         return "Not measured yet."
     cells = [header, ["---", *["---:"] * (len(header) - 1)], *lines]
@@ -58,7 +58,7 @@ def table(header, lines):
 
 
 def targets():
-    """What was aimed at, and what came out."""
+    """The targets and the measurements."""
     lines = []
 
     def every(what, peer, limit, ratios):
@@ -89,8 +89,8 @@ def targets():
     every("training step, memory", "timm eager", 1.0, memory)
     two = [1 / r["ratio"] for r in select(training, against="trainer, 2 replicas")]
     every("training step, two replicas", "one replica", 1.15, two)
-    loaded = [1 / r["ratio"] for r in rows_of("input_pipeline") if r["ratio"] != NOT_MEASURED]  # of pictures a second
-    every("input pipeline, time per picture", "timm's loader", 0.67, loaded)
+    loaded = [1 / r["ratio"] for r in rows_of("input_pipeline") if r["ratio"] != NOT_MEASURED]  # of images a second
+    every("input pipeline, time per image", "timm's loader", 0.67, loaded)
     mean("GPU, inference and training, bfloat16", "timm compiled", 1.0, [r["ratio"] for r in rows_of("gpu")])
     return table(["ours", "against", "target", "measured", "reached"], lines)
 
@@ -123,7 +123,7 @@ def training():
 
 
 def _time(rows, to_best):
-    """Milliseconds of ours, and its ratios to timm's best and of two replicas to one; `rows` by their peer."""
+    """Milliseconds of ours, its ratio to timm's best, and that of two replicas to one; `rows` by their peer."""
     if not rows:
         return [NOT_MEASURED] * 3
     two = rows["trainer, 2 replicas"]
@@ -178,7 +178,7 @@ SECTIONS = (targets, inference, training, edge, growth, profile, startup)
 
 
 def filled(text):
-    """The page's text with every table as it should be."""
+    """The page's text with current tables."""
     for section in SECTIONS:
         begin, end = BEGIN.format(section.__name__), END.format(section.__name__)
         before, rest = text.split(begin)

@@ -1,17 +1,21 @@
-"""What a user would pick instead: timm's models on PyTorch, its export in ONNX Runtime and OpenVINO, and Keras'."""
+"""The other libraries: timm's models on PyTorch, their export in ONNX Runtime and OpenVINO, and other Keras models."""
 
 import contextlib
 
 import numpy as np
 
-MODELS = (  # of ours, that are compared
+MODELS = (  # those of ours that are compared
     *("ViTS16", "ViTR26S32", "DeiTSDistilled", "SwinT", "ConvNeXtT", "TNTS", "CoaTLiteMini", "CoaTTiny"),
     *("T2TViT14", "PVTV2B1"),
 )
 
 
 def import_timm():
-    """timm; ImportError where it or PyTorch is not installed."""
+    """timm.
+
+    Raises:
+        ImportError: where it or PyTorch is not installed.
+    """
     import torch
 
     torch.library.register_fake = lambda *args, **kwargs: lambda function: function  # torchvision's, for another torch
@@ -21,11 +25,11 @@ def import_timm():
 
 
 def timm_model(name, batch, **options):
-    """timm's model of the same architecture, with drawn weights, and a batch for it."""
+    """timm's model of the same architecture, with random weights, and a batch for it."""
     timm = import_timm()
     import torch
 
-    from keras_vit.models import VARIANTS  # here, so that a process which only reads pictures has no TensorFlow
+    from keras_vit.models import VARIANTS  # here, so that a process that only reads images has no TensorFlow
 
     try:
         model = timm.create_model(VARIANTS[name].alias, pretrained=False, **options).eval()
@@ -38,7 +42,7 @@ PYTORCH = ("eager", "channels-last", "compiled")
 
 
 def timm_side(name, batch, mode):
-    """A function that answers a batch."""
+    """A function that predicts a batch."""
     model, images = timm_model(name, batch)
     import torch
 
@@ -46,15 +50,15 @@ def timm_side(name, batch, mode):
         model, images = (x.to(memory_format=torch.channels_last) for x in (model, images))
     run = torch.compile(model) if mode == "compiled" else model
 
-    def answer():
+    def predict():
         with torch.inference_mode():
             return run(images).numpy()
 
-    return answer
+    return predict
 
 
 def export(name, path, batch=1):
-    """Write timm's model as ONNX, for a batch."""
+    """Write timm's model as ONNX, for a batch size."""
     model, images = timm_model(name, batch)
     import torch
 
@@ -62,7 +66,7 @@ def export(name, path, batch=1):
 
 
 def onnxruntime_side(path, threads):
-    """A function that answers one picture."""
+    """A function that predicts one image."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -73,7 +77,7 @@ def onnxruntime_side(path, threads):
 
 
 def openvino_side(path, threads, precision):
-    """A function that answers one picture, with arithmetic in "f32" or "bf16"."""
+    """A function that predicts one image, with arithmetic in "f32" or "bf16"."""
     import openvino
 
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
@@ -130,7 +134,7 @@ KERAS = {  # our name: {side: a function that builds the same architecture}
 
 @contextlib.contextmanager
 def leaving_out(side):
-    """Where what `side` needs is not installed, it is left out by name."""
+    """Skip a side that is not installed, with a message."""
     try:
         yield
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Sides of a benchmark in processes of their own, so that no library's threads and memory are in another's way."""
+"""Sides of a benchmark in processes of their own, so that no library's threads and memory affect another."""
 
 import contextlib
 import functools
@@ -10,11 +10,14 @@ import sys
 
 @contextlib.contextmanager
 def served(module, *each):
-    """{side: a function that has it work once} of processes `python -m MODULE ARGUMENTS`, which `serve`.
+    """{side: a function that runs it once} of processes `python -m MODULE ARGUMENTS`, which `serve`.
 
     Args:
+        module: to run, with `serve` in its main part.
         each: the arguments of each process; all are started at once.
-    Raises: RuntimeError if a process ends before it has answered.
+
+    Raises:
+        RuntimeError: if a process ends before its answer.
     """
     commands = [[sys.executable, "-m", module, *map(str, arguments)] for arguments in each]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -36,9 +39,9 @@ def _answer(process):
 
 
 def serve(build):
-    """In such a process: name the sides that `build` returns, {side: function}, and call the one that is asked for."""
+    """In such a process: write the names of the sides of `build()`, {side: function}, and call those that are read."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # so that nothing that libraries print is read as an answer
     sides = build()
     print(json.dumps(list(sides)), file=answers, flush=True)
     for line in sys.stdin:

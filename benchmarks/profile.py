@@ -1,26 +1,23 @@
-"""Where a forward pass spends its time:  python -m benchmarks.profile [--models NAME ...] [--batch-size B] [--csv FILE]
+"""Time of a forward pass by operator:  python -m benchmarks.profile [--models NAME ...] [--batch-size B] [--csv FILE]
 
-TensorFlow's own times of each kind of operator in the graph (without XLA, which makes one operator of all), and what
-part the pass reaches of the most multiply-adds per second that large matrix products reach on this machine.
+TensorFlow's own times of each kind of operator in the graph (without XLA, which fuses all into one), and the pass's
+multiply-adds per second as a share of the peak that large matrix products reach on this machine.
 """
 
 import argparse
-import os
 import re
 import statistics
 import tempfile
 from collections import Counter
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import tensorflow as tf
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-import tensorflow as tf  # noqa: E402
-from tensorflow.tsl.profiler.protobuf import xplane_pb2  # noqa: E402
-
-from benchmarks import peers, report  # noqa: E402
-from keras_vit.analysis import count  # noqa: E402
-from keras_vit.export import parity  # noqa: E402
-from keras_vit.models import VARIANTS  # noqa: E402
+from benchmarks import peers, report
+from keras_vit.analysis import count
+from keras_vit.export.parity import parity
+from keras_vit.models import VARIANTS
 
 LARGE, LISTED = 2048, 6  # side of the matrices whose product is the peak; kinds of operators in a row
 

@@ -1,4 +1,4 @@
-"""What all benchmarks share: the machine in words, a table on the screen, rows in a CSV file."""
+"""Shared by all benchmarks: a description of the machine, alternating measurements, a table, a CSV file."""
 
 import csv
 import os
@@ -18,23 +18,23 @@ PACKAGES = (
 
 def machine():
     """Processor, cores, memory, load and versions, in one line."""
-    from keras_vit.export.parity import cores  # here: whoever only measures does without what it imports
+    from keras_vit.export.parity.parity import cores  # here, so that a process that only measures does not import it
 
     versions = [f"{name} {version}" for name in PACKAGES if (version := _version(name))]
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
-        f"{_processor()}, {cores()} cores, {gigabytes:.0f} GiB, load {os.getloadavg()[0]:.1f}; "
+        f"{processor()}, {cores()} cores, {gigabytes:.0f} GiB, load {os.getloadavg()[0]:.1f}; "
         f"Python {platform.python_version()}, {', '.join(versions)}"
     )
 
 
-def _processor():
-    """Its name and, as virtual machines often say no more than the maker's, the numbers of its family and model."""
+def processor():
+    """Name, family and model of the processor; virtual machines often state only the maker as its name."""
     path = pathlib.Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
-    said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    name = said.get("model name") or platform.processor() or platform.machine()
-    return f"{name} (family {said['cpu family']}, model {said['model']})" if "cpu family" in said else name
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    return f"{name} (family {fields['cpu family']}, model {fields['model']})" if "cpu family" in fields else name
 
 
 def _version(package):
@@ -45,17 +45,17 @@ def _version(package):
 
 
 def seconds(function):
-    """How long one call takes."""
+    """Seconds of one call."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
 
 
 def alternate(sides, rounds, warm_up=3):
-    """{side: seconds of each round} of functions that take turns; the first rounds, which compile, do not count.
+    """{side: seconds of each round} of functions that alternate; the first rounds, which compile, are not counted.
 
-    What is SHORT is done twice in a turn, and the second time counts: the threads of the side before go on looking for
-    work for some milliseconds (ONNX Runtime's, for instance), and the caches hold what was its.
+    A SHORT one runs twice per round, and the second time counts: the threads of the previous side spin for some
+    milliseconds (ONNX Runtime's, for instance), and the caches hold its data.
     """
     times = {side: [] for side in sides}
     for number in range(warm_up + rounds):
@@ -81,7 +81,7 @@ def compare(facts, times, ours, others):
 
 
 def show(rows):
-    """Prints dicts of the same keys as an aligned table."""
+    """Print dictionaries of the same keys as an aligned table."""
     texts = [list(rows[0]), *([f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*texts)]
     for line in texts:
@@ -89,7 +89,7 @@ def show(rows):
 
 
 def write(path, rows):
-    """Writes the same rows as CSV, the machine in a column of its own; no path, no file."""
+    """Write the rows as CSV, with a column for the machine; without a path, nothing."""
     if path is None:
         return
     path = pathlib.Path(path)

@@ -1,34 +1,32 @@
-"""What the trainer adds to a step:  python -m benchmarks.trainer_step [--model SwinT] [--rounds 30] [--csv FILE]
+"""The trainer's overhead per step:  python -m benchmarks.trainer_step [--model SwinT] [--rounds 30] [--csv FILE]
 
-The trainer's step (MirroredStrategy over one device; gradient, all-reduce, clipping, update and its guard) against the
+The trainer's step (MirroredStrategy over one device; gradient, all-reduce, clipping, loss scale, update) against the
 bare one: forward, backward, clipping and Keras' AdamW in a single function compiled by XLA, without a strategy. Same
-model, same batch, the sides alternating, the fastest of the rounds each: what else a machine does only adds. At most
-1.1 times as long.
+model, same batch; the sides alternate, and the fastest round of each is compared, since other work on a machine only
+adds time. The target is at most 1.1 times as long.
 """
 
 import argparse
-import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import keras
+import tensorflow as tf
 
-import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
-from benchmarks import report  # noqa: E402
-from keras_vit.training import model, recipe, step  # noqa: E402
-from keras_vit.training.losses import cross_entropy  # noqa: E402
-from keras_vit.training.state import State  # noqa: E402
+from benchmarks import report
+from keras_vit.training import recipe
+from keras_vit.training.step import model, step
+from keras_vit.training.step.losses import cross_entropy
+from keras_vit.training.step.state import State
 
 CLASSES, STEPS = 10, 1000
 
 
 def trainers_step(settings, spec, batch, replicas=1):
-    """A function that takes one step as the trainer does, a batch on each of the replicas, and waits for it."""
+    """A function that takes one step as the trainer does, with a batch per replica, and waits for it."""
     devices = (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU"))[:replicas]
     strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
     with strategy.scope():
         state = State.build(settings, CLASSES, spec, STEPS)
-    take = step.make_train_step(strategy, state, settings)
+    take = step.make_train_step(strategy, state, settings, compiled=settings.xla)
     images, labels = batch
     dataset = tf.data.Dataset.from_tensors((images, labels, labels, tf.ones(len(labels)))).repeat()
     batches = iter(strategy.distribute_datasets_from_function(lambda context: dataset))
@@ -68,7 +66,7 @@ def measure(settings, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", help="of the zoo; the quickstart's small Swin by default")
+    parser.add_argument("--model", help="a model's name (default: the quickstart's small Swin)")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--rounds", type=int, default=30)

@@ -1,18 +1,15 @@
-"""Memory of a step of training:  python -m benchmarks.training_memory [--models NAME ...] [--csv FILE]
+"""Memory of a training step:  python -m benchmarks.training_memory [--models NAME ...] [--csv FILE]
 
-The step of `benchmarks.training_step`, the trainer's against timm's in PyTorch's eager mode: the most that a process of
-its own holds over steady steps, less what it held before the model and less the weights.
+The step of `benchmarks.training_step`, the trainer's against timm's in PyTorch's eager mode: the peak of resident
+memory over steady steps in a process of its own, less the memory before the model and less the weights.
 """
 
 import argparse
 import json
-import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-from benchmarks import peers, report  # noqa: E402
-from benchmarks.memory import forget_peak, in_own_process, resident  # noqa: E402
-from benchmarks.training_step import BATCH, OURS, on_cpus, our_step, timm_step  # noqa: E402
+from benchmarks import peers, report
+from benchmarks.memory import forget_peak, in_own_process, resident
+from benchmarks.training_step import BATCH, OURS, on_cpus, our_step, timm_step
 
 EAGER, OTHER, WARM_UP, STEADY = "timm eager", "ViTTi16", 2, 3
 
@@ -26,7 +23,7 @@ def peak(name, what):
     """MiB that steady steps need above the weights, in this process."""
     from keras_vit.models import VARIANTS
 
-    side(OTHER, what)  # imports and runtimes are not the model's
+    side(OTHER, what)  # so that imports and runtimes are not counted
     before, weights = resident("VmRSS"), VARIANTS[name].parameters * 4 / 2**30
     take = side(name, what)
     for step in range(WARM_UP + STEADY):
@@ -37,7 +34,7 @@ def peak(name, what):
 
 
 def measure(name):
-    """A row: ours, and timm's where it has the model."""
+    """A row: ours, and timm's where timm has the model."""
     ours, its = in_own_process("training_memory", name, OURS), None
     with peers.leaving_out(EAGER):
         peers.timm_model(name, 1)

@@ -1,17 +1,14 @@
-"""A step of training on CPUs:  python -m benchmarks.training_step [--models NAME ...] [--rounds 5] [--csv FILE]
+"""A training step on CPUs:  python -m benchmarks.training_step [--models NAME ...] [--rounds 5] [--csv FILE]
 
-Forward, backward, clipping and AdamW on a batch of 16 pictures: the trainer's step against timm's model of the same
-architecture on PyTorch, eager and compiled, and against itself on two replicas that share the cores. The sides, each in
-a process of its own, take turns; medians over the rounds are compared.
+Forward, backward, clipping and AdamW on a batch of 16 images: the trainer's step against timm's model of the same
+architecture on PyTorch, eager and compiled, and against itself on two replicas that share the cores. The sides
+alternate, each in a process of its own; medians over the rounds are compared.
 """
 
 import argparse
-import os
 from concurrent.futures import ThreadPoolExecutor
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-from benchmarks import peers, processes, report  # noqa: E402
+from benchmarks import peers, processes, report
 
 OURS, BATCH, WARM_UP = "trainer", 16, 1
 REPLICAS = {OURS: 1, "trainer, 2 replicas": 2}
@@ -19,7 +16,7 @@ SIDES = (*REPLICAS, "timm eager", "timm compiled")
 
 
 def on_cpus(replicas):
-    """TensorFlow works on the CPU alone, which it takes for as many devices."""
+    """Restrict TensorFlow to the CPU, with a logical device per replica."""
     import tensorflow as tf
 
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -28,11 +25,12 @@ def on_cpus(replicas):
 
 
 def our_step(name, replicas=1):
-    """A function that takes one step as the trainer does; its work is spread over logical devices, if several."""
+    """A function that takes one step as the trainer does, on one logical device per replica."""
     import tensorflow as tf
 
     from benchmarks.trainer_step import CLASSES, trainers_step
-    from keras_vit.training import model, recipe
+    from keras_vit.training import recipe
+    from keras_vit.training.step import model
 
     settings = recipe.load("quickstart").replace(model=name, img_size=None, batch_size=BATCH)
     spec = model.spec_of(settings)
@@ -41,7 +39,7 @@ def our_step(name, replicas=1):
 
 
 def timm_step(name, mode):
-    """The same of timm's model."""
+    """The same for timm's model."""
     from benchmarks.trainer_step import CLASSES
 
     model, images = peers.timm_model(name, BATCH, num_classes=CLASSES)
@@ -63,7 +61,7 @@ def timm_step(name, mode):
 
 
 def sides_of(name, what):
-    """{side: step} of one side; none where it is not installed."""
+    """{side: step} of one side; empty if it is not installed."""
     if what in REPLICAS:
         on_cpus(REPLICAS[what])
         return {what: our_step(name, REPLICAS[what])}
@@ -73,7 +71,7 @@ def sides_of(name, what):
 
 
 def measure(name, rounds):
-    """A row per side that the trainer's step is compared with."""
+    """A row per side the trainer's step is compared with."""
     commands = (("--serve", what, "--models", name) for what in SIDES)
     with processes.served("benchmarks.training_step", *commands) as sides, ThreadPoolExecutor() as pool:
         list(pool.map(lambda take: take(), sides.values()))  # the first steps compile: all at once

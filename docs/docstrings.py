@@ -1,14 +1,14 @@
 """This library's docstrings as reStructuredText, for Sphinx.
 
 They are written to be read in the source: code in single backticks or indented, lists of names with their meaning in a
-second column, and one-line sections such as "Returns:  (B, h, H, W)". Sections of several entries ("Args:",
-"Attributes:") are left to napoleon.
+second column, and sections of one text such as "Returns:". Sections of several entries ("Args:", "Attributes:",
+"Raises:") are left to napoleon.
 """
 
 import re
 
 FIELD = re.compile(r"(?:Input|Output|Returns|Raises):(?:\s+\S|$)")
-ENTRIES = {"Args:": "entries", "Attributes:": "attributes"}
+ENTRIES = {"Args:": "entries", "Attributes:": "attributes", "Raises:": "raises"}
 SHARED = re.compile(r"^( {4}\w+)((?:, \w+)+:)")  # "left, right: text", which napoleon splits among arguments only
 COLUMNS = re.compile(r"\S+\s{3,}\S")
 CODE = re.compile(r"(`+)(.+?)\1")
@@ -43,10 +43,10 @@ def to_rst(lines):
 
 def _kind(line):
     """What a line that is not indented belongs to."""
-    if FIELD.match(line):
-        return "field"
     if line in ENTRIES:
         return ENTRIES[line]
+    if FIELD.match(line):
+        return "field"
     if line.startswith("- "):
         return "list"
     return "columns" if COLUMNS.match(line) else "text"

@@ -1,1 +1,1 @@
-"""Programs to run and to read: they use the library as its users do."""
+"""Programs that use the library as its users do."""

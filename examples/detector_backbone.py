@@ -1,20 +1,21 @@
-"""A Swin and a CoaT as the backbone of KerasHub's RetinaNet, trained for two steps on drawn rectangles.
+"""A Swin and a CoaT as the backbone of KerasHub's RetinaNet, trained for two steps on synthetic rectangles.
 
-KerasHub brings TensorFlow Text and more along, so it gets an environment of its own; from this repository's root:
+KerasHub depends on TensorFlow Text and more, so it gets an environment of its own; from this repository's root:
 
     python3 -m venv .venv-hub
     .venv-hub/bin/python -m pip install "keras-hub==0.32.0" "keras==3.15.*" safetensors huggingface_hub pillow
     .venv-hub/bin/python -m examples.detector_backbone                 # new weights, a minute
     .venv-hub/bin/python -m examples.detector_backbone --weights imagenet
 
-(run with TensorFlow 2.21.0 and TensorFlow Text 2.21.1, which the second line brings). A real run differs in its
-pictures, sizes and steps only.
+(run with TensorFlow 2.21.0 and TensorFlow Text 2.21.1, which the second line installs). A real run differs only in its
+images, sizes and steps.
 """
 
 import argparse
-import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from keras_vit.system import startup
+
+startup.set_environment("3")  # before TensorFlow is imported
 
 import keras  # noqa: E402
 import keras_hub  # noqa: E402
@@ -25,10 +26,11 @@ import keras_vit  # noqa: E402
 SIZE, CLASSES, STEPS = 128, 3, 2
 
 
-def pictures(count, seed=0):
-    """Normalised pictures with one bright rectangle each, and its box.
+def random_images(count, seed=0):
+    """Normalised images with one bright rectangle each, and its box.
 
-    Returns:  (B, H, W, 3) float32, {"boxes": (B, 1, 4) in pixels as (y0, x0, y1, x1), "labels": (B, 1)}.
+    Returns:
+        (B, H, W, 3) float32, {"boxes": (B, 1, 4) in pixels as (y0, x0, y1, x1), "labels": (B, 1)}.
     """
     rng = np.random.default_rng(seed)
     images = rng.normal(0, 0.3, (count, SIZE, SIZE, 3)).astype("float32")
@@ -41,7 +43,7 @@ def pictures(count, seed=0):
 
 
 def detector(name, weights=None):
-    """A RetinaNet on the pyramid of a model of this library, from P3 (8 pixels a place) to P7."""
+    """A RetinaNet on the feature pyramid of a model of this library, from P3 (stride 8) to P7."""
     model = keras_vit.create_model(name, weights=weights, include_top=False, input_shape=(SIZE, SIZE, 3))
     backbone = keras_hub.models.RetinaNetBackbone(
         image_encoder=keras_vit.feature_pyramid(model),
@@ -67,7 +69,7 @@ def main():
     parser.add_argument("--weights", help='"imagenet" to start from the published weights')
     parser.add_argument("--models", nargs="+", default=["SwinT", "CoaTLiteTiny"])
     arguments = parser.parse_args()
-    images, boxes = pictures(4)
+    images, boxes = random_images(4)
     for name in arguments.models:
         net = detector(name, arguments.weights)
         levels = {level: tuple(x.shape[1:]) for level, x in net.backbone.image_encoder.pyramid_outputs.items()}

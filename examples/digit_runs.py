@@ -1,11 +1,12 @@
-"""What the examples on the handwritten digits share: a training of a small model, and tables of many of them."""
+"""Shared by the examples on the handwritten digits: training a small model, and tables of such trainings."""
 
 import csv
 import json
 import statistics
 
-from keras_vit import runs
-from keras_vit.files import atomic_file
+import keras_vit
+from keras_vit.sources.run_folder import RUN, SUMMARY
+from keras_vit.system.files import atomic_file
 from keras_vit.training import recipe
 from keras_vit.training.trainer import train
 
@@ -13,18 +14,22 @@ QUICKSTART = recipe.load("quickstart")
 
 
 def train_on_digits(variant, folder, **settings):
-    """Train `variant` into the run folder with the quickstart's recipe, or take up what is there.
+    """Train `variant` into the run folder with the quickstart's recipe, or continue the run that is there.
 
     Args:
-        settings: what differs from the quickstart, by the recipe's names.
-    Returns:  parameters, epochs and best_epoch (from 1), accuracies in percent (val_top1 of that epoch on the
-        validation digits, top1 on the held-out ones), and the seconds that training took.
+        variant: a `keras_vit.models.family.Variant`.
+        folder: of the run.
+        settings: changes to the quickstart's recipe.
+
+    Returns:
+        A dictionary: parameters, epochs and best_epoch (from 1), accuracies in percent (val_top1 of that epoch on the
+        validation digits, top1 on the test digits), and the seconds of training.
     """
     results = train(QUICKSTART.replace(model=variant.name, variant=variant, **settings), folder)
-    described = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    history = read(folder / "summary.csv")
+    described = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    history = read(folder / SUMMARY)
     return {
-        "parameters": runs.Run.open(folder).load_model().count_params(),
+        "parameters": keras_vit.load_run(folder).load_model().count_params(),
         "epochs": len(history),
         "best_epoch": described["best_epoch"] + 1,
         "val_top1": round(float(history[described["best_epoch"]]["eval_top1"]), 2),
@@ -34,14 +39,14 @@ def train_on_digits(variant, folder, **settings):
 
 
 def mean_and_range(values):
-    """The mean, and from where to where; the range of a single value is empty."""
+    """The mean and the range of values, as texts; the range of a single value is empty."""
     values = [float(value) for value in values]
     spread = f"{min(values):.2f} - {max(values):.2f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.2f}", spread
 
 
 def read(path):
-    """The rows of a CSV file as dictionaries of texts; none where there is no file."""
+    """The rows of a CSV file as dictionaries of texts; none if there is no file."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -49,7 +54,7 @@ def read(path):
 
 
 def write(rows, path):
-    """Dictionaries as CSV."""
+    """Write dictionaries as CSV."""
     with atomic_file(path) as temporary:
         with temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, rows[0], lineterminator="\n")

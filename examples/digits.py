@@ -1,12 +1,12 @@
-"""Every family from scratch on the 1,797 handwritten digits, and what distillation is worth.
+"""Every family from scratch on the 1,797 handwritten digits, and the gain from distillation.
 
     python -m examples.digits --output runs/families                     (minutes per family on two cores)
     python -m examples.digits --output runs/families --families ViT Swin --seeds 0 1 2
     python -m examples.digits --output runs/families --distillation      (DeiT with and without a teacher, five seeds)
 
-Each model has around a million parameters, the recipe is the quickstart's with more epochs where a family needs them.
-The best of all epochs is chosen on 180 validation digits; the 360 held-out ones are read once. The same command
-continues where it was stopped. `--csv FILE` keeps one row per training.
+Each model has around a million parameters; the recipe is the quickstart's, with more epochs where a family needs them.
+The best epoch is chosen on 180 validation digits; the 360 test digits are used once. The same command continues where
+it was stopped. `--csv FILE` writes a row per training.
 """
 
 import argparse
@@ -26,7 +26,7 @@ class Small:
     """A family's small model for the digits."""
 
     variant: Variant
-    img_size: int = 32  # four pixels to one of the scan
+    img_size: int = 32  # pixels, four per pixel of the scan
     epochs: int = 40
 
 
@@ -55,13 +55,13 @@ FAMILIES = {
 DISTILLED = Small(Variant("DeiTDistilledDigits", deit.DEIT_DISTILLED, ENCODER), epochs=60)
 
 
-def folder_of(small, seed, output, taught=False):
+def folder_of(small, seed, output, distilled=False):
     """The run folder of a model and seed."""
-    return output / f"{small.variant.snake_name}{'-taught' if taught else ''}-{seed}"
+    return output / f"{small.variant.snake_name}{'-taught' if distilled else ''}-{seed}"
 
 
 def train_small(name, small, seed, output, **changes):
-    """Train one model below `output`, or take up what is there; its row of the table."""
+    """Train one model below `output`, or continue its run; its row of the table."""
     side, folder = small.img_size, folder_of(small, seed, output, "teacher" in changes)
     facts = train_on_digits(small.variant, folder, img_size=(side, side), epochs=small.epochs, seed=seed, **changes)
     return {"family": name, "seed": seed, "img_size": side, **facts}
@@ -73,7 +73,7 @@ def train_families(names, seeds, output):
 
 
 def train_distilled(output, seeds=SEEDS):
-    """DeiT, and DeiT distilled from the Swin of the first seed with the same budget: a row per model and seed."""
+    """DeiT, and DeiT distilled from the Swin of the first seed, for as many epochs: a row per model and seed."""
     train_small("Swin", FAMILIES["Swin"], seeds[0], output)
     teacher = str(folder_of(FAMILIES["Swin"], seeds[0], output))
     rows = []

@@ -4,11 +4,11 @@
     python -m examples.distil --output runs/distil --seeds 0 1 2 --kind soft
 
 The student has the structure of T2T-ViT-7 (arXiv:2101.11986, Table 2: seven narrow blocks behind a Performer's T2T
-module) at a quarter of its width, the teacher is the quickstart's Swin. The loss is DeiT's (arXiv:2012.12877): half of
-it from the labels, half from the teacher, "hard" from its decision (Eq. 3), "soft" from its probabilities (Eq. 2). Any
-other run, .keras file, SavedModel or model with published weights could be the teacher (`keras-vit train --teacher`).
+module) at a quarter of its width; the teacher is the quickstart's Swin. The loss is DeiT's (arXiv:2012.12877): half
+from the labels, half from the teacher, "hard" from its predicted class (Eq. 3), "soft" from its probabilities (Eq. 2).
+Any other run, .keras file, SavedModel or model with published weights can be the teacher (`keras-vit train --teacher`).
 
-It prints a line per model: parameters, accuracy on the held-out digits, mean and range over the seeds. The same command
+It prints a line per model: parameters, accuracy on the test digits, mean and range over the seeds. The same command
 continues where it was stopped.
 """
 
@@ -25,22 +25,22 @@ EPOCHS = 20
 
 
 def train_teacher(output, epochs=QUICKSTART.epochs):
-    """The quickstart's Swin; its facts and its folder."""
+    """Train the quickstart's Swin; its results and its folder."""
     folder = output / "teacher"
     return train_on_digits(QUICKSTART.variant, folder, epochs=epochs), folder
 
 
 def train_student(output, seed, teacher=None, kind="hard", epochs=EPOCHS):
-    """The T2T-ViT, with a teacher or without; its facts."""
-    taught = {"teacher": str(teacher), "distillation": kind} if teacher else {}
+    """Train the T2T-ViT, with a teacher or without; its results."""
+    distillation = {"teacher": str(teacher), "distillation": kind} if teacher else {}
     folder = output / f"{kind if teacher else 'alone'}-{seed}"
-    return train_on_digits(STUDENT, folder, img_size=(SIDE, SIDE), epochs=epochs, seed=seed, **taught)
+    return train_on_digits(STUDENT, folder, img_size=(SIDE, SIDE), epochs=epochs, seed=seed, **distillation)
 
 
 def line(name, results):
-    """What is printed of a model's trainings."""
+    """The line of a model's trainings."""
     mean, spread = mean_and_range(row["top1"] for row in results)
-    return f"{name:24}  {results[0]['parameters']:9,} parameters  {mean:>6} % held out  {spread}".rstrip()
+    return f"{name:24}  {results[0]['parameters']:9,} parameters  {mean:>6} % test  {spread}".rstrip()
 
 
 def main():
@@ -51,12 +51,12 @@ def main():
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="of the student")
     options = parser.parse_args()
     facts, teacher = train_teacher(options.output)
-    own = {"epochs": options.epochs}
-    alone = [train_student(options.output, seed, **own) for seed in options.seeds]
-    taught = [train_student(options.output, seed, teacher, options.kind, **own) for seed in options.seeds]
+    epochs = options.epochs
+    alone = [train_student(options.output, seed, epochs=epochs) for seed in options.seeds]
+    distilled = [train_student(options.output, seed, teacher, options.kind, epochs) for seed in options.seeds]
     print(line("Swin, the teacher", [facts]))
     print(line("T2T-ViT alone", alone))
-    print(line(f"T2T-ViT distilled, {options.kind}", taught))
+    print(line(f"T2T-ViT distilled, {options.kind}", distilled))
 
 
 if __name__ == "__main__":

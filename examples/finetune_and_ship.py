@@ -1,17 +1,17 @@
-"""From a folder of pictures to files for a server and for phones: fine-tune, export, convert, compare, look inside.
+"""From a folder of images to files for a server and for phones: fine-tune, export, convert, compare, plot attention.
 
     python -m examples.finetune_and_ship --output runs/ship
     python -m examples.finetune_and_ship --output runs/ship --data-dir photos --model SwinT --weights imagenet
 
-The folder has a folder of pictures per class; --model and --weights are any of the library's. Without a folder, one is
-made from handwritten digits: a small Swin learns the digits 0 to 4 from 400 pictures, and is fine-tuned to 5 to 9 on as
+The folder has a folder of images per class; --model and --weights are any of the library's. Without --data-dir it uses
+handwritten digits: a small Swin is trained on the digits 0 to 4, with 400 images, and fine-tuned on 5 to 9, with as
 many.
 
 It prints what training prints, then a table of the Keras model, the SavedModel and the .tflite files (accuracy,
-agreement, size, time for a picture), and writes below --output:
+agreement, size, time for an image), and writes below --output:
 
-    run/         the fine-tuned model             serving/        the folder that TF Serving starts from
-    edge/        .tflite files                    attention.png   where each block looks, on a held-out picture
+    run/         the fine-tuned model             serving/        the model repository for TF Serving
+    edge/        .tflite files                    attention.png   the attention of each block for a test image
 """
 
 import argparse
@@ -19,36 +19,37 @@ from pathlib import Path
 
 import numpy as np
 
+import keras_vit
 from examples.digit_runs import QUICKSTART
 from keras_vit import analysis
-from keras_vit.export import bundle, compare, parity, tflite
-from keras_vit.export.source import open_source
-from keras_vit.files import atomic_file, atomic_folder
-from keras_vit.predictor import open_predictor
-from keras_vit.preprocessing import normalize
-from keras_vit.runs import Run
-from keras_vit.training import digits, recipe
+from keras_vit.export.edge import tflite
+from keras_vit.export.model.source import open_source
+from keras_vit.export.parity import compare, parity
+from keras_vit.export.serving import bundle
+from keras_vit.system.files import atomic_file, atomic_folder
+from keras_vit.training import recipe
+from keras_vit.training.datasets import digits
 from keras_vit.training.trainer import train
 
-SIDE = 32  # pixels of the digits' pictures
+SIDE = 32  # pixels of the digits' images
 PER_CLASS = 100
 
 
 def write_digits(folder, classes, per_class=PER_CLASS):
-    """Some digits as PNG files in a folder per class, as a user's pictures come."""
+    """Write some digits as PNG files in a folder per class."""
     if folder.exists():
         return
-    part = digits.load().train
+    split = digits.load().train
     with atomic_folder(folder) as temporary:
         for digit in classes:
             own = temporary / f"digit_{digit}"
             own.mkdir()
-            for i in np.flatnonzero(part.labels == digit)[:per_class]:
-                (own / Path(part.names[i]).name).write_bytes(part.encoded[i])
+            for i in np.flatnonzero(split.labels == digit)[:per_class]:
+                (own / Path(split.names[i]).name).write_bytes(split.encoded[i])
 
 
 def finetune_digits(output, epochs):
-    """The digits 0 to 4 from scratch, then 5 to 9 from those weights; the folder of the second run."""
+    """Train on the digits 0 to 4, then fine-tune on 5 to 9; the folder of the second run."""
     write_digits(output / "data" / "first", range(5))
     write_digits(output / "data" / "second", range(5, 10))
     small = QUICKSTART.replace(dataset="folder", img_size=(SIDE, SIDE), epochs=epochs)
@@ -59,14 +60,14 @@ def finetune_digits(output, epochs):
 
 
 def finetune(data_dir, model, weights, output, epochs):
-    """A model of the library, fine-tuned on a folder of class folders; the run's folder."""
+    """Fine-tune a model of the library on a folder of class folders; the run's folder."""
     settings = {"data_dir": str(data_dir), "model": model, "weights": weights, "epochs": epochs}
     train(recipe.load("finetune").replace(**settings), output / "run")
     return output / "run"
 
 
 def ship(run, output):
-    """Export and convert the run, each checked against the Keras model; the table of all of them as text."""
+    """Export and convert the run, each compared with the Keras model; a table of all of them as text."""
     source = open_source(run)
     expected = parity.expect(source)
     if not (output / "serving").exists():
@@ -76,12 +77,12 @@ def ship(run, output):
     return compare.as_table(compare.compare(source, artifacts, expected))
 
 
-def look_inside(run, path):
-    """Draw the attention that each place of a held-out picture receives, block by block."""
-    opened, predictor = Run.open(run), open_predictor(run)
-    picture, _ = opened.held_out()[0]
-    images = normalize(predictor.prepare(str(picture))[None], opened.spec)
-    maps = analysis.attention_maps(opened.load_model(), images)
+def plot_attention(run, path):
+    """Plot the attention that each patch of a test image receives, block by block."""
+    predictor = keras_vit.Predictor.open(run)
+    image, _ = keras_vit.load_run(run).test_images()[0]
+    images = keras_vit.preprocess_input(predictor.prepare(image)[None], predictor.spec)
+    maps = analysis.attention_maps(predictor.model, images)
     with atomic_file(path) as temporary:
         analysis.plot_attention_maps(maps, images).savefig(temporary, dpi=130)
 
@@ -100,9 +101,9 @@ def main():
         run = finetune_digits(options.output, options.epochs)
     print(ship(run, options.output))
     try:
-        look_inside(run, options.output / "attention.png")
+        plot_attention(run, options.output / "attention.png")
     except ValueError as error:  # ConvNeXt has no attention
-        print(f"Without attention.png. {error}")
+        print(f"No attention.png: {error}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Train on two workers of this machine, as two machines would.
+"""Train with two workers on this machine, as on two machines.
 
     python -m examples.two_workers --output runs/two_workers --epochs 3
 
-Starts `keras-vit train` twice with what tells a worker apart, the variable TF_CONFIG: the addresses of all workers, the
-same for each, and its own number. On several machines the addresses are theirs, and each is started there by hand, by
-Slurm or by Kubernetes (docs/training.md). The workers find each other, halve every batch and sum their gradients;
-worker 0 writes the run folder and prints what training prints (`devices  2 workers x 1 x CPU` among it), the other is
-silent. The same command continues a run.
+Starts `keras-vit train` twice, each with its environment variable TF_CONFIG: the addresses of all workers, the same for
+both, and the worker's index. On several machines the addresses are theirs, and each worker is started there by hand, by
+Slurm or by Kubernetes (docs/training.md). The workers connect to each other, halve every batch and sum their gradients;
+worker 0 writes the run folder and prints what training prints (with `devices  2 workers x 1 x CPU`), worker 1 prints
+nothing. The same command continues a run.
 """
 
 import argparse
@@ -30,9 +30,9 @@ def free_addresses(count):
 
 
 def environment(addresses, index):
-    """The variables of one worker."""
-    place = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-    return os.environ | {"TF_CONFIG": json.dumps(place), "CUDA_VISIBLE_DEVICES": ""}
+    """The environment of one worker."""
+    config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+    return os.environ | {"TF_CONFIG": json.dumps(config), "CUDA_VISIBLE_DEVICES": ""}
 
 
 def train(output, epochs):

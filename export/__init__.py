@@ -1,21 +1,9 @@
-"""From a trained model to something that runs without this library: TF Serving's SavedModel and TFLite files.
+"""From a trained model to something that runs without this library.
 
-source          what is exported: a run folder, a `.keras` file or a name of the zoo, always in float32
-
-bundle          the folder that a model server starts from, with configuration, client and stored answers
-saved_model     models/<name>/<version>/ in it (decoding, features: what its graph does; operators: whether TF Serving
-                can run it; warmup: the requests it is warmed up with)
-client          the bundle's client.py
-server          TF Serving's REST interface, for development (rest, batching, servables: its parts)
-
-tflite          .tflite files for phones and small computers (converter: the subprocess; flatbuffer: what is in a file;
-                contract: what may be; metadata: labels and normalisation for MediaPipe, inside the file;
-                edge_bundle: the README and edge_example.py beside them; edge_report, disagreements: their figures)
-quantise        float16 and integer files (calibration: pictures to measure on; sensitivity: layers that stay float;
-                budget: what a file may lose)
-
-exchange        ONNX and OpenVINO files, by Keras' exporters (exchange_replay: the subprocess that runs them)
-
-parity          each artifact, loaded again without this library (replay), against the Keras model
-compare         accuracy, size and latency of artifacts side by side
+model         what is exported: the model in float32 with its preprocessing and labels, and the functions to trace
+parity        the check that an artifact gives what the Keras model gives, in a process without this library
+serving       the bundle that TF Serving starts from: SavedModel, configuration, client and stored examples
+devserver     `keras-vit serve`: TF Serving's REST interface and a page to try models on, for development
+edge          .tflite files for phones and small computers: conversion, quantization, metadata, example
+interchange   ONNX and OpenVINO files, by Keras' exporters
 """

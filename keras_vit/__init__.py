@@ -1,29 +1,45 @@
-"""Vision transformers for Keras 3: every family from its paper, with the published weights."""
+"""Vision transformers for Keras 3: every family from its paper, with the published weights.
 
-from keras_vit import guard, quiet
+Neither Keras nor TensorFlow is imported before something needs it: `list_models()` answers at once.
+"""
 
-guard.refuse_clash()
+import importlib
 
-with quiet.loading():  # the backend with them
-    from keras_vit import analysis, layers, models
-
-from keras_vit.analysis import feature_pyramid  # noqa: E402
-from keras_vit.depth import depth_groups  # noqa: E402
-from keras_vit.labels import decode_predictions  # noqa: E402
-from keras_vit.preprocessing import preprocess_input  # noqa: E402
-from keras_vit.zoo import create_model, info, list_models  # noqa: E402
+from keras_vit.system import name_clash, registration
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "analysis",
-    "create_model",
-    "decode_predictions",
-    "depth_groups",
-    "feature_pyramid",
-    "info",
-    "layers",
-    "list_models",
-    "models",
-    "preprocess_input",
-]
+name_clash.refuse_clash()
+registration.register_layers()
+
+_HOME = {  # public name -> the module that has it; a room is its own
+    "Predictor": "keras_vit.prediction.predictor",
+    "analysis": None,
+    "create_model": "keras_vit.models.create",
+    "decode_predictions": "keras_vit.imagenet.labels",
+    "depth_groups": "keras_vit.models.depth",
+    "feature_pyramid": "keras_vit.analysis.pyramid",
+    "info": "keras_vit.sources.registry",
+    "layers": None,
+    "list_models": "keras_vit.sources.registry",
+    "load_run": "keras_vit.sources.run_folder",
+    "models": None,
+    "preprocess_input": "keras_vit.prediction.preprocess_input",
+}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module 'keras_vit' has no attribute {name!r}")
+    home = _HOME[name]
+    value = (
+        importlib.import_module(f"keras_vit.{name}") if home is None else getattr(importlib.import_module(home), name)
+    )
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(__all__)

@@ -9,19 +9,19 @@ import sys
 import keras
 import numpy as np
 
-from tests.golden.seeded import picture, seeded
+from tests.golden.seeded import seeded, seeded_image
 from tests.models.toys import TOYS
 
 TOLERANCE = 2e-5  # of the standard deviation of the outputs: float32 sums in another order
 
 
 def outputs(toy):
-    """Logits of two pictures, (2, 5) float64."""
+    """Logits of two images, (2, 5) float64."""
     variant, shape = TOYS[toy]
     model = variant(weights=None, input_shape=shape, classes=5, classifier_activation=None)
     for variable in model.weights:
         variable.assign(seeded(variable.path, tuple(variable.shape)).astype("float32"))
-    images = np.concatenate([picture(seed, *shape) for seed in (0, 1)])
+    images = np.concatenate([seeded_image(seed, *shape) for seed in (0, 1)])
     if keras.backend.backend() == "jax":  # compiled as one: JAX would compile each operation on its own otherwise
         return model.predict_on_batch(images).astype("float64")
     return keras.ops.convert_to_numpy(model(images, training=False)).astype("float64")

@@ -1,6 +1,6 @@
-"""Sides of a benchmark in processes of their own: each is called in the process that has it, and failures are said.
+"""Sides of a benchmark in processes of their own: each runs in the process that has it, and failures are errors.
 
-Run as a module it is such a process:  python -m tests.test_benchmark_processes FOLDER SIDE...
+Run as a module, it is such a process:  python -m tests.test_benchmark_processes FOLDER SIDE...
 """
 
 import pathlib
@@ -12,10 +12,10 @@ from benchmarks import processes
 
 
 def sides(folder, names):
-    """Functions that leave a line in a file of their name; the one named "bad" fails."""
+    """Functions that append a line to a file of their name; the one named "bad" fails."""
 
     def work(name):
-        print("what a library says is no answer")
+        print("a library's output is not an answer")
         if name == "bad":
             raise ValueError(name)
         with open(pathlib.Path(folder, name), "a") as file:
@@ -24,7 +24,7 @@ def sides(folder, names):
     return {name: lambda name=name: work(name) for name in names}
 
 
-def test_sides_work_in_their_processes(tmp_path):
+def test_sides_run_in_their_processes(tmp_path):
     with processes.served(__name__, (tmp_path, "a", "b"), (tmp_path,), (tmp_path, "c")) as served:
         assert list(served) == ["a", "b", "c"]
         for side in ("a", "c", "a"):

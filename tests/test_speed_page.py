@@ -1,4 +1,4 @@
-"""docs/speed.md shows what results/speed holds."""
+"""docs/speed.md has the tables of results/speed."""
 
 from benchmarks import page
 
@@ -20,7 +20,7 @@ def test_geometric_mean():
     assert abs(page.geometric_mean([0.5, 2.0]) - 1) < 1e-12
 
 
-def test_more_pictures_a_second_are_less_time_for_each(monkeypatch):
+def test_more_images_a_second_are_less_time_for_each(monkeypatch):
     rows = {"input_pipeline": [{"ratio": 2.0}, {"ratio": "not measured"}]}
     monkeypatch.setattr(page, "rows_of", lambda name: rows.get(name, []))
     line = next(line for line in page.targets().splitlines() if "input pipeline" in line)

@@ -1,13 +1,12 @@
-"""A colour classifier as every kind of artifact: it tells red, green and blue pictures apart.
+"""A classifier of red, green and blue images as every kind of artifact.
 
-Probabilities are softmax(4 * mean of the normalised pixels per channel), by algebra; `expected`
-computes them in numpy.
+The probabilities are softmax(4 * mean of the normalised pixels per channel); `expected` computes them in numpy.
 """
 
 import numpy as np
 
 from keras_vit.preprocessing import Spec, read_image, resize
-from keras_vit.runs import Run
+from keras_vit.sources.run_folder import Run
 
 LABELS = ("red", "green", "deep blue")
 SPEC = Spec((6, 8), (0.45, 0.5, 0.5), (0.2, 0.25, 0.3), crop_pct=0.8)
@@ -15,7 +14,7 @@ SHARPNESS = 4.0
 
 
 def expected(images, spec=SPEC):
-    """What a predictor must give for uint8 pictures or paths."""
+    """The probabilities (B, 3) of uint8 images or paths."""
     rows = []
     for image in images:
         image = image if isinstance(image, np.ndarray) else read_image(image)
@@ -25,7 +24,7 @@ def expected(images, spec=SPEC):
     return np.array(rows)
 
 
-def pictures(sizes=((10, 30), (25, 9), (6, 8), (12, 12))):
+def random_images(sizes=((10, 30), (25, 9), (6, 8), (12, 12))):
     """Noise of several sizes, the first three with one channel brighter than the others."""
     rng = np.random.default_rng(0)
     images = [rng.integers(60, 190, (*size, 3), np.uint8) for size in sizes]
@@ -35,7 +34,7 @@ def pictures(sizes=((10, 30), (25, 9), (6, 8), (12, 12))):
 
 
 def keras_model(activation="softmax"):
-    """The classifier as a Keras model of normalised pictures."""
+    """The classifier as a Keras model of normalised images."""
     import keras
 
     image = keras.Input((*SPEC.size, 3))
@@ -53,7 +52,8 @@ def write_run(folder, name="colours"):
     return folder
 
 
-def _probabilities(images):
+def probabilities(images):
+    """The same of a batch of resized images, (B, H, W, 3) in [0, 255], in TensorFlow."""
     import tensorflow as tf
 
     x = (tf.cast(images, tf.float32) / 255.0 - np.float32(SPEC.mean)) / np.float32(SPEC.std)
@@ -70,11 +70,11 @@ def write_saved_model(folder, signatures=("serving_default", "predict_images"), 
 
     @tf.function(input_signature=[tf.TensorSpec([None, *SPEC.size, 3], tf.float32, name="images")])
     def predict_images(images):
-        return {"probabilities": _probabilities(images)}
+        return {"probabilities": probabilities(images)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def classify(image_bytes):
-        scores, ids = tf.math.top_k(_probabilities(decode_and_resize(image_bytes, SPEC)), 2)
+        scores, ids = tf.math.top_k(probabilities(decode_and_resize(image_bytes, SPEC)), 2)
         classes = tf.gather(tf.constant(LABELS), ids)
         return {"classes": classes, "scores": scores, "class_ids": ids}
 
@@ -88,12 +88,12 @@ def write_saved_model(folder, signatures=("serving_default", "predict_images"), 
 
 
 def write_tflite(path, quantized_input=False):
-    """A `.tflite` of one float32 picture, or of a uint8 one with uint8 probabilities."""
+    """A `.tflite` of one float32 image, or of a uint8 one with uint8 probabilities."""
     import tensorflow as tf
 
     module = tf.Module()
     spec = tf.TensorSpec([1, *SPEC.size, 3], tf.float32)
-    module.call = tf.function(_probabilities, input_signature=[spec])
+    module.call = tf.function(probabilities, input_signature=[spec])
     concrete = module.call.get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
     if quantized_input:

@@ -1,6 +1,5 @@
-"""Everything about a run that is settled before its first step: data, preprocessing, devices, steps, its folder."""
+"""Everything about a run that is decided before its first step: data, preprocessing, devices, steps, its folder."""
 
-import dataclasses
 import json
 import math
 from dataclasses import dataclass
@@ -8,36 +7,39 @@ from pathlib import Path
 from typing import Any
 
 from keras_vit.preprocessing import Spec
-from keras_vit.runs import Run
-from keras_vit.training import data, devices, logs, model
-from keras_vit.training.order import Worker
-from keras_vit.training.parts import DataSet, fingerprint, write_pictures
+from keras_vit.sources.run_folder import TEST_FOLDER, Run
+from keras_vit.training.datasets.splits import NAME_IN_RUNS, DataSet, Split, fingerprint, write_images
+from keras_vit.training.pipeline.batches import Prepared, prepare
+from keras_vit.training.pipeline.sampler import Worker
 from keras_vit.training.recipe import Recipe
+from keras_vit.training.run import logs
+from keras_vit.training.step import distribute, model
 
 FREE = (  # may change between a run and its continuation
     *("cache_megabytes", "data_dir", "recovery_interval", "recovery_minutes", "checkpoint_hist", "watchdog_minutes"),
 )
-DRY_RUN = "dry_run.png"  # may lie in a folder before its run
+DRY_RUN = "dry_run.png"  # the only file that may be in a folder before its run
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A run, decided."""
+    """A run as it will be carried out. Created once, by `make`, and not altered afterwards."""
 
     recipe: Recipe
     folder: Path
     data_set: DataSet
     spec: Spec
-    train: data.Prepared
-    val: data.Prepared
+    train: Prepared
+    validation: Prepared
     strategy: Any
     worker: Worker
-    batch_size: int  # over all workers, replicas and accumulated steps
+    batch_size: int  # images of an update, over all workers, replicas and micro-batches
+    compiled: bool  # whether XLA compiles training and evaluation
     settings: dict
 
     @property
     def chief(self):
-        """Whether this worker writes the run folder; the others write nothing but what they find stalled."""
+        """Whether this worker writes the run folder; the others write only the report of their own watchdog."""
         return self.worker.index == 0
 
     @property
@@ -47,77 +49,102 @@ class Plan:
 
     @property
     def eval_batch_size(self):
-        """Pictures that are judged at once, over all workers: as many per device as it trains on at once."""
+        """Images of an evaluation step, over all workers: as many per device as in a micro-batch of training."""
         return self.batch_size // self.recipe.grad_accum_steps
 
     @property
     def steps(self):
-        """Steps per epoch; what does not fill a batch waits for another epoch's order."""
-        return len(self.train.part) // self.batch_size
+        """Steps per epoch; the images that do not fill a batch are left out, others in each epoch."""
+        return len(self.train.split) // self.batch_size
+
+    @property
+    def test(self):
+        """The test split as the run folder has it: images that the data set has in memory are files below held_out/."""
+        split = self.data_set.test
+        if split.encoded is None:
+            return split
+        return Split(tuple(str(self.folder / TEST_FOLDER / name) for name in split.names), split.labels)
 
     @property
     def quarantines(self):
-        """{part: `Quarantine`} of what is read again and again."""
-        return {"train": self.train.quarantine, "val": self.val.quarantine}
+        """{split: `Quarantine`} of the splits that are read repeatedly."""
+        return {"train": self.train.quarantine, "validation": self.validation.quarantine}
 
     @property
     def bad(self):
-        """(part, file, reason) of the pictures that cannot be decoded."""
-        parts = (("train", self.train.replaced), ("val", self.val.bad))
-        return [(name, *entry) for name, entries in parts for entry in entries]
+        """(split, file, reason) of the images that cannot be decoded."""
+        splits = (("train", self.train.replaced), ("validation", self.validation.bad))
+        return [(name, *entry) for name, entries in splits for entry in entries]
 
-    def check_pictures(self):
-        """Raises: BadPictures if too many were met that cannot be decoded."""
+    def check_images(self):
+        """Raise TooManyBadImages if more images than `max_bad_fraction` could not be decoded."""
         for quarantine in self.quarantines.values():
             quarantine.check()
 
 
 def make(recipe, folder, data_set, spec, settings, strategy):
-    """Decode what is cached, and choose the batch size. Nothing is written."""
-    cache = recipe.cache_megabytes * 2**20
-    bad = recipe.max_bad_fraction
-    train = data.prepare(data_set.train, spec, max_bad_fraction=bad, cache_bytes=0 if recipe.scale else cache)
-    val = data.prepare(data_set.val, spec, max_bad_fraction=bad, cache_bytes=cache)
-    batch_size = choose_batch_size(recipe, len(train.part), strategy.num_replicas_in_sync)
-    worker = devices.worker_of(strategy)
-    return Plan(recipe, folder, data_set, spec, train, val, strategy, worker, batch_size, settings)
+    """Decide what the recipe leaves open: batch size, XLA, this worker's share. Decodes the images that are cached.
+
+    Nothing is written.
+    """
+    limits = {"max_bad_fraction": recipe.max_bad_fraction}
+    cache_bytes = recipe.cache_megabytes * 2**20
+    train = prepare(data_set.train, spec, cache_bytes=0 if recipe.scale else cache_bytes, **limits)
+    validation = prepare(data_set.validation, spec, cache_bytes=cache_bytes, **limits)
+    return Plan(
+        recipe=recipe,
+        folder=folder,
+        data_set=data_set,
+        spec=spec,
+        train=train,
+        validation=validation,
+        strategy=strategy,
+        worker=distribute.worker_of(strategy),
+        batch_size=choose_batch_size(recipe, len(train.split), strategy.num_replicas_in_sync),
+        compiled=model.compiles(recipe),
+        settings=settings,
+    )
 
 
-def choose_batch_size(recipe, pictures, replicas):
-    """The recipe's batch size, or less where there are fewer pictures; it can be divided among devices and parts."""
+def choose_batch_size(recipe, images, replicas):
+    """The recipe's batch size, or less if there are fewer images; a multiple of devices x micro-batches."""
     shares = replicas * recipe.grad_accum_steps
     if recipe.batch_size % shares:
         raise ValueError(
-            f"batch_size counts the pictures of a step over all devices and accumulated steps, and must be a multiple "
+            f"batch_size counts the images of a step over all devices and accumulated steps, and must be a multiple "
             f"of {shares}. Received: batch_size={recipe.batch_size}, {replicas} devices, "
             f"grad_accum_steps={recipe.grad_accum_steps}."
         )
-    if pictures >= recipe.batch_size:
+    if images >= recipe.batch_size:
         return recipe.batch_size
     pairs = 2 if recipe.mixup or recipe.cutmix else 1
     unit = math.lcm(shares * pairs, recipe.aug_repeats)
-    if pictures < unit:
-        raise ValueError(f"{pictures} training pictures are too few for {replicas} devices: expected {unit} at least.")
-    return pictures - pictures % unit
+    if images < unit:
+        raise ValueError(f"{images} training images are too few for {replicas} devices: expected {unit} at least.")
+    return images - images % unit
 
 
 def settings_of(recipe, data_set, spec):
     """What identifies a run, as plain values: the options, the architecture, the data."""
     variant, weights = model.find(recipe)
-    settings = json.loads(json.dumps(recipe.settings()))  # tuples as lists, as args.yaml gives them back
+    settings = json.loads(json.dumps(recipe.settings()))  # tuples as lists, as they are read from args.yaml
     return settings | {
         "model": variant.name,
         "weights": weights,
         "architecture": str(getattr(variant, "config", "")),
         "preprocessing": spec.to_json(),
         "classes": list(data_set.classes),
-        "pictures": {name: len(part) for name, part in data_set.parts().items()},
+        "pictures": {NAME_IN_RUNS[name]: len(split) for name, split in data_set.splits().items()},
         "data_sha256": fingerprint(data_set, recipe.data_dir),
     }
 
 
 def check_folder(folder, settings):
-    """Whether `folder` holds a run to be continued; ValueError if it holds anything else than this run."""
+    """Whether `folder` holds this run, to be resumed; False if it is new or empty.
+
+    Raises:
+        ValueError: if it holds another run or other files.
+    """
     entries = [entry.name for entry in folder.iterdir()] if folder.exists() else []
     if all(name.startswith(".") or name == DRY_RUN for name in entries):
         return False
@@ -126,7 +153,7 @@ def check_folder(folder, settings):
         raise ValueError(f"{folder} is not empty, and not a run folder: it has no args.yaml. Give another --output.")
     names = [name for name in settings | earlier if name not in FREE]
     differing = [
-        f"  {name}: {_text(earlier, name)} in the folder, {_text(settings, name)} now"
+        f"  {name}: {_shortened(earlier, name)} in the folder, {_shortened(settings, name)} now"
         for name in names
         if earlier.get(name) != settings.get(name)
     ]
@@ -140,24 +167,22 @@ def check_folder(folder, settings):
 
 
 def write_folder(plan):
-    """The parts of the run folder that are known before training."""
-    folder = plan.folder
-    logs.write_settings(folder, plan.settings)  # first: by it the folder is known as this run's
-    held_out = write_pictures(plan.data_set.held_out, folder / "held_out")
-    write_held_out(folder, held_out)
-    logs.write_bad_files(folder, plan.bad)
+    """Write the files of the run folder that are known before training."""
+    logs.write_settings(plan.folder, plan.settings)  # first: it marks the folder as this run's
+    write_images(plan.data_set.test, plan.folder / TEST_FOLDER)
+    write_test_images(plan.folder, plan.test)
+    logs.write_bad_files(plan.folder, plan.bad)
     describe(plan, {"finished": False})
-    return dataclasses.replace(plan, data_set=dataclasses.replace(plan.data_set, held_out=held_out))
 
 
-def write_held_out(folder, part):
-    """held_out.csv; none where the pictures are no files, as in shards, which are not copied out of them."""
-    if part.are_files:
-        Run.write_held_out(folder, zip(part.names, part.labels))
+def write_test_images(folder, split):
+    """Write held_out.csv, unless the images are not files: those in shards are not copied out of them."""
+    if split.are_files:
+        Run.write_test_images(folder, zip(split.names, split.labels))
 
 
 def describe(plan, details):
-    """run.json, labels.txt and preprocessing.json; `details` go to run.json."""
+    """Write run.json, labels.txt and preprocessing.json; `details` go to run.json."""
     details = {"data": plan.data_set.name, "weights": plan.settings["weights"], **details}
     Run.write_description(
         plan.folder,
@@ -170,11 +195,11 @@ def describe(plan, details):
 
 
 def _run_name(folder):
-    """The folder's name, with a - for what a run's name may not have."""
+    """The folder's name, with - for characters that a run's name cannot have."""
     name = "".join(c if c.isalnum() or c in "_-." else "-" for c in folder.absolute().name)
     return name.strip("-.") or "run"
 
 
-def _text(settings, name):
+def _shortened(settings, name):
     text = json.dumps(settings.get(name))
     return text if len(text) <= 120 else text[:117] + "..."

@@ -1,19 +1,21 @@
-"""The pictures that a finished run was trained on, found again: for measuring, after training, on what it has seen."""
+"""The training split of a finished run, loaded again: to calibrate or measure on images that the run was trained on."""
 
 from pathlib import Path
 
-from keras_vit.training import data, logs
-from keras_vit.training.parts import fingerprint
+from keras_vit.training.datasets.load import load_dataset
+from keras_vit.training.datasets.splits import fingerprint
 from keras_vit.training.recipe import Recipe
+from keras_vit.training.run import logs
 
-WHERE = ("model", "dataset", "data_dir", "train_split", "val_split", "seed")  # by which a recipe finds its data set
+WHERE = ("model", "dataset", "data_dir", "train_split", "val_split", "seed")  # settings that determine the splits
 
 
-def training_part(folder):
-    """The training `Part` of a run.
+def training_split(folder):
+    """The training `Split` of a run.
 
-    Raises: ValueError if its data set is not there any more, or is another than the run had: then what it was trained
-        on cannot be told from what was held out.
+    Raises:
+        ValueError: if its data set is missing, or not the one that the run had: then its training images cannot be
+            told from its test images.
     """
     settings = logs.read_settings(folder)
     if settings is None:
@@ -21,12 +23,12 @@ def training_part(folder):
     recipe = Recipe(**{name: settings[name] for name in WHERE})
     where = recipe.dataset if recipe.data_dir is None else f"{recipe.dataset}, {Path(recipe.data_dir).absolute()}"
     try:
-        data_set = data.load(recipe)
+        data_set = load_dataset(recipe)
     except (ValueError, OSError, ImportError) as error:
-        raise ValueError(f"The pictures that {folder} was trained on ({where}) are not there: {error}") from error
+        raise ValueError(f"The images that {folder} was trained on ({where}) are not there: {error}") from error
     if fingerprint(data_set, recipe.data_dir) != settings.get("data_sha256"):
         raise ValueError(
-            f"The pictures that {folder} was trained on ({where}) have changed since, "
-            "and may hold some that the run held out."
+            f"The images that {folder} was trained on ({where}) have changed since, "
+            "and may include images of its test split."
         )
     return data_set.train

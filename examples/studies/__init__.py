@@ -1,1 +1,1 @@
-"""The comparisons that the papers rest on, repeated small: `python -m examples.studies`."""
+"""The papers' ablations, repeated with small models: `python -m examples.studies`."""

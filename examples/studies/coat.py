@@ -10,9 +10,9 @@ import keras
 from keras import layers, ops
 
 from examples.studies.study import Study, family
-from keras_vit.layers import GridOfTokens, PrependToken, TakeToken
+from keras_vit.layers import PrependToken, SelectToken, TokensToGrid
 from keras_vit.layers.conv_attention import ConvPositions, ConvRelativePositions, layer_norm
-from keras_vit.layers.initial import initial_normal
+from keras_vit.layers.initializers import initial_normal
 from keras_vit.models import coat
 from keras_vit.models.family import Variant
 
@@ -23,7 +23,7 @@ class Config(coat.Config):
 
     cpe: bool = True  # convolutional position encoding, on the tokens
     crpe: bool = True  # convolutional relative position encoding, inside attention
-    exchange: bool = True  # whether parallel blocks add what the other scales attended to
+    exchange: bool = True  # whether parallel blocks add the attention of the other scales
 
 
 @keras.saving.register_keras_serializable("examples")
@@ -39,26 +39,26 @@ class NoRelativePositions(layers.Layer):
 
 @keras.saving.register_keras_serializable("examples")
 class SeparateParallelBlock(coat.ParallelBlock):
-    """Parallel groups without a connection: every scale keeps to what it attended to itself."""
+    """Parallel groups without a connection: every scale uses only its own attention."""
 
     def gather(self, seen, grid):
         return seen[self.grids.index(grid)]
 
 
-def build(config, image, top, drop_path_rate=0.0):
-    """Fig. 3 with what the config leaves of it.  (B, H, W, 3) -> (B, K)."""
+def build(config, image, head, drop_path_rate=0.0):
+    """Fig. 3, with the parts that the config selects.  (B, H, W, 3) -> (B, K)."""
     scales, sequences, x = [], [], image
     for s in range(len(config.dims)):
         scale, tokens = serial_stage(config, s, x, drop_path_rate)
         scales.append(scale)
         sequences.append(tokens)
         if s < len(config.dims) - 1:
-            x = GridOfTokens(*scale.grid, name=f"stage{s}_map")(tokens)
+            x = TokensToGrid(*scale.grid, name=f"stage{s}_map")(tokens)
     if config.parallel_depth:
         x = parallel(config, scales[1:], sequences[1:], drop_path_rate)
     else:
-        x = top.pool_tokens(layer_norm("norm")(tokens), scale.grid)  # B C
-    return top.classify(x) if top.include_top else x
+        x = head.pool_tokens(layer_norm("norm")(tokens), scale.grid)  # B C
+    return head.classify(x) if head.include_top else x
 
 
 def serial_stage(config, s, x, drop_path_rate):
@@ -88,7 +88,7 @@ def parallel(config, scales, xs, drop_path_rate):
         block = make_block(grids, h, config.mlp_ratios[-1], drop_path_rate, name=f"parallel{b}")
         xs = block(*map(list, zip(*encoded)))
     xs = [layer_norm(f"norm{scale.stage}")(x) for scale, x in zip(scales, xs)]
-    tokens = [TakeToken(name=f"take_token{scale.stage}")(x) for scale, x in zip(scales, xs)]
+    tokens = [SelectToken(name=f"take_token{scale.stage}")(x) for scale, x in zip(scales, xs)]
     return coat.AggregateScales(name="aggregate")(tokens)
 
 
@@ -96,7 +96,7 @@ FAMILY = family("CoaT", "2104.06399", build, coat.check_size)
 
 
 def arm(name, depths, **changes):
-    """A variant with so many serial blocks per stage."""
+    """A variant with `depths` serial blocks per stage."""
     sizes = {"dims": (32, 64, 64, 64), "mlp_ratios": (2, 2, 2, 2), "head_groups": (1, 1, 2)}
     return Variant(name, FAMILY, Config(depths=depths, **sizes, **changes))
 

@@ -1,7 +1,7 @@
-"""ConvNeXt, arXiv:2201.03545: the road from a ResNet to a ConvNeXt, step by step (Sec. 2, Fig. 2).
+"""ConvNeXt, arXiv:2201.03545: from a ResNet to a ConvNeXt, step by step (Sec. 2, Fig. 2).
 
-Each row changes one thing and keeps what the rows before it changed. Kernels of 5, 9 and 11 are left out of Fig. 2's
-steps, and layer scale, which the published ConvNeXt has, belongs to none.
+Each row changes one thing and keeps the changes of the rows before it. Of Fig. 2's steps, kernels of 5, 9 and 11 are
+left out; layer scale, which the published ConvNeXt has, is not among them.
 
 Letters: B batch, H W grid, C width of the spatial convolution, K classes.
 """
@@ -14,18 +14,18 @@ from examples.studies.study import Study, family
 from keras_vit.models.convnext import EPSILON, check_size
 from keras_vit.models.family import Variant
 
-MOMENTUM = 0.9  # of BatchNorm's averages, PyTorch's default; Keras' 0.99 is for longer trainings than these
+MOMENTUM = 0.9  # of BatchNorm's averages, PyTorch's default; Keras' 0.99 needs longer trainings
 
 
 @dataclass(frozen=True)
 class Config:
-    """A place on the road."""
+    """A row of Fig. 2."""
 
     depths: tuple[int, ...]  # blocks per stage
     widths: tuple[int, ...]  # C per stage
     patchify: bool = False  # stem of 4 x 4 pixels, not ResNet's 7 x 7 with a stride and a max pooling
-    depthwise: bool = False  # spatial convolution, one channel by itself
-    inverted: bool = False  # the wide end of a block is inside, not outside
+    depthwise: bool = False  # the spatial convolution is depthwise
+    inverted: bool = False  # a block is wide inside, not at its ends
     moved_up: bool = False  # the spatial convolution is the first of the block
     kernel_size: int = 3  # of the spatial convolution
     activation: str = "relu"
@@ -35,7 +35,7 @@ class Config:
     separate_downsampling: bool = False  # layers between the stages, not a stride in the first block of a stage
 
 
-def build(config, image, top, drop_path_rate=0.0):
+def build(config, image, head, drop_path_rate=0.0):
     """Stem, stages, classifier.  (B, H, W, 3) -> (B, K)."""
     x = stem(config, image)
     for s, (depth, width) in enumerate(zip(config.depths, config.widths)):
@@ -45,13 +45,13 @@ def build(config, image, top, drop_path_rate=0.0):
             stride = 1
         for b in range(depth):
             x = block(config, x, width, stride if b == 0 else 1, f"stage{s}_block{b}")
-    x = top.pool_map(x)  # B C
+    x = head.pool_map(x)  # B C
     x = norm(config, x, "norm") if config.separate_downsampling else x
-    return top.classify(x) if top.include_top else x
+    return head.classify(x) if head.include_top else x
 
 
 def stem(config, image):
-    """To a quarter of the sides.  (B, H, W, 3) -> (B, H/4, W/4, C)."""
+    """Downsampling by 4.  (B, H, W, 3) -> (B, H/4, W/4, C)."""
     C = config.widths[0]
     if config.patchify:
         x = layers.Conv2D(C, 4, strides=4, name="stem")(image)
@@ -71,7 +71,7 @@ def convolutions(config, C):
 
 
 def block(config, x, C, stride, name):
-    """A residual block (Fig. 4): convolutions, what is left of norms and activations, the shortcut."""
+    """A residual block (Fig. 4): convolutions, the remaining norms and activations, the shortcut."""
     norms = (0,) if config.few_norms else (0, 1, 2)  # after which convolutions
     activations = (1,) if config.few_activations else (0, 1, 2)  # after which; the last comes after the sum
     shortcut = x
@@ -122,7 +122,7 @@ FAMILY = family("ConvNeXt", "2201.03545", build, check_size)
 
 
 def road():
-    """Name of the row -> variant with all changes up to it."""
+    """{name of the row: variant with all changes up to it}."""
     arms, config = {}, RESNET
     for row, (name, change) in STEPS.items():
         config = replace(config, **change)

@@ -1,13 +1,13 @@
-"""The papers' own comparisons on the 1,797 handwritten digits, a table each.
+"""The papers' ablations on the 1,797 handwritten digits, a table each.
 
     python -m examples.studies --output runs/studies --csv results/studies.csv            (all, with three seeds)
     python -m examples.studies swin convnext --output runs/studies --seeds 0 1 2 --csv results/studies.csv
     python -m examples.studies --table --csv results/studies.csv                          (trains nothing)
     python -m examples.studies --write --csv results/studies.csv                          (into docs/studies.md)
 
-Every model has a few hundred thousand parameters at most and is trained with the quickstart's recipe, changed by
-`SETTINGS` alike for all. The best epoch is chosen on 180 validation digits; the 360 held-out ones are read once. The
-same command continues where it was stopped, and adds seeds to what the CSV file has.
+Every model has a few hundred thousand parameters at most and is trained with the quickstart's recipe, with the same
+changes (`SETTINGS`) for all. The best epoch is chosen on 180 validation digits; the 360 test digits are used once. The
+same command continues where it was stopped, and adds seeds to the CSV file.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from examples.digit_runs import mean_and_range, read, train_on_digits, write
 from examples.studies import coat, convnext, swin, t2t, tnt, vit
 
 STUDIES = {study.STUDY.name: study.STUDY for study in (vit, swin, tnt, t2t, coat, convnext)}
-SETTINGS = {"epochs": 15, "lr": 2e-3, "warmup_epochs": 1, "shift": 0.0, "rotate": 0.0, "zoom": 0.0}  # pictures stay put
+SETTINGS = {"epochs": 15, "lr": 2e-3, "warmup_epochs": 1, "shift": 0.0, "rotate": 0.0, "zoom": 0.0}  # upright images
 PAGE = Path(__file__).parents[2] / "docs" / "studies.md"
 
 
 def train_studies(names, seeds, output, csv_path=None):
-    """Train every arm of the studies with every seed, seed by seed; the rows, with those that the file had."""
+    """Train every arm of the studies with every seed, seed by seed; all rows, those of the file included."""
     rows = {key(row): row for row in (read(csv_path) if csv_path else [])}
     for seed in seeds:
         for name in names:
@@ -37,7 +37,7 @@ def train_studies(names, seeds, output, csv_path=None):
 
 
 def train_arm(study, arm, seed, output):
-    """Train one arm below `output`, or take up what is there; its row."""
+    """Train one arm below `output`, or continue its run; its row."""
     variant, side = study.arms[arm], study.img_size
     keras.utils.clear_session(free_memory=True)
     facts = train_on_digits(
@@ -47,7 +47,7 @@ def train_arm(study, arm, seed, output):
 
 
 def key(row):
-    """What tells rows apart."""
+    """The identity of a row."""
     return row["study"], row["arm"], int(row["seed"])
 
 
@@ -60,7 +60,7 @@ def ordered(rows):
 def table(study, rows):
     """A study's rows as a Markdown table, a line per arm; "not run" where there is no row."""
     lines = [
-        "| | parameters | epochs | seeds | held out, mean % | lowest - highest | validation, mean % |",
+        "| | parameters | epochs | seeds | test, mean % | lowest - highest | validation, mean % |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for arm in study.arms:
@@ -77,12 +77,12 @@ def _line(arm, rows):
 
 
 def markers(study):
-    """What stands before and behind the study's table on the page."""
+    """The markers before and after the study's table on the page."""
     return f"<!-- {study.name} -->\n", "\n<!-- end -->"
 
 
 def table_on(page, study):
-    """The study's table as it stands in the text of the page."""
+    """The study's table in the text of the page."""
     begin, end = markers(study)
     return page.split(begin)[1].split(end)[0]
 
@@ -98,17 +98,17 @@ def with_tables(page, rows):
 def options():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="STUDY", help=f"of {', '.join(STUDIES)}; all if none is named")
+    parser.add_argument("names", nargs="*", metavar="STUDY", help=f"one of {', '.join(STUDIES)} (default: all)")
     parser.add_argument("--output", type=Path, default=Path("runs/studies"), help="folder of the run folders")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--csv", type=Path, help="file of the rows, added to")
+    parser.add_argument("--csv", type=Path, help="file of the rows; new ones are added")
     parser.add_argument("--table", action="store_true", help="print the tables of the file, train nothing")
     parser.add_argument("--write", action="store_true", help="put the tables of the file on the page, train nothing")
     parsed = parser.parse_args()
     if unknown := [name for name in parsed.names if name not in STUDIES]:
-        parser.error(f"there is no study {', '.join(unknown)}; there are {', '.join(STUDIES)}")
+        parser.error(f"unknown study {', '.join(unknown)}; expected {', '.join(STUDIES)}")
     if (parsed.table or parsed.write) and not parsed.csv:
-        parser.error("--table and --write need --csv, the file that they read")
+        parser.error("--table and --write need --csv, the file of the rows")
     return parsed
 
 

@@ -1,4 +1,4 @@
-"""What a study is: models that differ in one thing each, and the comparison of a paper that they repeat."""
+"""A study: models that differ in one thing each, as in an ablation of a paper."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from keras_vit.models.family import INCEPTION, Family, Variant
 
 @dataclass(frozen=True)
 class Study:
-    """Rows of a paper's comparisons.
+    """An ablation of a paper.
 
     Attributes:
-        name: what the command calls it.
+        name: its name on the command line.
         title: what is compared.
-        source: where the paper compares it.
-        arms: name of a row, in the paper's words -> its variant.
-        img_size: side of the pictures, in pixels; a pixel of the scans is an eighth of it.
+        source: the table or section of the paper.
+        arms: {name of a row, in the paper's words: its variant}.
+        img_size: side of the images, in pixels; the scans have 8 x 8.
     """
 
     name: str
@@ -25,9 +25,9 @@ class Study:
 
 
 def family(title, paper, build, check_size):
-    """A family of a study: of its models no weights were published.
+    """A family of a study, whose models have no published weights.
 
     Args:
-        build, check_size: see `Family`.
+        title, paper, build, check_size: see `Family`.
     """
     return Family(title, paper, build, check_size, layouts=(), preprocessing=INCEPTION)

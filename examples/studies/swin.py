@@ -1,7 +1,7 @@
 """Swin, arXiv:2103.14030, Table 4: shifted against plain windows, and the relative position bias.
 
-Windows have 2 x 2 patches where the paper's have 7 x 7: a digit has 8 x 8 of them, and in stage 0 sixteen windows then
-stand where the paper has sixty-four. Where one window covers the map, there is nothing to shift.
+Windows have 2 x 2 patches instead of the paper's 7 x 7: a digit has 8 x 8 patches, so that stage 0 has sixteen windows,
+the paper's sixty-four. A window that covers the whole map is not shifted.
 """
 
 import math
@@ -12,7 +12,7 @@ from keras import layers, ops
 
 from examples.studies.study import Study, family
 from keras_vit.layers import MLP, drop_path, drop_path_rates
-from keras_vit.layers.initial import initial_normal
+from keras_vit.layers.initializers import initial_normal
 from keras_vit.models import swin
 from keras_vit.models.family import Variant
 
@@ -22,7 +22,7 @@ class Config(swin.Config):
     """A row of Table 4."""
 
     shifted: bool = True  # whether every second block shifts its windows
-    position_bias: bool = True  # whether the scores get a learned bias for the offset of two patches
+    position_bias: bool = True  # whether attention has a learned bias per offset of two patches
 
 
 @keras.saving.register_keras_serializable("examples")
@@ -58,7 +58,7 @@ class UnbiasedSwinBlock(swin.SwinBlock):
             part.build(shape)
 
 
-def build(config, image, top, drop_path_rate=0.0):
+def build(config, image, head, drop_path_rate=0.0):
     """Fig. 3a, with the blocks of a row of Table 4.  (B, H, W, 3) -> (B, K)."""
     C, P = config.embed_dim, config.patch_size
     make_block = swin.SwinBlock if config.position_bias else UnbiasedSwinBlock
@@ -73,15 +73,15 @@ def build(config, image, top, drop_path_rate=0.0):
             window, shift = swin.windows_and_shift(x.shape[1:3], config.window_size, shifted)
             x = make_block(num_heads, window, shift, config.mlp_ratio, next(rates), name=f"stage{s}_block{b}")(x)
     x = layers.LayerNormalization(epsilon=swin.EPSILON, name="norm")(x)
-    x = top.pool_map(x)  # B C
-    return top.classify(x) if top.include_top else x
+    x = head.pool_map(x)  # B C
+    return head.classify(x) if head.include_top else x
 
 
 FAMILY = family("Swin", "2103.14030", build, swin.check_size)
 
 
 def arm(name, **changes):
-    """A variant that differs from the whole Swin by the changes."""
+    """A variant that differs from Swin by the changes."""
     sizes = {"embed_dim": 48, "depths": (2, 2), "num_heads": (3, 6), "window_size": 2, "patch_size": 4, "mlp_ratio": 2}
     return Variant(name, FAMILY, Config(**sizes, **changes))
 

@@ -6,16 +6,16 @@ from keras import layers
 
 from examples.studies.study import Study, family
 from keras_vit.layers import PrependToken
-from keras_vit.layers.initial import initial_normal
+from keras_vit.layers.initializers import initial_normal
 from keras_vit.models import t2t
 from keras_vit.models.family import Variant
 
-STRIDE = 16  # of the three soft splits together, and the side of a plain patch, in pixels
+STRIDE = 16  # pixels: total stride of the three soft splits, and side of a plain patch
 DEEP = t2t.Config(embed_dim=64, depth=6, num_heads=4, mlp_ratio=2, token_dim=16)
 WIDE = replace(DEEP, embed_dim=112, depth=2)  # as many parameters
 
 
-def build_plain(config, image, top, drop_path_rate=0.0):
+def build_plain(config, image, head, drop_path_rate=0.0):
     """T2T-ViT's backbone on the patches of ViT, 16 x 16 pixels each.  (B, H, W, 3) -> (B, K)."""
     D, init = config.embed_dim, initial_normal()
     x = layers.Conv2D(D, STRIDE, strides=STRIDE, kernel_initializer=init, name="patch_embed")(image)  # B H W D
@@ -25,8 +25,8 @@ def build_plain(config, image, top, drop_path_rate=0.0):
     x = t2t.SinusoidPositions(name="positions")(x)
     x = t2t.encoder(x, config, drop_path_rate)
     x = layers.LayerNormalization(epsilon=t2t.EPSILON, name="norm")(x)
-    x = top.pool_tokens(x, grid)  # B D
-    return top.classify(x) if top.include_top else x
+    x = head.pool_tokens(x, grid)  # B D
+    return head.classify(x) if head.include_top else x
 
 
 PLAIN = family("T2T-ViT", "2101.11986", build_plain, t2t.check_size)

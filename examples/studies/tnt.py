@@ -1,7 +1,7 @@
 """TNT, arXiv:2103.00112: with and without the inner transformer.
 
-The paper compares with DeiT, which has none. Between the two stands a model whose blocks are told of the pixels of
-their patch, but in which the pixels do not see each other.
+The paper compares with DeiT, which has none. Between the two is a model whose blocks add the pixels of each patch, but
+without attention among the pixels.
 """
 
 import keras
@@ -35,8 +35,8 @@ class UnmixedBlock(tnt.TNTBlock):
         return self.outer(x), pixels
 
 
-def build_unmixed(config, image, top, drop_path_rate=0.0):
-    """TNT with blocks that leave the pixels alone.  (B, H, W, 3) -> (B, K)."""
+def build_unmixed(config, image, head, drop_path_rate=0.0):
+    """TNT with blocks that do not change the pixels.  (B, H, W, 3) -> (B, K)."""
 
     def blocks(x, pixels, rates):
         for i, rate in enumerate(rates):
@@ -44,11 +44,11 @@ def build_unmixed(config, image, top, drop_path_rate=0.0):
             x, pixels = UnmixedBlock(*heads, config.mlp_ratio, rate, name=f"block{i}")(x, pixels)
         return x
 
-    return build_with(blocks, config, image, top, drop_path_rate)
+    return build_with(blocks, config, image, head, drop_path_rate)
 
 
-def build_outer(config, image, top, drop_path_rate=0.0):
-    """ViT's encoder on patches that are made of pixels, once.  (B, H, W, 3) -> (B, K)."""
+def build_outer(config, image, head, drop_path_rate=0.0):
+    """ViT's encoder on patches made of pixels once, at its input.  (B, H, W, 3) -> (B, K)."""
 
     def blocks(x, pixels, rates):
         block = {"epsilon": tnt.EPSILON, "qkv_bias": False}
@@ -56,10 +56,10 @@ def build_outer(config, image, top, drop_path_rate=0.0):
             x = EncoderBlock(config.num_heads, config.mlp_ratio, rate, name=f"block{i}", **block)(x)
         return x
 
-    return build_with(blocks, config, image, top, drop_path_rate)
+    return build_with(blocks, config, image, head, drop_path_rate)
 
 
-def build_with(blocks, config, image, top, drop_path_rate):
+def build_with(blocks, config, image, head, drop_path_rate):
     """Fig. 1 with other blocks, a function from tokens, pixels and drop-path rates to tokens."""
     D, P = config.embed_dim, config.patch_size
     grid = (image.shape[1] // P, image.shape[2] // P)
@@ -71,8 +71,8 @@ def build_with(blocks, config, image, top, drop_path_rate):
     x = PositionEmbedding(name="positions")(x)
     x = blocks(x, pixels, drop_path_rates(drop_path_rate, config.depth))
     x = layers.LayerNormalization(epsilon=tnt.EPSILON, name="norm")(x)
-    x = top.pool_tokens(x, grid)  # B D
-    return top.classify(x) if top.include_top else x
+    x = head.pool_tokens(x, grid)  # B D
+    return head.classify(x) if head.include_top else x
 
 
 def arm(name, build):

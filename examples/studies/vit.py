@@ -1,6 +1,6 @@
 """ViT, arXiv:2010.11929: class token against average pooling (App. D.3), and the four positions (App. D.4, Table 8).
 
-`keras_vit.models.vit` can build each of them; nothing is changed here.
+`keras_vit.models.vit` builds each of them.
 """
 
 from examples.studies.study import Study

@@ -1,6 +1,6 @@
-"""Looking into models and taking them apart: what they have learned, where they look, feature pyramids, counts.
+"""Analysis of models: attention, relevance, receptive fields, learned filters and positions, feature pyramids, counts.
 
-    maps = attention_maps(model, images)  # of every family that attends, images as the model takes them
+    maps = attention_maps(model, images)  # of every family with attention, images as the model takes them
     plot_attention_maps(maps, images).savefig("attention.png")
     plot_attention_rollout(images, attention_rollout(model, images)).savefig("rollout.png")
     plot_mean_attention_distance(mean_attention_distance(model, images)).savefig("distance.png")
@@ -57,3 +57,7 @@ __all__ = [
     "relative_position_biases",
     "relevance",
 ]
+
+
+def __dir__():
+    return sorted(__all__)

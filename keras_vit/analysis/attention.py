@@ -19,16 +19,16 @@ import numpy as np
 from keras import ops
 
 from keras_vit.analysis.places import Site, sites
-from keras_vit.layers.observe import observing
+from keras_vit.layers.attention_hooks import observing
 from keras_vit.models.coat import ParallelBlock
 
-CHUNK = 2**18  # entries of weights that are looked at, or formed from factors, at once: what a cache holds
+CHUNK = 2**18  # entries of weights read, or formed from factors, at once: they fit into a cache
 BATCH = 8  # images whose weights are kept at once where they are only summed up
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionMap(Site):
-    """What one attention of a model gave for a batch of images.
+    """The weights of one attention of a model for a batch of images.
 
     Rows sum to 1 over all keys, class tokens and padding included; those of the Performer but for the epsilon beside
     its normaliser. CoaT's factorised attention (arXiv:2104.06399, Sec. 3.2) is linear in the values too, so that the
@@ -52,7 +52,9 @@ class AttentionMap(Site):
         """Attention that each place of the image receives, averaged over the queries with a place.
 
         Its sum over the image is 1 but for what goes to class tokens and padding, and but for signed maps.
-        Returns:  (B, h, H, W), on the grid of the keys.
+
+        Returns:
+            (B, h, H, W), on the grid of the keys.
         """
         placed = (self.queries.cells >= 0).astype("float32")
         totals = sum(np.einsum("bnhqk,nq->bnhk", weights, placed[:, run]) for run, weights in self.runs())
@@ -63,8 +65,12 @@ class AttentionMap(Site):
 
         Args:
             y, x: pixels from the upper left corner.
-        Returns:  (B, h, H, W), on the grid of the keys; 0 outside the query's window.
-        Raises:   ValueError for pixels outside the image.
+
+        Returns:
+            (B, h, H, W), on the grid of the keys; 0 outside the query's window.
+
+        Raises:
+            ValueError: for pixels outside the image.
         """
         (height, width), (H, W) = self.queries.image, self.queries.grid
         if not (0 <= y < height and 0 <= x < width):
@@ -76,8 +82,11 @@ class AttentionMap(Site):
     def of_token(self, index=0):
         """Where a token beside the image looks: the class token, or with index 1 DeiT's distillation token.
 
-        Returns:  (B, h, H, W), on the grid of the keys.
-        Raises:   ValueError where there is no such token.
+        Returns:
+            (B, h, H, W), on the grid of the keys.
+
+        Raises:
+            ValueError: where there is no such token.
         """
         if not 0 <= index < self.tokens:
             raise ValueError(
@@ -93,7 +102,9 @@ class AttentionMap(Site):
         and images. Class tokens and padding have no place: they are left out, and each query's weights divided by
         their sum over places. Of signed maps the magnitudes of the weights count. A query whose places have no weight
         is left out.
-        Returns:  (h,) float64; NaN for a head that looks at no place at all.
+
+        Returns:
+            (h,) float64; NaN for a head that looks at no place at all.
         """
         placed = (self.keys.cells >= 0).astype("float32")[:, None, :, None]  # n 1 K 1
         totals = counted = 0
@@ -119,7 +130,7 @@ class AttentionMap(Site):
         return replace(self, left=self.weights.mean(axis=1, keepdims=True), right=None)
 
     def runs(self):
-        """The weights in runs of queries, for large maps not to be formed at once: (slice, (B, n, h, q, K)), ..."""
+        """The weights in runs of queries, so that large maps are never whole: (slice, (B, n, h, q, K)), ..."""
         left, right = (x if x is None else self._by_window(x) for x in (self.left, self.right))
         Q, K = self.queries.cells.shape[1], self.keys.cells.shape[1]
         B, n, h = left.shape[:3]
@@ -159,19 +170,24 @@ def attention_maps(model, images):
     Args:
         model: a model of this library, with or without its classifier, fresh or loaded from a .keras file.
         images: (B, H, W, C) as the model takes them, preprocessed; a few: ViTB16 at 224 needs 22 MB a block for one.
+
     Returns:
         {name: AttentionMap}, in the order of the model.
-    Raises:   ValueError for models without attention, such as ConvNeXt, and for images of another shape.
+
+    Raises:
+        ValueError: for models without attention, such as ConvNeXt, and for images of another shape.
     """
     return dict(AttentionProbe(model)(images))
 
 
 class AttentionProbe:
-    """Runs a model and gives its attention maps one after the other, for whoever needs no two of them at once.
+    """Runs a model and yields its attention maps one after the other, so that only one is in memory.
 
     Args:
         model: as for `attention_maps`.
-    Raises:   ValueError for models without attention.
+
+    Raises:
+        ValueError: for models without attention.
     """
 
     def __init__(self, model):
@@ -204,7 +220,8 @@ class AttentionProbe:
 def in_batches(images):
     """Runs of at most BATCH images.
 
-    Raises: ValueError if there are none.
+    Raises:
+        ValueError: if there are none.
     """
     images = ops.convert_to_numpy(images)
     if not len(images):

@@ -1,19 +1,20 @@
-"""Pictures of attention: maps over the image, rollout, and how far each head looks by depth.
+"""Figures of attention: maps over the image, rollout, and how far each head looks by depth.
 
 Each function returns a matplotlib Figure, for `savefig` or a notebook, and writes nothing. Sizes are in inches.
 """
 
 import itertools
-import re
 
 import numpy as np
 
-PANEL = 1.1  # width of a picture
+from keras_vit.models.blocks import block_of
+
+PANEL = 1.1  # width of a panel
 TITLE = 0.4  # above it, two lines
 HEADING = 0.2
 MARGIN, GAP = 0.15, 0.08
 BAR = 0.9  # width of the bar of colours with its ticks
-COLUMNS = 7  # of pictures side by side
+COLUMNS = 7  # panels side by side
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe and Ito's, for any colour vision
 HEAT = "viridis"
 OPACITY = 0.7  # of attention over the image, which is grey and pale lest its own light pass for attention
@@ -23,19 +24,23 @@ PALE = (-0.6, 1.6)  # what the image's range from 0 to 1 is drawn in, black to w
 def plot_attention_maps(maps, images, index=0, query=None, blocks=None, by_head=False):
     """Attention over one image, block by block.
 
-    Shown is where the query at a pixel looks; without `query`, where the class token looks, and the attention that
-    each place receives in blocks without one. Colours reach from 0 to the largest weight of each panel; of CoaT's
-    signed maps magnitudes are drawn.
+    It shows where the query at a pixel looks; without `query`, where the class token looks or, in blocks without one,
+    the attention that each place receives. Colours reach from 0 to the largest weight of each panel; of CoaT's signed
+    maps magnitudes are drawn.
 
     Args:
         maps: what `attention_maps` returns.
-        images: the images given to it, (B, H, W, C) of any range.
-        index: which of them.
+        images: its images, (B, H, W, C) of any range.
+        index: of the image to draw.
         query: (y, x), pixels; marked by a ring.
         blocks: names of the maps to draw; all if not given.
         by_head: whether each head has a panel, a row per block, instead of the mean over heads.
-    Returns:  matplotlib Figure.
-    Raises:   ValueError for names that are not among the maps and for an index that is not among the images.
+
+    Returns:
+        matplotlib Figure.
+
+    Raises:
+        ValueError: for names that are not among the maps and for an index that is not among the images.
     """
     chosen = list(maps) if blocks is None else list(blocks)
     unknown = [name for name in chosen if name not in maps]
@@ -47,10 +52,8 @@ def plot_attention_maps(maps, images, index=0, query=None, blocks=None, by_head=
     original = ("image", image, None)
     rows = [_block_panels(name, maps[name], image, index, query, by_head) for name in chosen]
     if by_head:
-        return _pictures("Attention by head", [[original, *row] for row in rows], query)
-    return _pictures(
-        "Attention by block, mean over heads", _wrapped([original, *itertools.chain(*rows)], COLUMNS), query
-    )
+        return _panels("Attention by head", [[original, *row] for row in rows], query)
+    return _panels("Attention by block, mean over heads", _wrapped([original, *itertools.chain(*rows)], COLUMNS), query)
 
 
 def plot_attention_rollout(images, rollout):
@@ -59,8 +62,12 @@ def plot_attention_rollout(images, rollout):
     Args:
         images: (B, H, W, C) of any range.
         rollout: what `attention_rollout` returned for them, (B, h, w).
-    Returns:  matplotlib Figure.
-    Raises:   ValueError if there is not one rollout for each image.
+
+    Returns:
+        matplotlib Figure.
+
+    Raises:
+        ValueError: if there is not one rollout for each image.
     """
     if len(images) != len(rollout) or not len(images):
         raise ValueError(
@@ -69,7 +76,7 @@ def plot_attention_rollout(images, rollout):
     panels = []
     for image, heat in zip(map(_displayed, images), rollout):
         panels += [("image", image, None), ("rollout", image, heat)]
-    return _pictures("Attention rollout", _wrapped(panels, COLUMNS - 1))
+    return _panels("Attention rollout", _wrapped(panels, COLUMNS - 1))
 
 
 def plot_mean_attention_distance(distances, title="Mean attention distance of each head, and their mean"):
@@ -80,7 +87,9 @@ def plot_mean_attention_distance(distances, title="Mean attention distance of ea
     Args:
         distances: what `mean_attention_distance` returns.
         title: of the figure.
-    Returns:  matplotlib Figure.
+
+    Returns:
+        matplotlib Figure.
     """
     kinds = _kinds(distances)
     depth = {block: i for i, block in enumerate(dict.fromkeys(name.split("/")[0] for name in distances))}
@@ -91,7 +100,7 @@ def plot_mean_attention_distance(distances, title="Mean attention distance of ea
         axis.plot(places, [np.mean(distances[name]) for name in names], color=color, lw=1.2, alpha=0.7)
         dots = [(place, each) for place, name in zip(places, names) for each in distances[name]]
         axis.scatter(*zip(*dots), s=16, color=color, alpha=0.85, linewidths=0, label=kind, zorder=3)
-    plain = all(re.fullmatch(r"block\d+", block) for block in depth)
+    plain = {_group(block) for block in depth} == {"blocks"}
     step = -(-len(depth) // 24)
     labels = [block.removeprefix("block") if plain else block for block in depth][::step]
     axis.set_xticks(range(0, len(depth), step), labels, rotation=0 if plain else 90, fontsize=8)
@@ -107,12 +116,18 @@ def plot_mean_attention_distance(distances, title="Mean attention distance of ea
 
 
 def _kinds(distances):
-    """What shares a colour: the names after a slash, or else stages, or else all.  {kind: names}."""
+    """Maps that share a colour, by the part after the slash, else by stage, else all.  {kind: names}."""
     kinds = {}
     for name in distances:
-        block, _, inside = name.partition("/")
-        kinds.setdefault(inside or re.sub(r"_?(block)?\d*$", "", block) or "blocks", []).append(name)
+        layer, _, inside = name.partition("/")
+        kinds.setdefault(inside or _group(layer), []).append(name)
     return kinds
+
+
+def _group(layer):
+    """Stage of a block, "blocks" without stages; "tokens" of T2T-ViT's steps "tokens1" and "tokens2"."""
+    block = block_of(layer)
+    return block.group if block else layer.rstrip("0123456789")
 
 
 def _block_panels(name, attention, image, index, query, by_head):
@@ -140,7 +155,7 @@ def _displayed(image):
     return (image - low) / (high - low if high > low else 1)
 
 
-def _pictures(title, rows, query=None):
+def _panels(title, rows, query=None):
     """Rows of (title, image, heat or None), and one bar for the colours of all."""
     from matplotlib.cm import ScalarMappable
 
@@ -183,7 +198,7 @@ def _draw(axis, image, heat, query):
 
 
 def _figure(width, height, **options):
-    """A figure without a window."""
+    """A Figure of matplotlib without pyplot, which would open a window."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), **options)

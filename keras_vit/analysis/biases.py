@@ -1,4 +1,4 @@
-"""What Swin's attention prefers before it has seen anything: its relative position biases (arXiv:2103.14030, Eq. 4)."""
+"""Relative position biases of Swin: what attention prefers whatever the image (arXiv:2103.14030, Eq. 4)."""
 
 import numpy as np
 from keras import ops
@@ -11,10 +11,13 @@ def relative_position_biases(model):
 
     Args:
         model: a Swin Transformer of keras_vit.models.
+
     Returns:
         {block name: (h, 2M-1, 2L-1) float32} for windows of (M, L); the middle entry belongs to the query's own place,
         the one above it to the key one row above the query. Units are those of scores before the softmax.
-    Raises:  ValueError for other models.
+
+    Raises:
+        ValueError: for other models.
     """
     blocks = [layer for layer in model.layers if isinstance(layer, SwinBlock)]
     if not blocks:

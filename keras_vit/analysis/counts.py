@@ -1,8 +1,8 @@
 """Parameters and multiply-adds of a model, in total and part by part.
 
-The multiply-adds are read off the graph that TensorFlow runs for one image: nothing is stated by hand that could drift
-from the layers. Papers write them as "FLOPs", timm as GMACs. Elementwise work (norms, softmax, GELU, biases, resizing)
-is left out, as papers and timm leave it out.
+The multiply-adds are counted in the graph that TensorFlow runs for one image, so they cannot drift from the layers.
+Papers write them as "FLOPs", timm as GMACs. Elementwise work (norms, softmax, GELU, biases, resizing) is left out, as
+papers and timm leave it out.
 """
 
 import math
@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 
 import keras
+
+from keras_vit.models.blocks import block_of, stage_of
 
 OTHER = "(between the layers)"
 
@@ -30,7 +32,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Counts:
-    """What `count` found; print it for a table.
+    """The result of `count`; print it for a table.
 
     Attributes:
         model: name of the model.
@@ -67,8 +69,13 @@ def count(model):
 
     Args:
         model: a functional model with one input of known height and width, e.g. any of keras_vit.models.
-    Returns:  Counts.
-    Raises:   ValueError for other models; RuntimeError on backends other than TensorFlow, whose graph is what is read.
+
+    Returns:
+        Counts.
+
+    Raises:
+        ValueError: for other models.
+        RuntimeError: on backends other than TensorFlow, whose graph is counted.
     """
     inputs = getattr(model, "inputs", None) or ()
     if not isinstance(model, keras.Model) or len(inputs) != 1 or None in inputs[0].shape[1:]:
@@ -109,12 +116,10 @@ def _parts(parameters, products):
 
 def _part_name(layer):
     """stage2_block5 -> stage2, block11 -> blocks, parallel3 and stage1_parallel3_qkv -> parallel blocks."""
-    if re.fullmatch(r"(stage\d+_)?parallel\d+.*", layer):
-        return "parallel blocks"
-    if re.fullmatch(r"block\d+", layer):
-        return "blocks"
-    stage = re.match(r"stage\d+(?=_)", layer)
-    return stage[0] if stage else layer
+    block, stage = block_of(layer), stage_of(layer)
+    if block:
+        return block.group
+    return layer if stage is None else f"stage{stage}"
 
 
 def _products_by_layer(model):

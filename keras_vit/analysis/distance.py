@@ -1,6 +1,6 @@
 """Mean attention distance -- Dosovitskiy et al., ViT, arXiv:2010.11929, Sec. 4.5, Fig. 7 right, App. D.7.
 
-How far, in pixels of the image, a head looks: what the size of the receptive field is in a convolutional network.
+How far, in pixels of the image, a head looks: the analogue of a convolutional network's receptive field size.
 """
 
 from keras_vit.analysis.attention import AttentionProbe, in_batches
@@ -16,9 +16,12 @@ def mean_attention_distance(model, images):
     Args:
         model: as for `attention_maps`.
         images: (B, H, W, C) as the model takes them, preprocessed. The paper averages over 128.
+
     Returns:
         {name: (h,) pixels}, named and ordered as the maps of `attention_maps`.
-    Raises:   ValueError for models without attention, for images of another shape, and for none.
+
+    Raises:
+        ValueError: for models without attention, for images of another shape, and for none.
     """
     probe, totals, count = AttentionProbe(model), {}, 0
     for batch in in_batches(images):

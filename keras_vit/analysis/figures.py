@@ -1,4 +1,4 @@
-"""Pictures of what a model has learned and where it looks: a matplotlib Figure each, that does not know pyplot.
+"""Figures of what a model has learned and where it looks: a matplotlib Figure each, made without pyplot.
 
 Sizes are in inches. Save one with `figure.savefig("filters.png")`. Colour maps are those that any colour vision reads.
 """
@@ -11,7 +11,7 @@ from keras_vit.analysis.attention_figures import HEAT, OPACITY, PALE
 from keras_vit.analysis.receptive_field import central_square
 
 WIDTH = 7.0
-TILES = 8  # shown along a side of a grid of maps; of more, as many at equal distances
+TILES = 8  # shown at most along a side of a grid of maps; of more, 8 at equal distances
 FINER = 8  # pixels of a tile for one of a filter, so that the gaps between tiles are narrow
 HEADS = 8  # shown of a block
 COLUMNS = 4  # panels in a row
@@ -20,7 +20,7 @@ BESIDE = 0.9  # inches that it takes, with its numbers
 
 
 def plot_position_similarity(similarity):
-    """Draw what `position_similarity` gives: a panel per table, in it a map for each place (ViT, Fig. 7, centre)."""
+    """Draw the result of `position_similarity`: a panel per table, in it a map for each place (ViT, Fig. 7, centre)."""
     rows, columns = _panels(len(similarity), most=2)
     figure = _figure(WIDTH, rows * ((WIDTH - BESIDE) / columns + 0.25) + 0.35)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -38,9 +38,10 @@ def plot_position_similarity(similarity):
 
 
 def plot_patch_filters(filters):
-    """Draw what `patch_filters` gives as pictures, seven in a row (ViT, Fig. 7, left).
+    """Draw the result of `patch_filters` as tiles, seven in a row (ViT, Fig. 7, left).
 
-    Raises:  ValueError for filters of other than one or three channels, which are no pictures.
+    Raises:
+        ValueError: for filters of other than one or three channels, which cannot be drawn.
     """
     n, P, Q, C = filters.shape
     if n == 0 or C not in (1, 3):
@@ -55,7 +56,7 @@ def plot_patch_filters(filters):
     tiles = tiles.repeat(FINER, 1).repeat(FINER, 2).reshape(rows, columns, FINER * P, FINER * Q, 3)
     figure = _figure(WIDTH, WIDTH * rows / columns * P / Q + 0.6)
     axis = figure.add_subplot()
-    axis.imshow(_side_by_side(tiles, fill=1.0), interpolation="nearest")
+    axis.imshow(side_by_side(tiles, fill=1.0), interpolation="nearest")
     axis.set_axis_off()
     what = "RGB embedding filters" if C == 3 else "embedding filters"
     axis.set_title(f"{what}: first {n} principal components, {P} × {Q} pixels", fontsize=11)
@@ -65,7 +66,7 @@ def plot_patch_filters(filters):
 
 
 def plot_relative_position_biases(biases):
-    """Draw what `relative_position_biases` gives: a row per block, a tile per head, of many the first ones."""
+    """Draw the result of `relative_position_biases`: a row per block, a tile per head, at most the first eight."""
     names = list(biases)
     shown = min(HEADS, max(len(table) for table in biases.values()))
     limit = max(np.quantile(np.abs(table), 0.99) for table in biases.values())
@@ -76,7 +77,7 @@ def plot_relative_position_biases(biases):
         h, rows, columns = biases[name].shape
         tiles = np.full((1, shown, rows, columns), np.nan, "float32")
         tiles[0, : min(h, shown)] = biases[name][:shown]
-        image = axis.imshow(_side_by_side(tiles), cmap="PuOr", vmin=-limit, vmax=limit, interpolation="nearest")
+        image = axis.imshow(side_by_side(tiles), cmap="PuOr", vmin=-limit, vmax=limit, interpolation="nearest")
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
         text = f"{name}\n{h} heads" if h <= shown else f"{name}\n{shown} of {h} heads"
@@ -93,13 +94,15 @@ def plot_relative_position_biases(biases):
 
 
 def plot_relevance(images, relevance, titles=None):
-    """Draw what `relevance` gives over the pictures, one panel each.
+    """Draw the result of `relevance` over the images, one panel each.
 
     Args:
         images: (B, H0, W0, C) of any range.
         relevance: (B, H, W) in [0, 1].
-        titles: what to write above each panel, e.g. the classes explained.
-    Raises:  ValueError if there is not one map, and one title, for each image.
+        titles: above each panel, e.g. the classes explained.
+
+    Raises:
+        ValueError: if there is not one map, and one title, for each image.
     """
     if not 0 < len(images) == len(relevance) == len(titles or images):
         raise ValueError(
@@ -107,8 +110,8 @@ def plot_relevance(images, relevance, titles=None):
             f"relevances, {len(titles or images)} titles"
         )
     figure, axes = _panel_figure(len(images), images[0].shape[:2])
-    for axis, picture, heat, title in zip(axes, images, relevance, titles or [""] * len(images)):
-        image = _overlay(axis, picture, heat)
+    for axis, pixels, heat, title in zip(axes, images, relevance, titles or [""] * len(images)):
+        image = _overlay(axis, pixels, heat)
         axis.set_title(title, fontsize=9, parse_math=False)
     figure.colorbar(image, ax=axes, label="relevance", **BAR)
     figure.suptitle("Where the evidence for the class lies (Grad-CAM)", fontsize=11)
@@ -119,7 +122,7 @@ def plot_effective_receptive_field(fields):
     """Draw effective receptive fields, one panel each, with the squares that hold a half and 95 % of them.
 
     Args:
-        fields: {what to write above the panel, e.g. the block's name: (H, W)}.
+        fields: {title of the panel, e.g. the block's name: (H, W)}.
     """
     from matplotlib.colors import PowerNorm
     from matplotlib.patches import Rectangle
@@ -149,13 +152,13 @@ def _figure(width, height):
 
 
 def _panels(count, most=COLUMNS):
-    """Rows and columns for so many panels."""
+    """Rows and columns for a number of panels."""
     columns = min(count, most)
     return math.ceil(count / columns), columns
 
 
 def _panel_figure(count, shape, below=0.0):
-    """A figure and its axes, one for each picture of `shape` (H, W), with `below` inches for a text under each."""
+    """A figure and its axes, one for each image of `shape` (H, W), with `below` inches for a text under each."""
     rows, columns = _panels(count)
     width = WIDTH if columns > 1 else 0.7 * WIDTH
     side = (width - BESIDE) / columns
@@ -166,11 +169,11 @@ def _panel_figure(count, shape, below=0.0):
     return figure, axes
 
 
-def _overlay(axis, picture, heat):
-    """A picture, grey and pale, under a half transparent map, which is drawn smoothly over its whole extent."""
-    H, W = picture.shape[:2]
+def _overlay(axis, image, heat):
+    """An image, grey and pale, under a half transparent map, which is drawn smoothly over its whole extent."""
+    H, W = image.shape[:2]
     extent = (-0.5, W - 0.5, H - 0.5, -0.5)
-    grey = np.asarray(picture, "float32").mean(-1)
+    grey = np.asarray(image, "float32").mean(-1)
     low, contrast = grey.min(), max(np.ptp(grey), 1e-6)
     black, white = (low + contrast * place for place in PALE)
     axis.imshow(grey, cmap="gray", vmin=black, vmax=white, extent=extent)
@@ -182,7 +185,7 @@ def _draw_tiles(axis, maps, **colours):
     """A grid of maps (H, W, H', W') as one image, with the numbers of the rows and columns shown as ticks."""
     rows, columns = (np.unique(np.linspace(0, n - 1, min(n, TILES)).round().astype(int)) for n in maps.shape[:2])
     tiles = maps[np.ix_(rows, columns)]
-    image = axis.imshow(_side_by_side(tiles), interpolation="nearest", **colours)
+    image = axis.imshow(side_by_side(tiles), interpolation="nearest", **colours)
     for set_ticks, numbers, side in ((axis.set_yticks, rows, maps.shape[2]), (axis.set_xticks, columns, maps.shape[3])):
         step = side + _gap(maps.shape[2:])
         set_ticks(np.arange(len(numbers)) * step + (side - 1) / 2, numbers + 1, fontsize=8)
@@ -196,7 +199,7 @@ def _gap(shape):
     return max(1, round(0.08 * max(shape)))
 
 
-def _side_by_side(tiles, fill=np.nan):
+def side_by_side(tiles, fill=np.nan):
     """(rows, columns, H, W[, C]) -> one array (rows H + gaps, columns W + gaps[, C]); gaps have the value `fill`."""
     rows, columns, H, W = tiles.shape[:4]
     gap = _gap((H, W))

@@ -1,4 +1,4 @@
-"""What the first layer of a model looks for: principal components of its filters (ViT, arXiv:2010.11929, Fig. 7)."""
+"""Principal components of the filters of a model's first layer (ViT, arXiv:2010.11929, Fig. 7)."""
 
 import numpy as np
 from keras import layers, ops
@@ -19,11 +19,14 @@ def patch_filters(model, components=28):
 
     Args:
         model: a model of keras_vit.models, or another whose first layer with weights is a Conv2D.
-        components: how many at most; there are no more than filters less one, and than entries of a filter.
+        components: at most; fewer if there are no more filters than that, or entries of a filter.
+
     Returns:
         (n, P, P, C) float32, orthonormal; the entry of largest magnitude is positive. Units are those of the
         normalised image.
-    Raises:  ValueError for other models, and components below 1.
+
+    Raises:
+        ValueError: for other models, and components below 1.
     """
     if components < 1:
         raise ValueError(f"components: expected at least 1. Received: components={components}")

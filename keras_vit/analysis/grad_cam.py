@@ -10,35 +10,38 @@ import numpy as np
 from keras import ops
 
 from keras_vit.analysis.gradients import before_activation, require_images, require_tensorflow
-from keras_vit.analysis.maps import block_names, require_blocks, stage_maps
+from keras_vit.analysis.maps import stage_maps
+from keras_vit.models.blocks import blocks, require_blocks
 from keras_vit.models.coat import ParallelBlock
 
 
 def relevance(model, images, classes=None):
     """Grad-CAM of every image: ReLU(sum_c alpha_c A_c), alpha_c the mean over the map of d score / d A_c (Eq. 1 and 2).
 
-    A is the map that the last block gives. Where the classifier reads a class token, nothing of that map reaches it
-    any more: there A is the patches as they enter the last block; of CoaT's three parallel scales, the coarsest. The
+    A is the output map of the last block. Where the classifier reads a class token, no other token of that output
+    reaches it, so A is the patches as they enter the last block; of CoaT's three parallel scales, the coarsest. The
     score is the one before softmax or sigmoid.
 
     Args:
         model: a model of keras_vit.models with its classifier.
         images: (B, H0, W0, C), prepared as the model takes them.
         classes: what to explain: the number of a class, or one for each image; None for each image's best class.
+
     Returns:
         (B, H, W) float32 in [0, 1] on the grid of A, the largest value of an image 1; 0 throughout where nothing on
         its map speaks for the class.
+
     Raises:
-        ValueError for models without blocks or classifier, and for images and classes that do not fit; RuntimeError
-        on backends other than TensorFlow.
+        ValueError: for models without blocks or classifier, and for images and classes that do not fit.
+        RuntimeError: on backends other than TensorFlow.
     """
     require_tensorflow("relevance")
     import tensorflow as tf
 
-    require_blocks(model, "relevance")
+    require_blocks("relevance", model)
     images = require_images("relevance", model, images)
     read, as_scores = before_activation("relevance", model)
-    features, grid = _features(model)
+    features, grid = explained_features(model)
     both = keras.Model(model.inputs[0], [features, read])
     with tf.GradientTape() as tape:
         tape.watch(images)  # frozen weights are not watched by themselves
@@ -49,9 +52,9 @@ def relevance(model, images, classes=None):
     return _grad_cam(*(_on_grid(x, grid) for x in (activations, gradients)))
 
 
-def _features(model):
+def explained_features(model):
     """What the classifier still depends on, place by place: symbolic map or tokens, and (H, W) of its places."""
-    last = model.get_layer(block_names(model)[-1])
+    last = model.get_layer(blocks(model)[-1].name)
     grid = list(stage_maps(model).values())[-1].shape[1:3]
     stream = len(last.output) - 1 if isinstance(last, ParallelBlock) else 0  # CoaT's coarsest scale, TNT's patches
     outputs, inputs = ([x] if keras.backend.is_keras_tensor(x) else x for x in (last.output, last.input))

@@ -1,11 +1,13 @@
-"""What the pictures of gradients share: they need TensorFlow's tape, and scores before the classifier's activation."""
+"""Shared by the analyses that take gradients: TensorFlow's tape, images, scores before the classifier's activation."""
 
 import keras
 from keras import layers, ops
 
+from keras_vit.system import keras_private
+
 
 def require_tensorflow(function):
-    """Raises on other backends."""
+    """Raises RuntimeError on other backends."""
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
             f"{function} takes gradients with TensorFlow. Received: the {keras.backend.backend()!r} backend; "
@@ -27,12 +29,15 @@ def require_images(function, model, images):
 
 
 def before_activation(function, model):
-    """Where the scores of a classifier come from, without its softmax or sigmoid.
+    """The scores of a classifier before its softmax or sigmoid.
 
-    Returns:  symbolic tensor x, and the function from its values to the scores, float32 (B, K).
-    Raises:   ValueError unless the model ends in a Dense, an Activation or a Softmax.
+    Returns:
+        symbolic tensor x, and the function from its values to the scores, float32 (B, K).
+
+    Raises:
+        ValueError: unless the model ends in a Dense, an Activation or a Softmax.
     """
-    last = model.outputs[0]._keras_history.operation
+    last = keras_private.operation_of(model.outputs[0])
     if isinstance(last, (layers.Activation, layers.Softmax)):
         return last.input, lambda x: ops.cast(x, "float32")
     if isinstance(last, layers.Dense):

@@ -1,21 +1,20 @@
-"""The kinds of pictures that an inspection draws: of a model, and of what a model makes of one picture."""
+"""The kinds of figures that an inspection draws: of a model, and of a model on one image."""
 
-import re
 from dataclasses import dataclass
 from typing import Callable
 
 import numpy as np
 
 from keras_vit import analysis
-from keras_vit.analysis.maps import block_names, require_blocks
-from keras_vit.predictor import Predictor
+from keras_vit.models.blocks import require_blocks
+from keras_vit.prediction.predictor import Predictor
 
-BLOCKS = 12  # whose attention is drawn; of more, as many at equal distances
+BLOCKS = 12  # whose attention is drawn at most; of more, 12 at equal distances
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, and the images that it is asked about."""
+    """A model and the images it is run on."""
 
     predictor: Predictor
     pixels: np.ndarray  # (B, H, W, 3) in [0, 255], of the model's size
@@ -29,13 +28,13 @@ class Subject:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of picture.
+    """A kind of figure.
 
     Attributes:
-        file: what its files are called.
-        title, text: what stands above it; the text says what is to be seen.
-        draw: function from a Subject, and for what is drawn picture by picture its number, to a matplotlib Figure; a
-            ValueError says why a model has none. None for what is written, not drawn.
+        file: base name of its files.
+        title, text: above it on the page; the text says what the figure shows.
+        draw: function (Subject), or (Subject, index of an image), -> matplotlib Figure; it raises ValueError, with the
+            reason, for a model that has none. None for what is written, not drawn.
     """
 
     file: str
@@ -56,7 +55,7 @@ def _draw_rollout(subject, i):
 
 def _draw_attention(subject, i):
     maps = analysis.attention_maps(subject.model, subject.images[i : i + 1])
-    return analysis.plot_attention_maps(maps, subject.pixels[i : i + 1], blocks=_spread(list(maps), BLOCKS))
+    return analysis.plot_attention_maps(maps, subject.pixels[i : i + 1], blocks=spread(list(maps), BLOCKS))
 
 
 def _draw_distances(subject):
@@ -64,10 +63,9 @@ def _draw_distances(subject):
 
 
 def _draw_fields(subject):
-    require_blocks(subject.model, "effective_receptive_field")
     fields = {
         name: analysis.effective_receptive_field(subject.model, subject.images, name)
-        for name in _by_depth(block_names(subject.model))
+        for name in by_depth(require_blocks("effective_receptive_field", subject.model))
     }
     return analysis.plot_effective_receptive_field(fields)
 
@@ -85,14 +83,14 @@ def _draw_biases(subject):
 
 
 PREDICTION = Kind(
-    "prediction", "Prediction", "The picture as each model sees it, resized and cropped, and its best classes."
+    "prediction", "Prediction", "The image as each model sees it, resized and cropped, and its best classes."
 )
 FACTS = Kind("facts", "Architecture", "Parameters are counted as built, with the classifier.")
-OF_PICTURES = (
+OF_IMAGES = (
     Kind(
         "relevance",
         "Relevance (Grad-CAM)",
-        "Where the evidence for each model's best class lies; 1 is the largest of the picture. Where nothing on "
+        "Where the evidence for each model's best class lies; 1 is the largest of the image. Where nothing on "
         "the last map speaks for the class, all is 0.",
         _draw_relevance,
     ),
@@ -113,13 +111,13 @@ OF_MODELS = (
     Kind(
         "distances",
         "Mean attention distance",
-        "How far each head looks, in pixels, averaged over the pictures of this page; deeper blocks to the right.",
+        "How far each head looks, in pixels, averaged over the images of this page; deeper blocks to the right.",
         _draw_distances,
     ),
     Kind(
         "receptive_field",
         "Effective receptive field",
-        "How much each pixel changes the central place of a map, averaged over the pictures of this page.",
+        "How much each pixel changes the central place of a map, averaged over the images of this page.",
         _draw_fields,
     ),
     Kind(
@@ -143,13 +141,13 @@ OF_MODELS = (
 )
 
 
-def _by_depth(names):
-    """The last block of each stage; of a single stage the first, the middle and the last."""
-    last = {re.sub(r"\d+$", "", name): name for name in names}
-    return list(last.values()) if len(last) > 1 else _spread(names, 3)
+def by_depth(blocks):
+    """Names: the last block of each stage; of a single stage the first, the middle and the last."""
+    last = {block.group: block.name for block in blocks}
+    return list(last.values()) if len(last) > 1 else spread([block.name for block in blocks], 3)
 
 
-def _spread(names, most):
-    """At most so many of the names, the first and the last among them, at equal distances."""
+def spread(names, most):
+    """At most `most` of the names, the first and the last among them, at equal distances."""
     places = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)
     return [names[place] for place in dict.fromkeys(places.tolist())]

@@ -1,4 +1,4 @@
-"""A page that shows models side by side: a column each, a row for each kind of picture. Plain HTML, nothing fetched."""
+"""A page that shows models side by side: a column each, a row for each kind of figure. Plain HTML, nothing fetched."""
 
 from dataclasses import dataclass
 from html import escape
@@ -43,20 +43,20 @@ LEGEND = (  # low end, colours of viridis, cividis and PuOr, high end
 
 @dataclass(frozen=True)
 class Cell:
-    """What one model has in a row: a picture, facts, scores, or only a note that tells why there is none."""
+    """The content of a row for one model: a figure, facts, scores, or only a note on why it has none."""
 
     file: str | None = None  # relative to the page
-    size: tuple[int, int] = (0, 0)  # of the picture, width and height
+    size: tuple[int, int] = (0, 0)  # of the file, width and height in pixels
     alt: str = ""
     note: str = ""
     scores: tuple[tuple[str, float], ...] = ()  # label, share
     facts: tuple[tuple[str, str], ...] = ()
-    seen: bool = False  # whether the picture is the model's input, shown small
+    seen: bool = False  # whether the file is the model's input, shown small
 
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of picture of every model."""
+    """One kind of figure, for every model."""
 
     title: str
     text: str
@@ -76,9 +76,11 @@ def render(title, models, sections):
 
     Args:
         title: of the page.
-        models: what each column is called.
-        sections: whose rows have a cell for each of the models. A row without anything but notes is listed at the end.
-    Returns:  HTML, a string.
+        models: titles of the columns.
+        sections: their rows have a cell for each model. A row of nothing but notes is listed at the end.
+
+    Returns:
+        HTML, a string.
     """
     links = "".join(f'<li><a href="#s{i}">{escape(section.title)}</a></li>' for i, section in enumerate(sections))
     legend = "".join(
@@ -92,7 +94,7 @@ def render(title, models, sections):
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{escape(title)}</h1>\n"
         f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n'
         f'<ul class="legend" aria-label="Colours">{legend}</ul>\n'
-        "<p>A picture opens at its full size when it is selected.</p>\n</header>\n"
+        "<p>Select a figure to open it at full size.</p>\n</header>\n"
         f"<main>\n{body}{_missing(models, sections)}</main>\n</body>\n</html>\n"
     )
 
@@ -141,7 +143,7 @@ def _shows_something(row):
 
 
 def _missing(models, sections):
-    """Rows that no model has, each once, with the reasons."""
+    """Kinds of figure that no model has, each once, with the reasons."""
     reasons = {}
     for section in sections:
         for row in section.rows:

@@ -1,4 +1,4 @@
-"""Where in the image the queries and keys of each attention of a model are.
+"""Where in the image the queries and keys of each attention of a model lie.
 
 A map of tokens divides the image evenly, and the place of a token is the centre of its cell: the centre of its patch
 wherever patches do not overlap and fit the image. What a model does to its map before it attends (shift, windows,
@@ -16,13 +16,14 @@ from keras import ops
 from keras_vit.layers import EncoderBlock
 from keras_vit.layers.windows import window_partition
 from keras_vit.models import coat, pvt, pvt_v2, swin, t2t, t2t_backbones, tnt
+from keras_vit.models.blocks import patch_grid, stage_of
 
 NOWHERE = -1  # the cell of class tokens and of the padding around windows
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where the queries, or the keys, of an attention are.
+    """Where the queries, or the keys, of an attention lie.
 
     Attributes:
         image: (height, width), pixels.
@@ -56,9 +57,10 @@ class Site:
 
 
 def sites(model):
-    """What attends in a model, {layer: [Site, ...]}, in the order of computation.
+    """The attentions of a model, {layer: [Site, ...]}, in the order of computation.
 
-    Raises: ValueError for models without attention, and for those that are not of this library.
+    Raises:
+        ValueError: for models without attention, and for those that are not of this library.
     """
     inputs = getattr(model, "inputs", None) or ()
     blocks = [layer for layer in getattr(model, "layers", ()) if type(layer) in LAYOUTS]
@@ -73,7 +75,7 @@ def sites(model):
 
 def _sequence(model, block, image):
     """(B, tokens + H W, C): the patches behind their leading tokens."""
-    return [_global(block.name, image, _patch_grid(model, block), block.output.shape[1])]
+    return [_global(block.name, image, patch_grid(model, stage_of(block.name)), block.output.shape[1])]
 
 
 def _map(model, block, image):
@@ -83,7 +85,7 @@ def _map(model, block, image):
 
 
 def _factorised(model, block, image):
-    return [_global(block.name, image, _patch_grid(model, block), block.output.shape[1], signed=True)]
+    return [_global(block.name, image, patch_grid(model, stage_of(block.name)), block.output.shape[1], signed=True)]
 
 
 def _scales(model, block, image):
@@ -97,7 +99,7 @@ def _scales(model, block, image):
 def _inner_and_outer(model, block, image):
     """The pixels of a patch, as the patches are cut from the image, and the patches."""
     patches, pixels = block.input
-    grid = _patch_grid(model, block)
+    grid = patch_grid(model, stage_of(block.name))
     side = math.isqrt(pixels.shape[1])
     fine = (side * grid[0], side * grid[1])
     pixels = ops.convert_to_numpy(window_partition(_numbers(fine), (side, side)))[..., 0]
@@ -118,7 +120,7 @@ def _windows(model, block, image):
 
 
 def _reduced(model, block, image):
-    """Queries from every pixel of the map, keys from a smaller one: each lies at the mean of what it was made of."""
+    """Queries from every pixel of the map, keys from a smaller one, each at the mean of the pixels that it reduces."""
     if len(block.output.shape) == 3:
         return _sequence(model, block, image)
     grid, R = tuple(block.output.shape[1:3]), block.reduction
@@ -130,13 +132,6 @@ def _reduced(model, block, image):
     cells = np.arange(math.prod(reduced))[None]
     keys = Places(image, reduced, cells, means.reshape(1, -1, 2))
     return [Site(block.name, queries, keys)]
-
-
-def _patch_grid(model, block):
-    """Of the patch embedding of the block's stage, or of the only one."""
-    names = {layer.name for layer in model.layers}
-    own = f"{block.name.split('_')[0]}_patch_embed"
-    return tuple(model.get_layer(own if own in names else "patch_embed").output.shape[1:3])
 
 
 def _global(name, image, grid, length, signed=False):

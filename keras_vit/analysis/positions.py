@@ -5,13 +5,12 @@ column, have similar embeddings.
 """
 
 import math
-import re
 
 import numpy as np
 from keras import ops
 
-from keras_vit.analysis.maps import stage_grid
 from keras_vit.layers import PositionEmbedding
+from keras_vit.models.blocks import patch_grid, stage_of
 from keras_vit.models.t2t import SinusoidPositions
 from keras_vit.models.vit import GridPositionEmbedding
 
@@ -26,28 +25,30 @@ def position_similarity(model):
 
     Args:
         model: a model of keras_vit.models.
+
     Returns:
         {layer name: (H, W, H, W) float32 in [-1, 1]}; entry [i, j] is the map for the place in row i, column j.
-    Raises:  ValueError for models whose blocks tell positions in another way, or not at all.
+
+    Raises:
+        ValueError: for models that encode positions in another way, or not at all.
     """
     grids = {layer.name: _grid(model, layer) for layer in model.layers if isinstance(layer, TABLES)}
     if not grids:
         raise ValueError(
             f"position_similarity: {model.name!r} has no table of position embeddings. Expected ViT with learned "
             "positions, hybrid ViT, DeiT, T2T-ViT, TNT or PVT v1; Swin has relative_position_biases instead, and "
-            "ConvNeXt, CoaT and PVT v2 tell positions by convolutions"
+            "ConvNeXt, CoaT and PVT v2 encode positions by convolutions"
         )
     return {name: _cosines(_vectors(model.get_layer(name), grid)) for name, grid in grids.items()}
 
 
 def _grid(model, layer):
-    """(H, W) of the places that a layer knows."""
+    """(H, W) of the places that a layer has embeddings for."""
     if isinstance(layer, GridPositionEmbedding) or len(layer.table.shape) == 4:
         return tuple(layer.output.shape[1:3])
     if layer.name == "pixel_positions":  # within a patch, which is square
         return (math.isqrt(layer.table.shape[1]),) * 2
-    stage = re.match(r"stage(\d+)_", layer.name)
-    return tuple(stage_grid(model, int(stage[1]) if stage else 0))
+    return patch_grid(model, stage_of(layer.name))
 
 
 def _vectors(layer, grid):

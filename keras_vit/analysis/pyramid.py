@@ -1,4 +1,4 @@
-"""Feature pyramids: what detectors and segmenters take from a backbone.
+"""Feature pyramids: the maps of several scales that detectors and segmenters read.
 
 Levels carry KerasHub's names, "P2" to "P5": the map "P<n>" has a stride of 2**n pixels.
 """
@@ -8,7 +8,8 @@ import math
 import keras
 from keras import layers
 
-from keras_vit.analysis.maps import require_blocks, stage_maps
+from keras_vit.analysis.maps import stage_maps
+from keras_vit.models.blocks import require_blocks
 
 WIDTH = 256  # channels of each level of a simple feature pyramid, arXiv:2203.16527, Sec. 3
 EPSILON = 1e-6
@@ -37,11 +38,14 @@ def feature_pyramid(model):
 
     Args:
         model: a model of this library, with or without its classifier, fresh or loaded from a .keras file.
+
     Returns:
         FeaturePyramid, a functional model that shares the layers of `model`.
-    Raises:   ValueError for models without such maps and for patch sizes that are no power of two.
+
+    Raises:
+        ValueError: for models without such maps and for patch sizes that are no power of two.
     """
-    require_blocks(model, "feature_pyramid")
+    require_blocks("feature_pyramid", model)
     maps = list(stage_maps(model).values())
     if len(maps) > 1:
         outputs = {f"P{_level(model, x)}": x for x in maps}

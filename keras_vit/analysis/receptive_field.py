@@ -1,11 +1,12 @@
-"""How far a place of a map looks: its effective receptive field (Luo et al., arXiv:1701.04128)."""
+"""Effective receptive field of a place of a map -- Luo et al., arXiv:1701.04128."""
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_vit.analysis.gradients import require_images, require_tensorflow
-from keras_vit.analysis.maps import block_map, require_blocks, stage_maps
+from keras_vit.analysis.maps import block_map, stage_maps
+from keras_vit.models.blocks import require_blocks
 
 BATCH = 8  # images whose activations are kept at once
 
@@ -21,14 +22,17 @@ def effective_receptive_field(model, images, layer=None):
         images: (B, H, W, C), prepared as the model takes them. Noise gives what the paper draws; more images give a
             smoother field.
         layer: name of the block whose map is meant, e.g. "stage2_block5"; None for the last map of the model.
+
     Returns:
         (H, W) float32, for each pixel the share, summed over its channels, of the whole: the sum is 1.
+
     Raises:
-        ValueError for models without blocks, images that do not fit, names that are no block's, and where the gradient
-        is 0 everywhere; RuntimeError on backends other than TensorFlow.
+        ValueError: for models without blocks, images that do not fit, names that are no block's, and where the
+            gradient is 0 everywhere.
+        RuntimeError: on backends other than TensorFlow.
     """
     require_tensorflow("effective_receptive_field")
-    require_blocks(model, "effective_receptive_field")
+    require_blocks("effective_receptive_field", model)
     images = require_images("effective_receptive_field", model, images)
     x = list(stage_maps(model).values())[-1] if layer is None else block_map(model, layer)
     to_map, random = keras.Model(model.inputs[0], x), np.random.default_rng(0)
@@ -59,6 +63,7 @@ def central_square(field, share):
     Args:
         field: (H, W) of shares, as `effective_receptive_field` gives.
         share: in (0, 1].
+
     Returns:
         row and column of its central pixel, where as much of the field lies before as after it; its side in pixels,
         of which some may lie outside the image.

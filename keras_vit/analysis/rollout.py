@@ -9,10 +9,10 @@ from keras_vit.analysis.attention import AttentionProbe, in_batches
 
 
 def attention_rollout(model, images):
-    """The share of each place of the image in what the classifier reads, as far as attention tells.
+    """The share of each place of the image in what the classifier reads, by attention alone.
 
     Each block passes on (A + I) / 2, A being the mean of its heads and I the residual connection, and the blocks are
-    multiplied (Sec. 3). Of the product this is the row of the class token, the mean of the class and the distillation
+    multiplied (Sec. 3). The result is the product's row of the class token, the mean of the class and the distillation
     token in DeiT, or the mean of all places where the model has no such token.
 
     Hierarchical models are followed to the map of their first block: A is window by window for Swin, and a place hands
@@ -23,10 +23,13 @@ def attention_rollout(model, images):
     Args:
         model: as for `attention_maps`, but for CoaT.
         images: (B, H, W, C) as the model takes them, preprocessed.
+
     Returns:
         (B, H, W) float32, on the grid of the first block; each image sums to 1. What ends in a learned token or in the
-        padding of windows shows nothing of the image and is left out; where that is all, every place has 0.
-    Raises:   ValueError for CoaT, whose factorised attention has weights of both signs, and as `attention_maps` does.
+        padding of windows is not part of the image and is left out; where nothing else remains, every place has 0.
+
+    Raises:
+        ValueError: for CoaT, whose factorised attention has weights of both signs, and as `attention_maps` does.
     """
     probe = AttentionProbe(model)
     if any(site.signed for found in probe.sites.values() for site in found):
@@ -38,15 +41,15 @@ def attention_rollout(model, images):
     rolled = []
     for batch in in_batches(images):
         maps = [found.mean_over_heads() for name, found in probe(batch) if not name.endswith("/inner")]
-        rolled.append(_roll_out(maps))
+        rolled.append(roll_out(maps))
     return np.concatenate(rolled)
 
 
-def _roll_out(maps):
+def roll_out(maps):
     """One row of the product, from the last block to the first: no two blocks are ever multiplied as matrices."""
     tokens, places = _read_by_classifier(maps[-1])
     for attention in reversed(maps):
-        places = _spread(places, attention.queries.grid)
+        places = spread(places, attention.queries.grid)
         tokens = tokens[:, : attention.tokens]  # a class token that begins at a later stage goes no further
         attended_tokens, attended_places = _attended(attention, tokens, places)
         tokens, places = (tokens + attended_tokens) / 2, (places + attended_places) / 2
@@ -68,7 +71,7 @@ def _attended(attention, tokens, places):
     keys = sum(np.einsum("bnq,bnhqk->bnk", queries[..., run], weights) for run, weights in attention.runs())
     received = np.zeros((B, t + np.prod(attention.keys.grid) + 1))
     received[:, _slots(attention.keys, t)] = keys
-    return received[:, :t], _spread(received[:, t:-1].reshape(B, *attention.keys.grid), attention.queries.grid)
+    return received[:, :t], spread(received[:, t:-1].reshape(B, *attention.keys.grid), attention.queries.grid)
 
 
 def _slots(places, tokens):
@@ -78,7 +81,7 @@ def _slots(places, tokens):
     return slots
 
 
-def _spread(places, grid):
+def spread(places, grid):
     """Shares of a grid's cells, evenly over the cells of another that they cover.  (B, H, W) -> (B, H', W')."""
     if places.shape[1:] == grid:
         return places

@@ -1,0 +1,1 @@
+"""The `keras-vit` command: a file per verb."""

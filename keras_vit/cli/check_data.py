@@ -1,23 +1,20 @@
-"""`keras-vit check-data`: what is wrong with the pictures of a data set, before training starts."""
+"""`keras-vit check-data`: what is wrong with the images of a data set, before training starts."""
 
-import argparse
 import csv
 import sys
 
+from keras_vit.cli.arguments import verb_parser
+
 DESCRIPTION = """\
 Read every file of a data set and tell which are unreadable, truncated, not RGB, of another format than their name says,
-there twice, or no pictures, and which class folders are empty or differ between the parts. Of shards, the checksums are
-compared. Exit code 1 if pictures cannot be read, or training would refuse the data set; 0 otherwise.
+there twice, or no images, and which class folders are empty or differ between the parts. Of shards, the checksums are
+compared. Exit code 1 if images cannot be read, or training would refuse the data set; 0 otherwise.
 """
 
 
-def main(argv=None):
-    """Print the report, write the CSV file, and return the exit code."""
-    parser = argparse.ArgumentParser(
-        "keras-vit check-data",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def parser():
+    """The options of `keras-vit check-data`."""
+    parser = verb_parser("check-data", DESCRIPTION)
     parser.add_argument(
         "source",
         metavar="SOURCE",
@@ -26,9 +23,14 @@ def main(argv=None):
     )
     parser.add_argument("--csv", metavar="FILE", help="write every finding to this file: problem,path,detail")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that read (default: one per core)")
-    arguments = parser.parse_args(argv)
+    return parser
 
-    from keras_vit.training.check import check
+
+def main(argv=None):
+    """Print the report, write the CSV file, and return the exit code."""
+    arguments = parser().parse_args(argv)
+
+    from keras_vit.training.datasets.check import check
 
     report = check(arguments.source, arguments.workers, _progress)
     _print(report)
@@ -38,9 +40,9 @@ def main(argv=None):
 
 
 def _print(report):
-    from keras_vit.training.check import PROBLEMS
+    from keras_vit.training.datasets.check import PROBLEMS
 
-    parts = "" if report.parts == ("all",) else f" in {', '.join(report.parts)}"
+    parts = "" if report.splits == ("all",) else f" in {', '.join(report.splits)}"
     print(f"{report.files:,} files of {report.classes} classes{parts}")
     if not report.findings:
         print("Nothing is wrong with them.")
@@ -56,7 +58,7 @@ def _print(report):
 
 
 def _write(path, findings):
-    from keras_vit.files import atomic_file
+    from keras_vit.system.files import atomic_file
 
     with atomic_file(path) as temporary:
         with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:

@@ -1,13 +1,15 @@
 """`keras-vit convert`: .tflite files for the edge, checked against the Keras model."""
 
-import argparse
 import tempfile
 from pathlib import Path
 
+from keras_vit.cli.arguments import add_exported_model, expected_outputs, open_exported_model, verb_parser
+from keras_vit.system import startup
+
 DESCRIPTION = """\
-Write a folder for an app: NAME_SIZE_QUANTISATION.tflite with labels.txt, preprocessing.json, example.py, README.md
-and report.json. Each file takes one picture with values in [0, 255], already of the model's size, and gives
-probabilities; it has builtin operators and fixed shapes only. The quantisations:
+Write a folder for an app: NAME_SIZE_QUANTIZATION.tflite with labels.txt, preprocessing.json, example.py, README.md
+and report.json. Each file takes one image with values in [0, 255], already of the model's size, and gives
+probabilities; it has builtin operators and fixed shapes only. The quantizations:
 
   none          float32
   float16       weights in float16, half the size
@@ -15,30 +17,70 @@ probabilities; it has builtin operators and fixed shapes only. The quantisations
   int8          activations of dense layers and convolutions in int8 too; uint8 in and, where it does no harm, out
   int16x8       activations in int16, weights in int8, for accelerators; CPUs are slower with it than with float32
 
-int8 and int16x8 need pictures to measure ranges on: --calibration, or a run's own training pictures. Each file is run
-in a process without Keras and compared with the Keras model, on the run's held-out pictures, --images, or noise. Layers
+int8 and int16x8 need images to measure ranges on: --calibration, or a run's own training images. Each file is run
+in a process without Keras and compared with the Keras model, on the run's test images, --images, or noise. Layers
 that lose most stay float until the file loses no more than --max-loss; if that does not help, no file is written.
 """
 
 
+def parser():
+    """The options of `keras-vit convert`."""
+    from keras_vit.export.edge.quantizations import DEFAULT, MAX_LOSS, QUANTIZATIONS
+
+    parser = verb_parser("convert", DESCRIPTION)
+    add_exported_model(parser)
+    parser.add_argument("--output", metavar="DIR", required=True, help="folder for the files of this model")
+    parser.add_argument(
+        "--format",
+        choices=("tflite", "onnx", "openvino"),
+        default="tflite",
+        help="onnx and openvino: float32 files for any number of images, by Keras' own exporters (default: tflite)",
+    )
+    parser.add_argument(
+        "--quant",
+        nargs="+",
+        choices=QUANTIZATIONS,
+        help=f"(default: {' '.join(DEFAULT)})",
+    )
+    parser.add_argument(
+        "--calibration",
+        metavar="PATH",
+        nargs="+",
+        default=[],
+        help="images or folders to measure ranges on, at most 200 are taken (default: a run's training images)",
+    )
+    parser.add_argument(
+        "--max-loss",
+        type=float,
+        default=MAX_LOSS,
+        metavar="POINTS",
+        help=f"accuracy that a quantized file may lose against the Keras model (default: {MAX_LOSS})",
+    )
+    parser.add_argument("--force", action="store_true", help="write files that lose more all the same")
+    return parser
+
+
 def main(argv=None):
     """Convert what the arguments say; 0, or an error."""
-    arguments = _parser().parse_args(argv)
-    if arguments.format != "tflite":
-        return _exchange(arguments)
+    arguments = parser().parse_args(argv)
+    tflite_only = arguments.quant or arguments.calibration or arguments.force
+    if arguments.format != "tflite" and tflite_only:
+        raise ValueError(f"--quant, --calibration and --force are for --format tflite. Received: {arguments.format}.")
 
-    from keras_vit.export.edge_report import as_table
-    from keras_vit.export.parity import expect, on_cpu
-    from keras_vit.export.quantise import DEFAULT
-    from keras_vit.export.source import open_source, picture_files
-    from keras_vit.export.tflite import convert
+    startup.start_tensorflow()
+    return _tflite(arguments) if arguments.format == "tflite" else _onnx_openvino(arguments)
 
-    on_cpu()
+
+def _tflite(arguments):
+    from keras_vit.export.edge.quantizations import DEFAULT
+    from keras_vit.export.edge.report import as_table
+    from keras_vit.export.edge.tflite import convert
+
     arguments.quant = arguments.quant or DEFAULT
-    source = open_source(arguments.source, arguments.preprocessing, arguments.labels)
-    calibrated = _calibration(arguments, source)
+    source = open_exported_model(arguments)
+    calibrated = calibration_of(arguments, source)
     with tempfile.TemporaryDirectory() as folder:
-        expected = expect(source, picture_files(arguments.images), arguments.max_images, folder)
+        expected = expected_outputs(arguments, source, folder)
         report = convert(
             source, arguments.output, arguments.quant, expected, calibrated, arguments.max_loss, arguments.force
         )
@@ -47,82 +89,36 @@ def main(argv=None):
     return 0
 
 
-def _parser():
-    from keras_vit.export.budget import MAX_LOSS
-    from keras_vit.export.quantise import DEFAULT, QUANTISATIONS
-    from keras_vit.export.source import add_arguments
-
-    parser = argparse.ArgumentParser(
-        "keras-vit convert",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_arguments(parser)
-    parser.add_argument("--output", metavar="DIR", required=True, help="folder for the files of this model")
-    parser.add_argument(
-        "--format",
-        choices=("tflite", "onnx", "openvino"),
-        default="tflite",
-        help="onnx and openvino: float32 files for any number of pictures, by Keras' own exporters (default: tflite)",
-    )
-    parser.add_argument(
-        "--quant",
-        nargs="+",
-        choices=QUANTISATIONS,
-        help=f"(default: {' '.join(DEFAULT)})",
-    )
-    parser.add_argument(
-        "--calibration",
-        metavar="PATH",
-        nargs="+",
-        default=[],
-        help="pictures or folders to measure ranges on, at most 200 are taken (default: a run's training pictures)",
-    )
-    parser.add_argument(
-        "--max-loss",
-        type=float,
-        default=MAX_LOSS,
-        metavar="POINTS",
-        help=f"accuracy that a quantised file may lose against the Keras model (default: {MAX_LOSS})",
-    )
-    parser.add_argument("--force", action="store_true", help="write files that lose more all the same")
-    return parser
-
-
-def _calibration(arguments, source):
-    """The pictures that were given, else a run's own, else None, for noise; none where nothing is measured on them."""
-    from keras_vit.export import calibration
-    from keras_vit.export.quantise import STATIC
-    from keras_vit.export.source import picture_files
+def calibration_of(arguments, source):
+    """The images that were given, else a run's own, else None, for noise; none where nothing is measured on them."""
+    from keras_vit.export.edge import calibration
+    from keras_vit.export.edge.quantizations import STATIC
+    from keras_vit.export.model.source import image_files
+    from keras_vit.sources.run_folder import SETTINGS
 
     if arguments.calibration:
-        files = [path for path, _ in picture_files(arguments.calibration)]
+        files = [path for path, _ in image_files(arguments.calibration)]
         return calibration.from_files(files, source.spec)
-    if not set(arguments.quant) & set(STATIC) or not (Path(arguments.source) / "args.yaml").is_file():
+    if not set(arguments.quant) & set(STATIC) or not (Path(arguments.source) / SETTINGS).is_file():
         return None
-    from keras_vit.training.recall import training_part
+    from keras_vit.training.recall import training_split
 
     try:
-        part = training_part(arguments.source)
+        split = training_split(arguments.source)
     except ValueError as error:
-        raise ValueError(f"{error} Name pictures for measuring ranges with --calibration.") from error
-    return calibration.from_pictures(part.names, part.read, source.spec, "training")
+        raise ValueError(f"{error} Name images for measuring ranges with --calibration.") from error
+    return calibration.from_images(split.names, split.read, source.spec, "training")
 
 
-def _exchange(arguments):
-    """Write the model as ONNX or OpenVINO; 0."""
-    from keras_vit.export import exchange
-    from keras_vit.export.parity import describe, expect, on_cpu
-    from keras_vit.export.source import open_source, picture_files
+def _onnx_openvino(arguments):
+    from keras_vit.export.interchange import onnx_openvino
+    from keras_vit.export.parity.parity import describe
 
-    if arguments.quant or arguments.calibration or arguments.force:
-        raise ValueError(f"--quant, --calibration and --force are for --format tflite. Received: {arguments.format}.")
-    exchange.check_packages(arguments.format)
-    on_cpu()
-    source = open_source(arguments.source, arguments.preprocessing, arguments.labels)
+    onnx_openvino.check_packages(arguments.format)
+    source = open_exported_model(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        expected = expect(source, picture_files(arguments.images), arguments.max_images, folder)
-        report = exchange.convert(source, arguments.output, arguments.format, expected)
+        expected = expected_outputs(arguments, source, folder)
+        report = onnx_openvino.convert(source, arguments.output, arguments.format, expected)
     for file, size in report["files"].items():
         print(f"{arguments.output}/{file}  {size / 1e6:.2f} MB")
     print(f"  {describe(report)}")

@@ -1,18 +1,23 @@
 """`keras-vit download`: published weights, checked, into the cache of huggingface_hub."""
 
-import argparse
 from pathlib import Path
+
+from keras_vit.cli.arguments import complete_name, verb_parser
+
+
+def parser():
+    """The options of `keras-vit download`."""
+    parser = verb_parser("download", "Fetch weights; what the cache has is not fetched again.")
+    names = parser.add_argument("names", nargs="+", metavar="NAME[.TAG]", help="SwinT, SwinT.ms_in22k, ...")
+    names.completer = complete_name
+    return parser
 
 
 def main(argv=None):
     """Fetch each named set of weights and print where it lies."""
-    parser = argparse.ArgumentParser(
-        "keras-vit download", description="Fetch weights; what the cache has is not fetched again."
-    )
-    parser.add_argument("names", nargs="+", metavar="NAME[.TAG]", help="SwinT, SwinT.ms_in22k, ...")
-    arguments = parser.parse_args(argv)
+    arguments = parser().parse_args(argv)
 
-    from keras_vit.preprocessing import resolve_row
+    from keras_vit.sources.registry import resolve_row
     from keras_vit.weights.download import fetch
 
     rows = [resolve_row(name) for name in arguments.names]  # a wrong name before any traffic

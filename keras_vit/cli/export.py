@@ -1,34 +1,30 @@
 """`keras-vit export`: a folder that TF Serving starts from, checked against the Keras model."""
 
-import argparse
 import tempfile
 
+from keras_vit.cli.arguments import add_exported_model, expected_outputs, open_exported_model, verb_parser
+from keras_vit.system import startup
+
 DESCRIPTION = """\
-Write a version of a model into OUTPUT, the folder of a model server, which is made or added to:
+Write a version of a model into OUTPUT, the folder of a model server, which is parser or added to:
 
   models/NAME/VERSION/   a SavedModel with labels, preprocessing and warm-up requests; its signatures are
     serving_default      image_bytes (JPEG, PNG, BMP, GIF) -> classes, scores, class_ids: the best k, best first;
-                         a picture that cannot be decoded gets classes "", scores 0 and class_ids -1
+                         an image that cannot be decoded gets classes "", scores 0 and class_ids -1
     predict_images       images, float32 in [0, 255], of the model's size -> probabilities
     features             image_bytes -> embedding, what the classifier reads
   models.config batching.config monitoring.config docker-compose.yml kubernetes.yaml client.py README.md report.json
-  examples/ expected/    pictures, and the answers that `client.py --check` wants for them
+  examples/ expected/    images, and the answers that `client.py --check` wants for them
 
 The SavedModel is loaded again in a process without Keras and compared with the Keras model; above the tolerance, or if
 TF Serving lacks one of its operators, nothing is kept. Several models and versions may share a folder.
 """
 
 
-def main(argv=None):
-    """Export what the arguments say; 0, or an error."""
-    from keras_vit.export.source import add_arguments
-
-    parser = argparse.ArgumentParser(
-        "keras-vit export",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_arguments(parser)
+def parser():
+    """The options of `keras-vit export`."""
+    parser = verb_parser("export", DESCRIPTION)
+    add_exported_model(parser)
     parser.add_argument("--output", metavar="DIR", required=True, help="the server's folder")
     parser.add_argument("--name", help="what the server calls the model (default: the run's or the model's name)")
     parser.add_argument("--top-k", type=int, default=5, help="classes in an answer (default: 5)")
@@ -44,18 +40,22 @@ def main(argv=None):
         "--examples",
         type=int,
         default=4,
-        help="how many of the pictures it is checked on are stored for client.py --check (default: 4)",
+        help="how many of the images it is checked on are stored for client.py --check (default: 4)",
     )
-    arguments = parser.parse_args(argv)
+    return parser
 
-    from keras_vit.export import bundle
-    from keras_vit.export.parity import describe, expect, on_cpu
-    from keras_vit.export.source import open_source, picture_files
 
-    on_cpu()
-    source = open_source(arguments.source, arguments.preprocessing, arguments.labels)
+def main(argv=None):
+    """Export what the arguments say; 0, or an error."""
+    arguments = parser().parse_args(argv)
+
+    startup.start_tensorflow()
+    from keras_vit.export.parity.parity import describe
+    from keras_vit.export.serving import bundle
+
+    source = open_exported_model(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        expected = expect(source, picture_files(arguments.images), arguments.max_images, folder)
+        expected = expected_outputs(arguments, source, folder)
         path, report = bundle.export(
             source,
             arguments.output,

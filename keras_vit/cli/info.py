@@ -1,15 +1,20 @@
 """`keras-vit info`: what is known of one model."""
 
-import argparse
+from keras_vit.cli.arguments import complete_name, verb_parser
+
+
+def parser():
+    """The options of `keras-vit info`."""
+    parser = verb_parser("info", "Describe a model.")
+    parser.add_argument("name", help="SwinT, SwinT.ms_in22k_ft_in1k, or timm's name").completer = complete_name
+    return parser
 
 
 def main(argv=None):
     """Print paper, parameters, weights with licence and preprocessing."""
-    parser = argparse.ArgumentParser("keras-vit info", description="Describe a model.")
-    parser.add_argument("name", help="SwinT, SwinT.ms_in22k_ft_in1k, or timm's name")
-    arguments = parser.parse_args(argv)
+    arguments = parser().parse_args(argv)
 
-    from keras_vit.zoo import info
+    from keras_vit.sources.registry import info
 
     print(info(arguments.name))
     return 0

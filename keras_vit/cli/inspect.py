@@ -1,67 +1,74 @@
-"""`keras-vit inspect`: what models have learned and where they look, as a page of pictures."""
+"""`keras-vit inspect`: what models have learned and where they look, as a page of images."""
 
-import argparse
 from pathlib import Path
 
-from keras_vit.cli import source
+from keras_vit.cli.arguments import add_model_options, complete_model, verb_parser
+from keras_vit.system import startup
 
 DESCRIPTION = """\
-Write a folder with a page, index.html, that shows models side by side: for every picture the best classes, the evidence
+Write a folder with a page, index.html, that shows models side by side: for every image the best classes, the evidence
 for the first of them (Grad-CAM), attention by block and attention rollout; for every model its filters, positions or
 position biases, mean attention distances and effective receptive fields. What a model does not have is named there.
 
-Files are pictures, except .keras files; all else are models: run folders and names such as SwinT, whose published
+Files are images, except .keras files; all else are models: run folders and names such as SwinT, whose published
 weights are fetched.
 """
 
 
+def parser():
+    """The options of `keras-vit inspect`."""
+    parser = verb_parser("inspect", DESCRIPTION)
+    sources = parser.add_argument(
+        "sources", metavar="MODEL|IMAGE", nargs="+", help="models and image files, in any order"
+    )
+    sources.completer = complete_model
+    parser.add_argument("--output", metavar="DIR", required=True, help="the page's folder; must not exist")
+    parser.add_argument("--top", type=int, default=5, help="classes per image (default: 5)")
+    add_model_options(parser)
+    return parser
+
+
 def main(argv=None):
     """Write the page; 0, or an error."""
-    parser = argparse.ArgumentParser(
-        "keras-vit inspect", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("sources", metavar="MODEL|IMAGE", nargs="+", help="models and picture files, in any order")
-    parser.add_argument("--output", metavar="DIR", required=True, help="the page's folder; must not exist")
-    parser.add_argument("--top", type=int, default=5, help="classes per picture (default: 5)")
-    source.add_options(parser)
-    arguments = parser.parse_args(argv)
+    arguments = parser().parse_args(argv)
     models, paths = _told_apart(arguments.sources)
     if arguments.top < 1:
         raise ValueError(f"--top must be at least 1. Received: {arguments.top}.")
 
-    import matplotlib  # noqa: F401 - where it is missing, that is told before anything is fetched
+    import matplotlib  # noqa: F401 - where it is missing, that is said before anything is fetched
 
+    startup.start_tensorflow()
     from keras_vit.analysis.report import write_report
-    from keras_vit.files import atomic_folder
-    from keras_vit.predictor import open_predictor
+    from keras_vit.prediction.predictor import Predictor
     from keras_vit.preprocessing import read_image
+    from keras_vit.system.files import atomic_folder
 
     with atomic_folder(arguments.output) as folder:
         images = [read_image(path) for path in paths]
-        predictors = [open_predictor(model, arguments.preprocessing, arguments.labels) for model in models]
+        predictors = [Predictor.open(model, arguments.preprocessing, arguments.labels) for model in models]
         write_report(folder, _titled(predictors, models), [path.name for path in paths], images, arguments.top)
     print(f"Written to {arguments.output}; open {Path(arguments.output, 'index.html')} in a browser.")
     return 0
 
 
 def _told_apart(sources):
-    """What was given, as models and paths of pictures."""
-    from keras_vit.evaluation.pictures import PICTURES
+    """What was given, as models and paths of images."""
+    from keras_vit.preprocessing import PILLOW_SUFFIXES
 
-    models, pictures = [], []
+    models, images = [], []
     for given in sources:
         path = Path(given)
         file = path.is_file() and path.suffix not in (".keras", ".tflite")
-        if file or path.suffix.lower() in PICTURES and not path.is_dir():
-            pictures.append(path)
+        if file or path.suffix.lower() in PILLOW_SUFFIXES and not path.is_dir():
+            images.append(path)
         else:
             models.append(given)
-    if not models or not pictures:
+    if not models or not images:
         raise ValueError(
-            "expected at least one model (a run folder, a .keras file or a model's name) and one picture file. "
-            f"Received: models {models}, pictures {list(map(str, pictures))}."
+            "expected at least one model (a run folder, a .keras file or a model's name) and one image file. "
+            f"Received: models {models}, images {list(map(str, images))}."
         )
-    return models, pictures
+    return models, images
 
 
 def _titled(predictors, sources):

@@ -1,4 +1,9 @@
-"""The `keras-vit` command: a table of verbs, each a module that is imported when it is called."""
+# PYTHON_ARGCOMPLETE_OK
+"""The `keras-vit` command: a table of verbs, each a module that is imported when it is called.
+
+A verb's module has `parser()`, which imports neither Keras nor TensorFlow, and `main(argv)`, which parses, starts
+TensorFlow where the verb needs it (`keras_vit.system.startup`), and returns the exit status.
+"""
 
 import difflib
 import importlib
@@ -9,10 +14,10 @@ VERBS = {
     "list": ("list", "names of the models, with size and weights"),
     "info": ("info", "one model: paper, parameters, weights, licence, preprocessing"),
     "download": ("download", "fetch published weights into the cache"),
-    "predict": ("predict", "labels and scores for pictures"),
-    "inspect": ("inspect", "what models have learned and where they look, as a page of pictures"),
+    "predict": ("predict", "labels and scores for images"),
+    "inspect": ("inspect", "what models have learned and where they look, as a page of figures"),
     "validate": ("validate", "accuracy, confusions and calibration over a data set"),
-    "check-data": ("check_data", "what is wrong with the pictures of a data set"),
+    "check-data": ("check_data", "what is wrong with the images of a data set"),
     "prepare-data": ("prepare_data", "TFRecord shards of a data set, for training"),
     "train": ("train", "train or fine-tune under tf.distribute"),
     "export": ("export", "a SavedModel for TF Serving"),
@@ -21,7 +26,6 @@ VERBS = {
     "compare": ("compare", "a model and its artifacts side by side"),
 }
 EXTRAS = {  # module that is missing -> the extra that brings it
-    "tyro": "train",
     "rich": "train",
     "yaml": "train",
     "sklearn": "train",
@@ -40,6 +44,10 @@ EXTRAS = {  # module that is missing -> the extra that brings it
 
 def main(argv=None):
     """Run one verb. Returns 0, 1 after an error, 2 after wrong usage."""
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks, at the tab key
+        from keras_vit.cli import completion
+
+        completion.complete(parsers())
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage())
@@ -55,11 +63,20 @@ def main(argv=None):
     return run(verb, arguments)
 
 
+def module_of(verb):
+    """The verb's module."""
+    return importlib.import_module(f"keras_vit.cli.{VERBS[verb][0]}")
+
+
+def parsers():
+    """{verb: (its line of help, its parser)}."""
+    return {verb: (line, module_of(verb).parser()) for verb, (_, line) in VERBS.items()}
+
+
 def run(verb, arguments):
     """Call the verb's `main`; an error that a user can act on becomes a sentence."""
     try:
-        module = importlib.import_module(f"keras_vit.cli.{VERBS[verb][0]}")
-        return module.main(arguments) or 0
+        return module_of(verb).main(arguments) or 0
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

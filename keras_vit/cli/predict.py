@@ -1,22 +1,32 @@
-"""`keras-vit predict`: labels and scores for pictures, from any artifact."""
+"""`keras-vit predict`: labels and scores for images, from any artifact."""
 
-import argparse
 import sys
 
-from keras_vit.cli import source
+from keras_vit.cli.arguments import add_model, open_predictor, verb_parser
+from keras_vit.system import startup
 
 BAR = 24  # characters of a score of 1
 
 
+def parser():
+    """The options of `keras-vit predict`."""
+    parser = verb_parser("predict", "Classify images.")
+    add_model(parser)
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
+    parser.add_argument("--top", type=int, default=5, help="classes per image (default: 5)")
+    return parser
+
+
 def main(argv=None):
-    """Print the best classes of every picture; 1 if one of them could not be read."""
-    arguments = _parser().parse_args(argv)
+    """Print the best classes of every image; 1 if one of them could not be read."""
+    arguments = parser().parse_args(argv)
     if arguments.top < 1:
         raise ValueError(f"--top must be at least 1. Received: {arguments.top}.")
 
-    from keras_vit.labels import decode_predictions
+    startup.start_tensorflow()
+    from keras_vit.imagenet.labels import decode_predictions
 
-    predictor = source.open_source(arguments)
+    predictor = open_predictor(arguments)
     status = 0
     for path in arguments.images:
         try:
@@ -29,14 +39,6 @@ def main(argv=None):
         print(path)
         _print_scores([(label, score) for _, label, score in best])
     return status
-
-
-def _parser():
-    parser = argparse.ArgumentParser("keras-vit predict", description="Classify pictures.")
-    source.add_arguments(parser)
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture files")
-    parser.add_argument("--top", type=int, default=5, help="classes per picture (default: 5)")
-    return parser
 
 
 def _print_scores(best):

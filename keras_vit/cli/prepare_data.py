@@ -1,50 +1,54 @@
 """`keras-vit prepare-data`: a data set as a folder of TFRecord shards."""
 
-import argparse
 import sys
 from pathlib import Path
 
+from keras_vit.cli.arguments import verb_parser
+from keras_vit.system import startup
+
 DESCRIPTION = """\
-Write the pictures of a data set, their bytes as they are, into TFRecord files with an index: few large files instead of
+Write the images of a data set, their bytes as they are, into TFRecord files with an index: few large files instead of
 many small ones, which network disks and object stores read faster, and which can be copied and checked. The folder is
 written whole or not at all; the same source gives the same bytes. Train from it by
 
     keras-vit train --dataset records --data-dir DIR ...
 
-Pictures are not decoded here: `keras-vit check-data` finds those that cannot be.
+Images are not decoded here: `keras-vit check-data` finds those that cannot be.
 """
 
 
-def main(argv=None):
-    """Write the shards and print what they hold."""
-    parser = argparse.ArgumentParser(
-        "keras-vit prepare-data",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def parser():
+    """The options of `keras-vit prepare-data`."""
+    parser = verb_parser("prepare-data", DESCRIPTION)
     parser.add_argument(
         "source",
         metavar="SOURCE",
         help="a folder of class folders; a manifest, FILE.csv; tfds/NAME; or digits",
     )
     parser.add_argument("--output", metavar="DIR", required=True, help="folder to write; must not exist yet")
-    parser.add_argument("--shards", type=int, default=16, metavar="N", help="files of the training part (default: 16)")
-    parser.add_argument("--seed", type=int, default=0, help="of the division, if SOURCE has no parts (default: 0)")
+    parser.add_argument("--shards", type=int, default=16, metavar="N", help="files of the training split (default: 16)")
+    parser.add_argument("--seed", type=int, default=0, help="of the division, if SOURCE is not split (default: 0)")
     parser.add_argument("--data-dir", metavar="DIR", help="where tensorflow-datasets prepared tfds/NAME")
     parser.add_argument("--train-split", default="train", metavar="SPLIT", help="of tfds/NAME (default: train)")
     parser.add_argument("--val-split", default="validation", metavar="SPLIT", help="of tfds/NAME (default: validation)")
-    arguments = parser.parse_args(argv)
+    return parser
 
-    from keras_vit.training import shards
+
+def main(argv=None):
+    """Write the shards and print what they hold."""
+    arguments = parser().parse_args(argv)
+
+    startup.start_tensorflow()
+    from keras_vit.training.datasets import shards
 
     data_set, root = _load(arguments)
     done = 0
 
-    def progress(pictures):
+    def progress(images):
         nonlocal done
-        done += pictures
+        done += images
         if sys.stderr.isatty():
-            print(f"\r{done:,} pictures", end="", file=sys.stderr)
+            print(f"\r{done:,} images", end="", file=sys.stderr)
 
     index = shards.write(data_set, arguments.output, arguments.shards, root, progress)
     if sys.stderr.isatty():
@@ -55,7 +59,7 @@ def main(argv=None):
 
 def _load(arguments):
     """The data set of SOURCE, and the folder that its files are named relative to."""
-    from keras_vit.training import digits, folders, manifest, tfds
+    from keras_vit.training.datasets import digits, folders, manifest, tfds
 
     source = Path(arguments.source)
     if source.is_dir():
@@ -75,6 +79,4 @@ def _print(output, index):
     counts = ", ".join(f"{part['pictures']:,} {name}" for name, part in index["parts"].items())
     shards = [shard for part in parts for shard in part["shards"]]
     size = sum(shard["bytes"] for shard in shards)
-    print(
-        f"{output}: {counts} pictures of {len(index['classes'])} classes in {len(shards)} shards, {size / 1e6:,.1f} MB"
-    )
+    print(f"{output}: {counts} images of {len(index['classes'])} classes in {len(shards)} shards, {size / 1e6:,.1f} MB")

@@ -1,12 +1,14 @@
 """`keras-vit serve`: a page to try models on, and TF Serving's answers, for development or where Docker is not."""
 
-import argparse
 import logging
+
+from keras_vit.cli.arguments import verb_parser
+from keras_vit.system import startup
 
 DESCRIPTION = """\
 Serve the folder that `keras-vit export` writes: a page to try its models on, and the REST interface of TF Serving.
 
-  GET  /                                                       the page: a picture's labels, and where the model looked
+  GET  /                                                       the page: an image's labels, and where the model looked
   POST /v1/models/NAME[/versions/N | /labels/LABEL]:predict    {"instances": [{"b64": "..."}]}
   GET  /v1/models/NAME                                         which versions are served
   GET  /v1/models/NAME/metadata                                their signatures
@@ -16,11 +18,9 @@ batching.config says. For development: it knows no users, and TF Serving itself 
 """
 
 
-def main(argv=None):
-    """Serve until interrupted."""
-    parser = argparse.ArgumentParser(
-        "keras-vit serve", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parser():
+    """The options of `keras-vit serve`."""
+    parser = verb_parser("serve", DESCRIPTION)
     parser.add_argument("bundle", metavar="BUNDLE", help="the folder that `keras-vit export` writes")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8501, help="port to listen on (default: %(default)s)")
@@ -30,10 +30,16 @@ def main(argv=None):
     parser.add_argument(
         "--poll-seconds", type=float, default=1, help="between two looks for new versions (default: %(default)s)"
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv=None):
+    """Serve until interrupted."""
+    arguments = parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
-    from keras_vit.export.server import MEGABYTE, serve
+    startup.start_tensorflow()
+    from keras_vit.export.devserver.app import MEGABYTE, serve
 
     def ready(url, models):
         print(f"{url}/  a page to try them on")

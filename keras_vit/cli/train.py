@@ -1,20 +1,30 @@
-"""`keras-vit train`: train a model from scratch or fine-tune one, by a recipe.
+"""`keras-vit train`: train a model from scratch or fine-tune one, by a recipe."""
+
+import argparse
+import signal
+import sys
+import textwrap
+from pathlib import Path
+
+from keras_vit.cli.arguments import complete_name, verb_parser
+from keras_vit.cli.settings import add_group, refuse_unknown
+from keras_vit.system import startup
+
+DESCRIPTION = """\
+Train a model from scratch or fine-tune one, by a recipe:
 
     keras-vit train --recipe quickstart --output runs/digits
     keras-vit train --data-dir photos --model ConvNeXtT --output runs/photos
     keras-vit train --data-dir photos --dry-run        the plan in words, and dry_run.png with the first batch
 
-Every setting of a recipe is an option. The same command again continues a run that was stopped: by a kill, by SIGTERM
-(the run is saved, exit code 0) or by Ctrl-C (saved too, 130).
-"""
+Every setting of a recipe is an option; the defaults below are those of --recipe {chosen}. The recipes:
 
-import argparse
-import dataclasses
-import difflib
-import signal
-import sys
-from dataclasses import dataclass
-from pathlib import Path
+{names}
+
+Without --recipe it is finetune where --data-dir is given, else quickstart.
+The same command again continues a run that was stopped: by a kill, by SIGTERM (the run is saved, exit code 0) or by
+Ctrl-C (saved too, 130).
+"""
 
 
 def main(argv=None):
@@ -22,6 +32,7 @@ def main(argv=None):
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         recipe, output, dry = parse(argv)
+        startup.start_tensorflow()
         if dry:
             from keras_vit.training.dry_run import dry_run
 
@@ -38,7 +49,7 @@ def main(argv=None):
 
 def run(recipe, output):
     """Train; the exit code."""
-    from keras_vit.training.signals import Stopped
+    from keras_vit.training.run.signals import Stopped
     from keras_vit.training.trainer import train
 
     try:
@@ -51,57 +62,48 @@ def run(recipe, output):
 
 def parse(argv):
     """(Recipe, output folder, whether it is a dry run); the recipe's own values are the options' defaults."""
-    try:
-        import tyro
-    except ImportError as error:
-        raise ValueError("Training needs more packages; install keras-vit-models[train].") from error
     from keras_vit.training import recipe as recipes
 
-    chosen = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    chosen.add_argument("--recipe")
-    known, rest = chosen.parse_known_args(argv)
-    folder = any(a in ("--data-dir", "--data_dir") or a.startswith("--data-dir=") for a in rest)
-    name = known.recipe or ("finetune" if folder else "quickstart")
-    base = recipes.load(name)
-    if folder:
-        base = base.replace(dataset="folder")
-    _refuse_unknown(rest, recipes.Settings)
-    kind = _options(recipes.Settings, Path() if "--dry-run" in rest else tyro.MISSING)
-    options = tyro.cli(
-        kind,
-        args=rest,
-        default=kind(settings=recipes.Settings(**base.settings())),
-        prog="keras-vit train",
-        description=(
-            f"{__doc__}\n--recipe is one of {', '.join(recipes.names())} "
-            f"(finetune where --data-dir is given, else quickstart). Below: {name}."
-        ),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.HelptextFromCommentsOff),
+    name, folder = _chosen(argv)
+    base = recipes.load(name).replace(dataset="folder") if folder else recipes.load(name)
+    argv = refuse_unknown(argv, recipes.GROUPS.values(), ("--recipe", "--output", "--dry-run", "--help"))
+    options = parser(name, base)
+    arguments = vars(options.parse_args(argv))
+    arguments.pop("recipe")
+    output, dry = arguments.pop("output"), arguments.pop("dry_run")
+    if output is None and not dry:
+        options.error("the following arguments are required: --output")
+    try:
+        return base.replace(**arguments), output or Path(), dry
+    except ValueError as error:
+        options.error(str(error))
+
+
+def parser(name="finetune", base=None):
+    """The options of `keras-vit train`: the folder, and every setting, with the values of the recipe `name`."""
+    from keras_vit.training import recipe as recipes
+
+    base = base or recipes.load(name)
+    names = textwrap.fill(", ".join(recipes.names()), 110, initial_indent="    ", subsequent_indent="    ")
+    parser = verb_parser("train", DESCRIPTION.format(chosen=name, names=names))
+    parser.usage = "keras-vit train [--recipe NAME] [--data-dir DIR] --output DIR [--dry-run] [settings]"
+    parser.add_argument("--recipe", choices=recipes.names(), metavar="NAME", help="where the settings come from")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="the run folder")
+    parser.add_argument(
+        "--dry-run",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="say what would be done, and write an augmented batch as dry_run.png into the folder (by default: here)",
     )
-    return base.replace(**dataclasses.asdict(options.settings)), options.output, options.dry_run
+    for title, kind in recipes.GROUPS.items():
+        add_group(parser, title, kind, base.settings(), {"model": complete_name, "teacher": complete_name})
+    return parser
 
 
-def _refuse_unknown(arguments, kind):
-    """ValueError with the closest names for an option that there is not."""
-    fields = {field.name.replace("_", "-"): field.type for field in dataclasses.fields(kind)}
-    switches = {"dry-run", *(name for name, hint in fields.items() if hint is bool)}
-    known = [f"--{name}" for name in ("output", "help", *fields, *switches, *(f"no-{name}" for name in switches))]
-    for argument in arguments:
-        name = argument.partition("=")[0].replace("_", "-")
-        if name.startswith("--") and name not in known:
-            close = ", ".join(difflib.get_close_matches(name, known, cutoff=0.5))
-            raise ValueError(f"There is no option {name}. {f'Closest: {close}.' if close else '--help lists them.'}")
-
-
-def _options(kind, folder):
-    """The command line as a dataclass: the output folder, and every setting of a recipe."""
-
-    @dataclass(frozen=True)
-    class Options:
-        settings: kind
-        output: Path = folder
-        """The run folder."""
-        dry_run: bool = False
-        """Say what would be done, and write an augmented batch as dry_run.png into the folder (by default: here)."""
-
-    return Options
+def _chosen(argv):
+    """Name of the recipe that the arguments ask for, and whether they name a folder of images."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--recipe")
+    first.add_argument("--data-dir", "--data_dir")
+    known, _ = first.parse_known_args(argv)
+    return known.recipe or ("finetune" if known.data_dir else "quickstart"), bool(known.data_dir)

@@ -1,14 +1,13 @@
-"""`keras-vit validate`: accuracy, confusions and calibration over pictures with known classes."""
+"""`keras-vit validate`: accuracy, confusions and calibration over images with known classes."""
 
-import argparse
 import sys
-from pathlib import Path
 
-from keras_vit.cli import source
+from keras_vit.cli.arguments import add_model, open_predictor, verb_parser
+from keras_vit.system import startup
 
 DESCRIPTION = """\
-Print top-1 and top-5 accuracy over the run's held-out pictures, or over those of --data-dir: a folder with a folder of
-pictures per class, or a CSV file with the columns path,label and perhaps split. Classes are called as the model's label
+Print top-1 and top-5 accuracy over the run's test images, or over those of --data-dir: a folder with a folder of
+images per class, or a CSV file with the columns path,label and perhaps split. Classes are called as the model's label
 or, for ImageNet, by WordNet id or number (ImageNet-V2's folders 0 to 999); --label-order and --class-names tell what
 other names mean. Where scores are equal the class with the lower number goes first.
 
@@ -18,15 +17,16 @@ other names mean. Where scores are equal the class with the lower number goes fi
 
 def main(argv=None):
     """Measure what the arguments say; 0, or an error."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     _refuse_early(arguments)
 
+    startup.start_tensorflow()
     from keras_vit.evaluation import accuracy, evaluate
 
-    predictor = source.open_source(arguments)
-    pictures = _pictures(arguments, predictor.labels)
-    real_labels = _real_labels(arguments, pictures, predictor.labels)
-    predictions = evaluate(predictor, pictures, arguments.batch_size, arguments.max_bad_fraction, _progress)
+    predictor = open_predictor(arguments)
+    images = _images(arguments, predictor.labels)
+    real_labels = _real_labels(arguments, images, predictor.labels)
+    predictions = evaluate(predictor, images, arguments.batch_size, arguments.max_bad_fraction, _progress)
     for path, reason in predictions.bad:
         print(f"keras-vit validate: skipped {path}: {reason}", file=sys.stderr)
     counted, real = accuracy(predictions), _real_accuracy(predictions, real_labels)
@@ -37,13 +37,12 @@ def main(argv=None):
     return 0
 
 
-def _parser():
-    parser = argparse.ArgumentParser(
-        "keras-vit validate", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    source.add_arguments(parser)
+def parser():
+    """The options of `keras-vit validate`."""
+    parser = verb_parser("validate", DESCRIPTION)
+    add_model(parser)
     add = parser.add_argument
-    add("--data-dir", metavar="DIR|CSV", help="pictures and their classes (default: the run's held-out pictures)")
+    add("--data-dir", metavar="DIR|CSV", help="images and their classes (default: the run's test images)")
     add(
         "--split", metavar="NAME", help="use DIR/NAME, e.g. val, or the CSV file's lines with this split (default: all)"
     )
@@ -64,10 +63,10 @@ def _parser():
         "--max-bad-fraction",
         type=float,
         default=0.05,
-        help="fail if more of the pictures than this cannot be read (default: 0.05)",
+        help="fail if more of the images than this cannot be read (default: 0.05)",
     )
-    add("--output", metavar="DIR", help="write pictures and tables here")
-    add("--predictions", metavar="CSV", help="write every picture's best classes with their scores to this file")
+    add("--output", metavar="DIR", help="write figures and tables here")
+    add("--predictions", metavar="CSV", help="write every image's best classes with their scores to this file")
     add(
         "--results-file",
         metavar="CSV",
@@ -86,28 +85,30 @@ def _refuse_early(arguments):
         read_results(arguments.results_file)
 
 
-def _pictures(arguments, labels):
-    from keras_vit.evaluation import find_pictures
-    from keras_vit.runs import read_labels
+def _images(arguments, labels):
+    from keras_vit.evaluation import find_images
+    from keras_vit.sources.run_folder import read_labels
 
     if arguments.data_dir is None:
-        return _held_out(arguments.source)
+        return _test_images(arguments.source)
     class_names = read_labels(arguments.class_names) if arguments.class_names else None
-    return find_pictures(arguments.data_dir, labels, arguments.split, arguments.label_order, class_names)
+    return find_images(arguments.data_dir, labels, arguments.split, arguments.label_order, class_names)
 
 
-def _held_out(folder):
-    from keras_vit.runs import Run
+def _test_images(given):
+    from keras_vit.sources.resolve import at_path
+    from keras_vit.sources.run_folder import load_run
 
-    if not Path(folder, "run.json").is_file():
-        raise ValueError(f"{folder} is not a run folder with held-out pictures; give --data-dir.")
-    return Run.open(folder).held_out()
+    found = at_path(given)
+    if found is None or found.kind != "run":
+        raise ValueError(f"{given} is not a run folder with test images; give --data-dir.")
+    return load_run(given).test_images()
 
 
-def _real_labels(arguments, pictures, labels):
+def _real_labels(arguments, images, labels):
     from keras_vit.evaluation.real import read_real_labels
 
-    paths = [path for path, _ in pictures]
+    paths = [path for path, _ in images]
     return read_real_labels(arguments.real_labels, paths, len(labels)) if arguments.real_labels else None
 
 
@@ -123,7 +124,7 @@ def _progress(done, total):
 
 
 def _sentence(what, counted, bad=0):
-    return f"{what}: top-1 {counted.top1:.3f} %, top-{counted.k} {counted.top5:.3f} % on {counted.images} pictures" + (
+    return f"{what}: top-1 {counted.top1:.3f} %, top-{counted.k} {counted.top5:.3f} % on {counted.images} images" + (
         f", {bad} unreadable skipped" if bad else ""
     )
 

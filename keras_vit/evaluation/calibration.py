@@ -1,6 +1,6 @@
-"""Whether scores are what they claim: of the pictures scored 0.8, are 80 % right?
+"""Calibration: of the images with confidence 0.8, are 80 % right?
 
-Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, arXiv:1706.04599, Sec. 2. A picture's confidence
+Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, arXiv:1706.04599, Sec. 2. An image's confidence
 is the score of its best class; the confidences are divided into M bins ((m - 1) / M, m / M] of equal width.
 """
 
@@ -13,7 +13,7 @@ BINS = 15  # M, as in the paper's tables
 
 @dataclass(frozen=True)
 class Calibration:
-    """Per bin, from low to high confidence: pictures, right answers, and the sum of the confidences."""
+    """Per bin, from low to high confidence: images, correct predictions, and the sum of the confidences."""
 
     images: np.ndarray  # int64 (M,)
     correct: np.ndarray  # int64 (M,)
@@ -21,16 +21,20 @@ class Calibration:
 
     @property
     def error(self):
-        """Expected calibration error, in [0, 1]: |accuracy - mean confidence| of a bin, averaged over the pictures."""
+        """Expected calibration error, in [0, 1]: |accuracy - mean confidence| of a bin, averaged over the images."""
         return float(np.abs(self.correct - self.confidence).sum() / self.images.sum())
 
 
 def calibration(predictions, bins=BINS):
-    """The `Calibration` of `Predictions`; scores that are no probabilities, outside [0, 1], are a ValueError."""
+    """The `Calibration` of `Predictions`.
+
+    Raises:
+        ValueError: for scores outside [0, 1].
+    """
     confidence = predictions.scores[:, 0].astype("float64")
     if confidence.min() < -1e-6 or confidence.max() > 1 + 1e-6:
         raise ValueError(
-            "Calibration is about probabilities, in [0, 1]. Received scores from "
+            "Calibration needs probabilities, in [0, 1]. Received scores from "
             f"{confidence.min():.3g} to {confidence.max():.3g}."
         )
     upper = np.arange(1, bins + 1) / bins

@@ -1,7 +1,7 @@
-"""Two pictures of an evaluation: the confusion matrix, and the reliability diagram.
+"""Two figures of an evaluation: the confusion matrix, and the reliability diagram.
 
-Sizes are in inches. Axes and texts are placed at fixed distances and the picture is cut to what is on it, so that names
-of any length and any number of classes fit.
+Sizes are in inches. Axes and texts are placed at fixed distances and the figure is cropped to them, so that names of
+any length and any number of classes fit.
 """
 
 import functools
@@ -9,43 +9,43 @@ import functools
 import numpy as np
 
 from keras_vit.evaluation.metrics import confusion, most_confused
-from keras_vit.files import atomic_file
+from keras_vit.system.files import atomic_file
 
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#4D4D4D"  # Okabe and Ito's, for any colour vision
-COUNTED = 30  # classes up to which counts stand in the cells, colours are shares and names are large
-NAMED = 120  # classes up to which names stand at the axes
-CELLS = 1000  # along a side; of more classes several share a cell
-LISTED = 30  # pairs of classes, the most confused
+COUNTED = 30  # most classes for counts in the cells, colours by share and large names
+NAMED = 120  # most classes for names at the axes
+CELLS = 1000  # most cells along a side; with more classes several share a cell
+LISTED = 30  # most confused pairs of classes that are listed
 LONGEST = 28  # characters of a name
-DOT = 0.02  # side of the smallest cell, for one that stands alone to be seen
+DOT = 0.02  # side of the smallest cell, so that a single one is visible
 
 
 def save_confusion(path, predictions, title):
-    """Draw the confusion matrix: a row per class that has pictures, a column per prediction, and the mistakes listed.
+    """Draw the confusion matrix: a row per class that has images, a column per prediction, and a list of mistakes.
 
-    What is taken for a class without pictures stands in a last column, "others". Above COUNTED classes colours are
-    counts on a logarithmic scale; where cells would be too small to be seen they are drawn larger than they are.
+    Predictions of classes without images are in a last column, "others". Above COUNTED classes colours are counts on a
+    logarithmic scale, and cells too small to see are enlarged.
     """
     entries = confusion(predictions)
     classes = np.unique(predictions.labels)
     together = -(-len(classes) // CELLS)
-    counts = _matrix(entries, classes, together)
+    counts = matrix(entries, classes, together)
     side = _side(len(counts))
     width = side * counts.shape[1] / len(counts)
     figure, (axis, bar) = _figure((0, 0, width, side), (width + 0.2, 0, 0.16, side))
     draw = _draw_counts if len(classes) <= COUNTED else _draw_heat_map
     draw(axis, bar, counts, side / len(counts))
     if len(classes) <= NAMED:
-        _name_axes(axis, counts.shape, [_shown(predictions.names[number], number) for number in classes], side)
+        _name_axes(axis, counts.shape, [short_name(predictions.names[number], number) for number in classes], side)
     else:
         _number_axes(axis, counts.shape, classes, together)
     axis.set_title(_drawable(title), loc="left", fontsize=12, pad=10, parse_math=False)
     _list_mistakes(bar, entries, predictions.names)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def save_reliability(path, calibration, title):
-    """Draw accuracy over confidence, bin by bin (arXiv:1706.04599, Fig. 1), over the pictures that each bin has."""
+    """Draw accuracy over confidence per bin (arXiv:1706.04599, Fig. 1), above the number of images per bin."""
     bins, n = len(calibration.images), calibration.images.sum()
     figure, (axis, below) = _figure((0, 1.6, 4.6, 4.6), (0, 0, 4.6, 1.3))
     filled = calibration.images > 0
@@ -61,20 +61,20 @@ def save_reliability(path, calibration, title):
     counts = [f"{count:,}" if count < 10_000 else f"{count / 1000:,.0f}k" for count in images]
     below.bar_label(bars, counts, fontsize=7, padding=1)
     below.margins(y=0.2)
-    below.set(xlim=(0, 1), xlabel="confidence: the score of the best class", ylabel="pictures (%)")
+    below.set(xlim=(0, 1), xlabel="confidence: the score of the best class", ylabel="images (%)")
     for each in (axis, below):
         each.spines[["top", "right"]].set_visible(False)
     text = (
         f"{_drawable(title)}\nexpected calibration error {100 * calibration.error:.2f} % ({bins} bins)\n"
         f"accuracy {100 * calibration.correct.sum() / n:.2f} %, mean confidence "
-        f"{100 * calibration.confidence.sum() / n:.2f} %, {n:,} pictures"
+        f"{100 * calibration.confidence.sum() / n:.2f} %, {n:,} images"
     )
     axis.set_title(text, loc="left", fontsize=10, parse_math=False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
-def _matrix(entries, classes, together):
-    """Counts (rows, columns) of the classes, `together` to a cell; one more column for others, if there are any."""
+def matrix(entries, classes, together):
+    """Counts (rows, columns), `together` classes per cell; a further column for others, if there are any."""
     rows = np.searchsorted(classes, entries[:, 0]) // together
     side = -(-len(classes) // together)
     known = np.isin(entries[:, 1], classes)
@@ -85,7 +85,7 @@ def _matrix(entries, classes, together):
 
 
 def _side(cells):
-    """Of the matrix: cells large enough for counts, then for names, then for the screen."""
+    """Side of the matrix, with cells large enough for counts, or for names, or as large as a screen allows."""
     if cells <= COUNTED:
         return max(2.6, cells * (0.62 if cells <= 12 else 0.4))
     return max(8.0, cells * 0.15) if cells <= NAMED else 9.0
@@ -95,7 +95,7 @@ def _draw_counts(axis, bar, counts, cell):
     """Colours are shares of the row, numbers are counts."""
     shares = counts / counts.sum(1, keepdims=True)
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axis.figure.colorbar(image, cax=bar, label="share of the class's pictures")
+    axis.figure.colorbar(image, cax=bar, label="share of the class's images")
     size = min(11.0, 72 * cell * 0.9 / (0.65 * len(str(counts.max()))))
     for (row, column), count in np.ndenumerate(counts):
         if count:
@@ -104,7 +104,7 @@ def _draw_counts(axis, bar, counts, cell):
 
 
 def _draw_heat_map(axis, bar, counts, cell):
-    """Colours are counts on a logarithmic scale; a single picture is well apart from none."""
+    """Colours are counts on a logarithmic scale; one image differs clearly from none."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap, LogNorm
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -118,7 +118,7 @@ def _draw_heat_map(axis, bar, counts, cell):
     shown = {"marker": "s", "cmap": visible, "norm": norm, "linewidths": 0}
     dots = axis.scatter(columns, rows, s=area, c=counts[rows, columns], **shown)
     axis.set(xlim=(-0.5, counts.shape[1] - 0.5), ylim=(len(counts) - 0.5, -0.5))
-    axis.figure.colorbar(dots, cax=bar, label="pictures", ticks=LogLocator(10, (1, 2, 5)))
+    axis.figure.colorbar(dots, cax=bar, label="images", ticks=LogLocator(10, (1, 2, 5)))
     bar.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     bar.yaxis.set_minor_formatter(NullFormatter())
 
@@ -138,7 +138,7 @@ def _number_axes(axis, shape, classes, together):
     from matplotlib.ticker import MaxNLocator
 
     ticks = MaxNLocator(10, integer=True, steps=(1, 2, 5, 10)).tick_values(0, len(classes) - 1).astype(int)
-    ticks = ticks[ticks < 0.97 * len(classes)]  # leaves room for the last column's
+    ticks = ticks[ticks < 0.97 * len(classes)]  # leaves room for the label of the last column
     others = shape[1] - shape[0]
     axis.set_yticks(ticks / together, classes[ticks])
     axis.set_xticks([*ticks / together, *[shape[0]] * others], [*classes[ticks], *["others"] * others])
@@ -147,7 +147,7 @@ def _number_axes(axis, shape, classes, together):
 
 
 def _list_mistakes(axis, entries, names):
-    """The most frequent mistakes, as lines beside the colour bar; of many, only what happened more than once."""
+    """The most frequent mistakes, as lines beside the colour bar; of many, only those made more than once."""
     mistakes = most_confused(entries)
     listed = mistakes if len(mistakes) <= LISTED else mistakes[mistakes[:, 2] > 1][:LISTED]
     images = np.bincount(entries[:, 0], entries[:, 2]).astype(int)
@@ -156,7 +156,7 @@ def _list_mistakes(axis, entries, names):
     if len(listed):
         lines.append("")
     for label, taken_for, times in listed.tolist():
-        pair = f"{_shown(names[label], label)} → {_shown(names[taken_for], taken_for)}"
+        pair = f"{short_name(names[label], label)} → {short_name(names[taken_for], taken_for)}"
         lines.append(f"{times} of {images[label]}  {pair}")
     if len(mistakes) > len(listed):
         lines.append(f"and {len(mistakes) - len(listed):,} other pairs of classes")
@@ -173,21 +173,21 @@ def _list_mistakes(axis, entries, names):
     )
 
 
-def _shown(name, number):
-    """A class's name as it can be drawn: not too long, and the class's number where the font lacks a character."""
+def short_name(name, number):
+    """A class's name, shortened; "class NUMBER" where the font lacks a character."""
     if not _characters().issuperset(name):
         return f"class {number}"
     return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
 
 
 def _drawable(text):
-    """The text with a question mark for what the font lacks."""
+    """The text with a question mark for each character that the font lacks."""
     return "".join(character if character in _characters() else "?" for character in text)
 
 
 @functools.cache
 def _characters():
-    """The characters that matplotlib's own font has."""
+    """The characters of matplotlib's own font."""
     from matplotlib.font_manager import findfont, get_font
 
     return frozenset(map(chr, get_font(findfont("DejaVu Sans")).get_charmap()))
@@ -201,7 +201,8 @@ def _figure(*places):
     return figure, [figure.add_axes(place) for place in places]
 
 
-def _save(figure, path):
+def save_figure(figure, path):
+    """Write a figure, cropped to its contents; the path."""
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=130, bbox_inches="tight", pad_inches=0.2)
     return path

@@ -1,4 +1,4 @@
-"""Counting what was predicted: accuracy, confusions, accuracy per class."""
+"""Counts over predictions: accuracy, confusions, accuracy per class."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Counts of pictures, and shares of them in percent."""
+    """Numbers of images, and accuracies in percent."""
 
     images: int
-    correct: int  # whose class is the best guess
-    correct5: int  # whose class is among the best k guesses
-    k: int  # 5, or less where the predictions hold less
+    correct: int  # whose class is the best prediction
+    correct5: int  # whose class is among the best k predictions
+    k: int  # 5, or fewer where the predictions have fewer
 
     @property
     def top1(self):
@@ -27,11 +27,11 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class ClassAccuracy(Accuracy):
-    """The same for the pictures of one class."""
+    """The same for the images of one class."""
 
     number: int  # of the class
-    taken_for: int | None  # the class that most of its mistakes are, None without mistakes
-    times: int  # pictures taken for that class
+    taken_for: int | None  # the class most often predicted by mistake, None without mistakes
+    times: int  # images for which it was predicted
 
 
 def accuracy(predictions):
@@ -40,14 +40,15 @@ def accuracy(predictions):
 
 
 def accuracy_of(hits):
-    """The `Accuracy` of bool (N, k), one or more pictures: whether the first, the second, ... guess is right."""
+    """The `Accuracy` of bool (N, k), N >= 1: whether the first, the second, ... prediction is right."""
     return Accuracy(len(hits), int(hits[:, 0].sum()), int(hits.any(1).sum()), hits.shape[1])
 
 
 def confusion(predictions):
-    """The entries of the confusion matrix that are not 0, as rows (class, prediction, pictures).
+    """The non-zero entries of the confusion matrix; the whole matrix of 21,843 classes would take gigabytes.
 
-    Output: int64 (E, 3), sorted; the whole matrix of 21,843 classes would take gigabytes.
+    Returns:
+        int64 (E, 3), rows (class, prediction, images), sorted.
     """
     pairs = np.stack([predictions.labels, predictions.best[:, 0]], axis=1)
     entries, counts = np.unique(pairs, axis=0, return_counts=True)
@@ -55,13 +56,13 @@ def confusion(predictions):
 
 
 def most_confused(entries):
-    """Of `confusion`'s entries the mistakes, most frequent first; equal ones in the order of the classes."""
+    """The mistakes among the entries of `confusion`, most frequent first, ties in the order of the classes."""
     mistakes = entries[entries[:, 0] != entries[:, 1]]
     return mistakes[np.argsort(-mistakes[:, 2], kind="stable")]
 
 
 def per_class(predictions):
-    """A `ClassAccuracy` for each class that has pictures, by number; among equal mistakes the lower class is named."""
+    """A `ClassAccuracy` for each class that has images, by number; of equally frequent mistakes the lower class."""
     numbers, index = np.unique(predictions.labels, return_inverse=True)
     hits, k = predictions.hits, predictions.hits.shape[1]
     images, correct, correct5 = (

@@ -1,4 +1,4 @@
-"""What a `Predictor` says about picture files whose classes are known, a batch at a time."""
+"""Predictions for labelled image files, a batch at a time."""
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 READERS = 4  # threads that decode and resize while the model runs
-AHEAD = 2  # batches that are read before they are needed
+AHEAD = 2  # batches read in advance
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """N pictures that could be read, their classes, and the k best guesses, best first.
+    """N readable images, their classes, and the k best predictions, best first.
 
-    Where two classes have the same score the one with the lower number goes first, as in argmax, tf.math.top_k and
-    `keras_vit.decode_predictions`; quantised models give equal scores often.
+    Of equal scores the class with the lower number comes first, as in argmax, tf.math.top_k and
+    `keras_vit.decode_predictions`; quantized models often give equal scores.
     """
 
     paths: tuple[Path, ...]  # N
@@ -29,30 +29,36 @@ class Predictions:
 
     @property
     def hits(self):
-        """bool (N, k): whether the class is the first, the second, ... the k-th guess."""
+        """bool (N, k): whether the class is the first, the second, ... the k-th prediction."""
         return self.best == self.labels[:, None]
 
 
-def evaluate(predictor, pictures, batch_size=32, max_bad_fraction=0.05, progress=None):
-    """Ask a predictor about pictures.
+def evaluate(predictor, images, batch_size=32, max_bad_fraction=0.05, progress=None):
+    """Run a predictor on labelled images.
 
     Args:
-        pictures: (path, number of the class) pairs.
-        max_bad_fraction: share of unreadable files, in [0, 1], above which the result is refused.
-        progress: None, or called with (pictures done, pictures in all) after every batch.
-    Output: `Predictions`, with k = 5, or fewer where there are fewer classes, or the predictor ranks fewer.
-    Raises: ValueError without pictures, for a class out of range, for scores that are not finite, or naming the first
-        unreadable pictures if there are too many.
+        predictor: a `keras_vit.Predictor`.
+        images: (path, number of the class) pairs.
+        batch_size: images per batch.
+        max_bad_fraction: largest share of unreadable files, in [0, 1].
+        progress: None, or a function called with (images done, all images) after every batch.
+
+    Returns:
+        `Predictions`, with k = 5, or fewer where there are fewer classes, or the predictor ranks fewer.
+
+    Raises:
+        ValueError: without images, for a class out of range, for scores that are not finite, or naming the first
+            unreadable images if there are too many.
     """
-    pictures = [(Path(path), int(label)) for path, label in pictures]
-    _check(pictures, len(predictor.labels), batch_size, max_bad_fraction)
+    images = [(Path(path), int(label)) for path, label in images]
+    _check(images, len(predictor.labels), batch_size, max_bad_fraction)
     k = min(5, len(predictor.labels), predictor.top_k or 5)
     good, best, scores, bad = [], [], [], []
     with ThreadPoolExecutor(READERS) as pool:
-        prepared = _in_order(pool, lambda one: _prepare(predictor, *one), pictures, AHEAD * batch_size)
+        prepared = _in_order(pool, lambda one: _prepare(predictor, *one), images, AHEAD * batch_size)
         while batch := list(islice(prepared, batch_size)):
             bad += [(path, reason) for path, _, image, reason in batch if image is None]
-            _refuse_too_many(bad, len(pictures), max_bad_fraction)
+            _refuse_too_many(bad, len(images), max_bad_fraction)
             read = [(path, label, image) for path, label, image, _ in batch if image is not None]
             if read:
                 good += [(path, label) for path, label, _ in read]
@@ -60,27 +66,27 @@ def evaluate(predictor, pictures, batch_size=32, max_bad_fraction=0.05, progress
                 best.append(ranked[0])
                 scores.append(ranked[1])
             if progress:
-                progress(len(good) + len(bad), len(pictures))
+                progress(len(good) + len(bad), len(images))
     if not good:
-        raise ValueError(f"None of the {len(pictures)} pictures can be read, {bad[0][0]} for one: {bad[0][1]}")
+        raise ValueError(f"None of the {len(images)} images can be read, {bad[0][0]} for one: {bad[0][1]}")
     paths, labels = zip(*good)
     best, scores = np.concatenate(best), np.concatenate(scores)
     return Predictions(paths, np.array(labels), best, scores, predictor.labels, tuple(bad))
 
 
-def _check(pictures, classes, batch_size, max_bad_fraction):
-    if not pictures or batch_size < 1 or not 0 <= max_bad_fraction <= 1:
+def _check(images, classes, batch_size, max_bad_fraction):
+    if not images or batch_size < 1 or not 0 <= max_bad_fraction <= 1:
         raise ValueError(
-            "evaluate needs a picture at least, batches of one or more, and a share of bad ones in [0, 1]. Received: "
-            f"{len(pictures)} pictures, batch_size={batch_size}, max_bad_fraction={max_bad_fraction}."
+            "evaluate needs one image or more, batch_size >= 1 and max_bad_fraction in [0, 1]. Received: "
+            f"{len(images)} images, batch_size={batch_size}, max_bad_fraction={max_bad_fraction}."
         )
-    path, label = next(((path, label) for path, label in pictures if not 0 <= label < classes), (None, None))
+    path, label = next(((path, label) for path, label in images if not 0 <= label < classes), (None, None))
     if path:
         raise ValueError(f"{path}: expected the number of a class, 0 to {classes - 1}. Received: {label}.")
 
 
 def _in_order(pool, function, items, ahead):
-    """function(item) of every item, in order, started by the pool at most `ahead` items early."""
+    """Yield function(item) of every item, in order; the pool works at most `ahead` items in advance."""
     started = deque()
     for item in items:
         started.append(pool.submit(function, item))
@@ -91,7 +97,7 @@ def _in_order(pool, function, items, ahead):
 
 
 def _prepare(predictor, path, label):
-    """(path, label, prepared picture, None), or (path, label, None, why the file cannot be read)."""
+    """(path, label, prepared image, None), or (path, label, None, why the file cannot be read)."""
     try:
         return path, label, predictor.prepare(path), None
     except (ValueError, OSError) as error:
@@ -102,15 +108,15 @@ def _refuse_too_many(bad, total, fraction):
     if len(bad) > fraction * total:
         names = ", ".join(str(path) for path, _ in bad[:3])
         raise ValueError(
-            f"{len(bad)} or more of {total} pictures cannot be read, above the allowed share of {fraction:g}: {names}"
-            f"{', ...' if len(bad) > 3 else ''}. `--max-bad-fraction` allows more."
+            f"{len(bad)} or more of {total} images cannot be read, above the allowed share of {fraction:g}: {names}"
+            f"{', ...' if len(bad) > 3 else ''}. To allow more, raise --max-bad-fraction."
         )
 
 
 def _best(scores, k, read):
-    """The k best classes of each row and their scores, (B, k) each; equal scores in the order of the classes."""
+    """The k best classes of each row and their scores, (B, k) each; ties in the order of the classes."""
     finite = np.isfinite(scores).all(1)
     if not finite.all():
-        raise ValueError(f"The scores for {read[int(finite.argmin())][0]} are not finite; the model's weights are bad.")
+        raise ValueError(f"The scores of {read[int(finite.argmin())][0]} are not finite; check the model's weights.")
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return best, np.take_along_axis(scores, best, 1)

@@ -1,11 +1,11 @@
 """The files of an evaluation.
 
-metrics.json       top-1, top-5, calibration error, counts, and the pictures that could not be read
-classes.csv        accuracy per class, and what it was most often taken for
-confusions.csv     how many pictures of a class were taken for another, most frequent first
+metrics.json       top-1, top-5, calibration error, counts, and the unreadable images
+classes.csv        accuracy per class, and its most frequent mistake
+confusions.csv     number of images per class and wrong prediction, most frequent first
 confusion.png      the confusion matrix
-calibration.csv    per bin of confidence: pictures, accuracy, mean confidence
-reliability.png    the same drawn
+calibration.csv    per bin of confidence: images, accuracy, mean confidence
+reliability.png    the same as a figure
 """
 
 import csv
@@ -15,7 +15,7 @@ from pathlib import Path
 from keras_vit.evaluation import figures
 from keras_vit.evaluation.calibration import calibration
 from keras_vit.evaluation.metrics import accuracy, confusion, most_confused, per_class
-from keras_vit.files import atomic_file
+from keras_vit.system.files import atomic_file
 
 CLASSES = ("number", "class", "n", "correct", "top1", "top5", "most_often_taken_for", "times")
 CONFUSIONS = ("class", "taken_for", "pictures", "class_number", "taken_for_number")
@@ -26,8 +26,10 @@ def write_report(folder, predictor, predictions, real=None):
     """Write all of the above into a folder, each file whole or not at all.
 
     Args:
-        predictor: what made the `Predictions`.
-        real: the `Accuracy` by ImageNet-ReaL's labels, if it was measured; noted in metrics.json.
+        folder: made if it does not exist.
+        predictor: the `Predictor` of the predictions.
+        predictions: `Predictions`.
+        real: the `Accuracy` by ImageNet-ReaL's labels, if measured; written to metrics.json.
     """
     folder, calibrated, total = Path(folder), calibration(predictions), accuracy(predictions)
     entries, names = confusion(predictions), predictions.names
@@ -38,7 +40,7 @@ def write_report(folder, predictor, predictions, real=None):
     metrics = {
         "model": predictor.name,
         "runtime": predictor.runtime,
-        "quant": predictor.quantisation,
+        "quant": predictor.quantization,
         **_percent(total),
         "expected_calibration_error": calibrated.error,
         "mean_confidence": float(calibrated.confidence.sum() / total.images),
@@ -48,33 +50,33 @@ def write_report(folder, predictor, predictions, real=None):
     with atomic_file(folder / "metrics.json") as temporary:
         temporary.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     title = f"{predictor.name} ({predictor.kind})"
-    counted = f"{total.correct:,} of {total.images:,} pictures right ({total.top1:.2f} %)"
+    counted = f"{total.correct:,} of {total.images:,} images right ({total.top1:.2f} %)"
     figures.save_confusion(folder / "confusion.png", predictions, f"{title}: {counted}")
     figures.save_reliability(folder / "reliability.png", calibrated, title)
 
 
 def write_predictions(path, predictions):
-    """A CSV file with a line per picture that could be read: its class, the place of that class, the k best classes.
+    """Write a CSV file with a line per readable image: its class, the rank of that class, the k best classes.
 
-    rank is 1 where the best guess is right, 2 where the second is, ..., and empty below k.
+    The rank is 1 where the best prediction is right, 2 where the second is, ..., and empty where none of the k is.
     """
     k = predictions.best.shape[1]
-    best = [f"{column}_{place}" for place in range(1, k + 1) for column in ("class", "label", "score")]
+    ranked = [f"{column}_{rank}" for rank in range(1, k + 1) for column in ("class", "label", "score")]
     rows = zip(predictions.paths, predictions.labels.tolist(), predictions.best.tolist(), predictions.scores.tolist())
     names = predictions.names
     write_csv(
         path,
-        ("path", "class", "label", "rank", *best),
+        ("path", "class", "label", "rank", *ranked),
         (
-            (path, number, names[number], guesses.index(number) + 1 if number in guesses else "")
-            + tuple(entry for guess, score in zip(guesses, scores) for entry in (guess, names[guess], f"{score:.6g}"))
-            for path, number, guesses, scores in rows
+            (path, number, names[number], best.index(number) + 1 if number in best else "")
+            + tuple(entry for one, score in zip(best, scores) for entry in (one, names[one], f"{score:.6g}"))
+            for path, number, best, scores in rows
         ),
     )
 
 
 def write_csv(path, columns, rows):
-    """A CSV file with these columns, whole or not at all."""
+    """Write a CSV file with these columns, whole or not at all."""
     with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
@@ -96,5 +98,5 @@ def _bins(calibrated):
         yield f"{number / bins:.4f}", f"{(number + 1) / bins:.4f}", n, *means
 
 
-def _percent(measured):
-    return {"n_images": measured.images, "top1": measured.top1, "top5": measured.top5, "k": measured.k}
+def _percent(accuracy):
+    return {"n_images": accuracy.images, "top1": accuracy.top1, "top5": accuracy.top5, "k": accuracy.k}

@@ -1,13 +1,13 @@
 """A file of results: a line per measurement, timm's columns and then ours.
 
-A line is known by what was measured: model, size, crop, runtime, quantisation and weights. Measured again, it takes the
-place of the line before. timm keeps a file per data set, results-imagenet.csv, results-imagenet-real.csv; so here, too.
+Model, size, crop, runtime, quantization and weights identify a line; a new measurement of the same replaces it. There
+is a file per data set, as in timm: results-imagenet.csv, results-imagenet-real.csv.
 """
 
 import csv
 from pathlib import Path
 
-from keras_vit.files import atomic_file
+from keras_vit.system.files import atomic_file
 from keras_vit.weights.download import sha256
 
 TIMM = ("model", "img_size", "top1", "top1_err", "top5", "top5_err", "param_count", "crop_pct", "interpolation")
@@ -33,7 +33,7 @@ def result(predictor, accuracy):
         "crop_pct": "" if spec is None else str(spec.crop_pct),
         "interpolation": "" if spec is None else spec.interpolation,
         "runtime": predictor.runtime,
-        "quant": predictor.quantisation,
+        "quant": predictor.quantization,
         "n_images": str(accuracy.images),
         "weights_sha256": sha256(predictor.weights) if predictor.weights else "",
     }
@@ -42,7 +42,8 @@ def result(predictor, accuracy):
 def read_results(path):
     """The lines of a file as dictionaries; none if there is no file.
 
-    Raises: ValueError if the columns are others, naming them, or a line has more or fewer.
+    Raises:
+        ValueError: naming other columns, or a line with more or fewer.
     """
     path = Path(path)
     if not path.exists():
@@ -51,7 +52,7 @@ def read_results(path):
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != HEADER:
             raise ValueError(
-                f"{path} is no results file. Expected the columns {','.join(HEADER)}. Received: "
+                f"{path} is not a file of results. Expected the columns {','.join(HEADER)}. Received: "
                 f"{','.join(reader.fieldnames or ()) or 'none'}. Give another file."
             )
         rows = []
@@ -63,7 +64,7 @@ def read_results(path):
 
 
 def write_result(path, row):
-    """Put a line into the file: in place of the one it measures again, else at the end."""
+    """Write a line into the file: in place of the one of the same setup, else at the end."""
     rows = read_results(path)
     kept = [old for old in rows if _key(old) != _key(row)]
     place = next((i for i, old in enumerate(rows) if _key(old) == _key(row)), len(rows))

@@ -1,4 +1,4 @@
-"""The conv-attentional module of CoaT, arXiv:2104.06399, Sec. 3, in the pieces that its blocks put together.
+"""The conv-attentional module of CoaT, arXiv:2104.06399, Sec. 3, in the pieces that its blocks are built of.
 
 Letters: B batch, H W grid, C channels, N = 1 + H W tokens (a class token first), h heads, d = C / h.
 """
@@ -6,10 +6,10 @@ Letters: B batch, H W grid, C channels, N = 1 + H W tokens (a class token first)
 import keras
 from keras import initializers, layers, ops
 
-from keras_vit.layers.attention import merge_heads, split_heads
+from keras_vit.layers.attention_hooks import report_attention
 from keras_vit.layers.depthwise import DepthwiseConv2D
-from keras_vit.layers.initial import initial_normal
-from keras_vit.layers.observe import report_attention
+from keras_vit.layers.heads import check_heads, merge_heads, split_heads
+from keras_vit.layers.initializers import initial_normal
 from keras_vit.layers.scales import map_as_tokens, patches_as_map
 
 EPSILON = 1e-6  # of the LayerNorms in blocks and before the classifier, in the published code
@@ -28,7 +28,9 @@ def layer_norm(name, dtype=None):
 
 @keras.saving.register_keras_serializable("keras_vit")
 class ConvPositions(layers.Layer):
-    """Convolutional position encoding: patches + depthwise 3 x 3 of them (Sec. 3.3); the class token stays.
+    """Convolutional position encoding: the patches plus their depthwise 3 x 3 convolution (Sec. 3.3).
+
+    The class token stays.
 
     Args:
         height, width: the grid H, W.
@@ -97,12 +99,14 @@ class ConvRelativePositions(layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_vit")
 class ProjectQKV(layers.Layer):
-    """How a block begins: LayerNorm, then queries, keys and values side by side.
+    """The start of a block: LayerNorm, then queries, keys and values side by side.
 
     Args:
         num_heads: heads h that will share the channels; must divide C.
     Input:   (B, N, C).      Output: (B, N, 3 C).
-    Raises:  ValueError if C is not a multiple of num_heads.
+
+    Raises:
+        ValueError: if C is not a multiple of num_heads.
     """
 
     def __init__(self, num_heads, **kwargs):
@@ -111,10 +115,7 @@ class ProjectQKV(layers.Layer):
 
     def build(self, shape):
         dtype, C = self.dtype_policy, shape[-1]
-        if C % self.num_heads:
-            raise ValueError(
-                f"{self.name}: num_heads must divide the {C} channels. Received: num_heads={self.num_heads}"
-            )
+        check_heads(self, C)
         self.norm1 = layer_norm("norm1", dtype)
         self.qkv = layers.Dense(3 * C, kernel_initializer=initial_normal(), dtype=dtype, name="qkv")
         self.norm1.build(shape)

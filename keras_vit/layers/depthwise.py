@@ -1,4 +1,4 @@
-"""Depthwise convolution, which on the edge is computed in parts that fit the kernels there."""
+"""Depthwise convolution, which for mobile runtimes can be split into parts that their kernels compute fast."""
 
 import contextlib
 import contextvars

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_vit.system import keras_private
+
 
 def drop_path(rate, rank, dtype=None, name="drop_path"):
     """A layer that zeroes a residual branch for a sample with probability `rate`, else divides it by 1 - rate.
@@ -11,12 +13,13 @@ def drop_path(rate, rank, dtype=None, name="drop_path"):
     Args:
         rate: probability in [0, 1); nothing happens at inference, nor at rate 0.
         rank: number of axes of the branch, the batch included: 3 for tokens, 4 for maps.
-    Raises:   ValueError for a positive rate inside a keras.RematScope, but on JAX: where Keras computes a block a
-        second time for its gradients, it does so without dropping anything, and the gradients would be wrong.
+
+    Raises:
+        ValueError: for a positive rate inside a keras.RematScope, but on JAX: where Keras computes a block a second
+            time for its gradients, it does so without dropping anything, and the gradients would be wrong.
     """
     layer = layers.Dropout(rate, noise_shape=(None,) + (1,) * (rank - 1), dtype=dtype, name=name)
-    recomputing = getattr(layer, "_remat_mode", None)
-    if rate and recomputing is not None and recomputing.mode is not None and keras.backend.backend() != "jax":
+    if rate and keras_private.recomputed(layer) and keras.backend.backend() != "jax":
         raise ValueError(
             "drop_path_rate: expected 0 for a model built inside keras.RematScope, which computes blocks again without "
             f"drop path when it takes gradients. Received: a rate of {rate:g} on {keras.backend.backend()}"

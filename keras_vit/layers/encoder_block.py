@@ -10,11 +10,12 @@ from keras_vit.layers.mlp import MLP
 
 
 class PreNormBlock(layers.Layer):
-    """What the encoder blocks of these families have in common: ViT, Eq. 2 and 3, whatever attends and mixes.
+    """Base of the encoder blocks (ViT, Eq. 2 and 3); subclasses choose the attention and the MLP.
 
         z' = attn(LN(z)) + z,    z'' = mlp(LN(z')) + z'
 
-    Subclasses give `make_attention()` and `make_mlp(width)`, the layers `attn` and `mlp`, and `epsilon` of the norms.
+    Subclasses define `make_attention()` and `make_mlp(width)`, which return the layers `attn` and `mlp`, and `epsilon`
+    of the norms.
 
     Input:   (B, N, C) or (B, H, W, C).      Output: as the input.
     """
@@ -90,7 +91,7 @@ class EncoderBlock(PreNormBlock):
         self.scale2.build(shape)
 
     def make_scale(self, name):
-        """The layer behind a branch."""
+        """Layer scale at the end of a branch, or the identity."""
         if self.layer_scale is None:
             return layers.Identity(dtype=self.dtype_policy, name=name)
         return LayerScale(self.layer_scale, dtype=self.dtype_policy, name=name)

@@ -6,7 +6,7 @@ from keras import initializers, layers
 
 @keras.saving.register_keras_serializable("keras_vit")
 class LayerScale(layers.Layer):
-    """gamma * x, one gamma per channel, starting at `initial_value`.  Shapes: (..., C) -> same."""
+    """gamma * x, one gamma per channel, initialised to `initial_value`.  Shapes: (..., C) -> same."""
 
     def __init__(self, initial_value=1e-6, **kwargs):
         super().__init__(**kwargs)

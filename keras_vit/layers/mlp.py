@@ -3,15 +3,15 @@
 import keras
 from keras import layers, ops
 
-from keras_vit.layers.initial import initial_normal
+from keras_vit.layers.initializers import initial_normal
 
 
 def project_gelu(x, dense, training=False):
     """dense(GELU(x)), with the exact GELU, x * Phi(x).
 
-    In training the backward pass computes GELU again: x alone is kept, and neither GELU(x) nor the 1 + erf within it,
-    each as large. The product with the dense layer's weights is written down a second time as well, but computed in
-    eager mode only: graphs and compilers leave out what nobody asks for.
+    In training the backward pass computes GELU again: only x is kept, and neither GELU(x) nor the 1 + erf within it,
+    each as large. The product with the dense layer's weights is traced a second time as well, but computed in eager
+    mode only: graphs and compilers drop what is not used.
     """
 
     def project(x):
@@ -26,8 +26,10 @@ class MLP(layers.Layer):
 
     Args:
         hidden_dim: width between the two, mlp_ratio * C in the papers' terms.
-    Note:    GELU is the exact one, x * Phi(x): every published PyTorch checkpoint was trained with it, and timm
-             measures the JAX ones with it too.
+
+    Note:
+        GELU is the exact one, x * Phi(x): every published PyTorch checkpoint was trained with it, and timm measures the
+        JAX ones with it too.
     """
 
     def __init__(self, hidden_dim, **kwargs):

@@ -1,6 +1,6 @@
-"""Bringing tokens from the grid of one scale to that of another (CoaT, arXiv:2104.06399, Sec. 4.1).
+"""Interpolation of tokens from the grid of one scale to that of another (CoaT, arXiv:2104.06399, Sec. 4.1).
 
-Plain reshapes, slices and sums, the same on every backend and within what mobile runtimes take in one piece.
+Plain reshapes, slices and sums: the same on every backend, and one piece of graph for mobile runtimes.
 Letters: B batch, H W grid, C channels.
 """
 

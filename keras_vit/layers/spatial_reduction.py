@@ -8,8 +8,9 @@ import math
 import keras
 from keras import layers, ops
 
-from keras_vit.layers.attention import attend, merge_heads, split_heads
-from keras_vit.layers.initial import initial_normal
+from keras_vit.layers.attention import scaled_dot_product_attention
+from keras_vit.layers.heads import check_heads, merge_heads, split_heads
+from keras_vit.layers.initializers import initial_normal
 
 EPSILON = 1e-5  # of the norm after the reduction in the published code, whatever the blocks' own
 
@@ -23,7 +24,7 @@ def attend_to(queries, keys_values, num_heads, training=False):
     """Multi-head attention of one set of tokens to another.  (B, N, C), (B, n, 2 C) -> (B, N, C)."""
     q = split_heads(queries, num_heads)  # B h N d
     k, v = (split_heads(t, num_heads) for t in ops.split(keys_values, 2, axis=-1))  # B h n d
-    return merge_heads(attend(q, k, v, scale=q.shape[-1] ** -0.5, training=training))
+    return merge_heads(scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, training=training))
 
 
 @keras.saving.register_keras_serializable("keras_vit")
@@ -36,7 +37,9 @@ class SpatialReductionAttention(layers.Layer):
         num_heads: heads h; must divide C.
         reduction: R; 1 is plain attention.
     Input:   (B, H, W, C), or with R = 1 also (B, N, C).      Output: as the input.
-    Raises:  ValueError if C is not a multiple of num_heads, or a sequence is to be reduced.
+
+    Raises:
+        ValueError: if C is not a multiple of num_heads, or a sequence is to be reduced.
     """
 
     def __init__(self, num_heads, reduction=1, **kwargs):
@@ -45,10 +48,7 @@ class SpatialReductionAttention(layers.Layer):
 
     def build(self, shape):
         C, R, dtype = shape[-1], self.reduction, self.dtype_policy
-        if C % self.num_heads:
-            raise ValueError(
-                f"{self.name}: num_heads must divide the {C} channels. Received: num_heads={self.num_heads}"
-            )
+        check_heads(self, C)
         if R > 1 and len(shape) != 4:
             raise ValueError(f"{self.name}: expected a map (B, H, W, C) for reduction={R}. Received: {shape}")
         dense = {"kernel_initializer": initial_normal(), "dtype": dtype}

@@ -1,4 +1,4 @@
-"""Tokens beside the patches, and where the patches were.
+"""Learned and selected tokens, position embeddings, and the way from tokens back to a map.
 
 Letters: B batch, H W grid, N = H * W tokens, C channels.
 """
@@ -6,12 +6,12 @@ Letters: B batch, H W grid, N = H * W tokens, C channels.
 import keras
 from keras import layers, ops
 
-from keras_vit.layers.initial import initial_normal
+from keras_vit.layers.initializers import initial_normal
 
 
 @keras.saving.register_keras_serializable("keras_vit")
 class PrependToken(layers.Layer):
-    """A learned token put before the others, the [class] token of ViT, Eq. 1.  (B, N, C) -> (B, 1 + N, C)."""
+    """Puts a learned token before the others, the [class] token of ViT, Eq. 1.  (B, N, C) -> (B, 1 + N, C)."""
 
     def build(self, shape):
         self.token = self.add_weight((1, 1, shape[-1]), initial_normal(), name="token")
@@ -40,15 +40,15 @@ class PositionEmbedding(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("keras_vit")
-class TakeToken(layers.Layer):
-    """One token of the sequence, the first unless told otherwise.  (B, N, C) -> (B, C)."""
+class SelectToken(layers.Layer):
+    """One token of the sequence, by default the first.  (B, N, C) -> (B, C)."""
 
     def __init__(self, index=0, **kwargs):
         super().__init__(**kwargs)
         self.index = index
 
     def call(self, x):
-        # TFLite's delegates know slices that keep every axis, not those that drop one.
+        # TFLite's delegates support slices that keep every axis, not those that drop one.
         return ops.reshape(x[:, self.index : self.index + 1], (-1, x.shape[-1]))
 
     def compute_output_shape(self, shape):
@@ -56,7 +56,7 @@ class TakeToken(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("keras_vit")
-class GridOfTokens(layers.Layer):
+class TokensToGrid(layers.Layer):
     """The patch tokens back on their grid, the leading tokens left out.  (B, n + H W, C) -> (B, H, W, C).
 
     Args:
@@ -73,3 +73,8 @@ class GridOfTokens(layers.Layer):
 
     def compute_output_shape(self, shape):
         return (shape[0], self.height, self.width, shape[2])
+
+
+# The names under which .keras files hold these layers that were saved before the layers were renamed.
+FORMER_NAMES = {"keras_vit>TakeToken": SelectToken, "keras_vit>GridOfTokens": TokensToGrid}
+keras.saving.get_custom_objects().update(FORMER_NAMES)

@@ -1,7 +1,7 @@
 """Co-Scale Conv-Attentional Image Transformers (CoaT) -- Xu et al., ICCV 2021, arXiv:2104.06399.
 
 Attention is factorised (Sec. 3.2): a softmax over the tokens turns keys and values into one d x d context per head,
-which every query reads: the cost grows with N, not N^2. Depthwise convolutions tell where a patch is, once on the
+which every query reads: the cost grows with N, not N^2. Depthwise convolutions encode positions, once on the
 tokens (cpe) and once inside attention, as a relative position encoding E = Q * conv(V) (crpe, Sec. 3.3).
 Four serial stages halve the map one after the other; in CoaT, parallel blocks then let the last three scales exchange
 what they attended to (Sec. 4.1). CoaT-Lite has the serial stages only.
@@ -27,8 +27,8 @@ from dataclasses import dataclass
 import keras
 from keras import layers, ops
 
-from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
-from keras_vit.layers import MLP, GridOfTokens, PrependToken, TakeToken, drop_path
+from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
+from keras_vit.layers import MLP, PrependToken, SelectToken, TokensToGrid, drop_path
 from keras_vit.layers.conv_attention import (
     ConvPositions,
     ConvRelativePositions,
@@ -37,7 +37,7 @@ from keras_vit.layers.conv_attention import (
     layer_norm,
     uniform,
 )
-from keras_vit.layers.initial import initial_normal
+from keras_vit.layers.initializers import initial_normal
 from keras_vit.layers.scales import interpolate
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels
@@ -178,7 +178,7 @@ class Scale:
         return x, qkv, self.crpe(qkv)
 
 
-def build(config, image, top, drop_path_rate=0.0):
+def build(config, image, head, drop_path_rate=0.0):
     """Fig. 3, left to right: four serial stages, in CoaT the parallel blocks, classifier.  (B, H, W, 3) -> (B, K).
 
     All blocks have the same rate of stochastic depth.
@@ -189,13 +189,13 @@ def build(config, image, top, drop_path_rate=0.0):
         scales.append(scale)
         sequences.append(tokens)
         if s < len(config.dims) - 1:
-            x = GridOfTokens(*scale.grid, name=f"stage{s}_map")(tokens)
+            x = TokensToGrid(*scale.grid, name=f"stage{s}_map")(tokens)
     if config.parallel_depth:
-        x = _parallel(config, scales[1:], sequences[1:], top, drop_path_rate)
+        x = _parallel(config, scales[1:], sequences[1:], head, drop_path_rate)
     else:
         x = layer_norm("norm")(tokens)
-        x = top.pool_tokens(x, scale.grid)  # B C
-    return top.classify(x) if top.include_top else x
+        x = head.pool_tokens(x, scale.grid)  # B C
+    return head.classify(x) if head.include_top else x
 
 
 def _serial_stage(config, s, x, drop_path_rate):
@@ -217,7 +217,7 @@ def _serial_stage(config, s, x, drop_path_rate):
     return scale, x
 
 
-def _parallel(config, scales, xs, top, drop_path_rate):
+def _parallel(config, scales, xs, head, drop_path_rate):
     """Parallel blocks and the aggregate of their scales.  Lists of scales and of tokens -> (B, C) or a map."""
     h, grids = sum(config.head_groups), tuple(scale.grid for scale in scales)
     for b in range(config.parallel_depth):
@@ -226,14 +226,14 @@ def _parallel(config, scales, xs, top, drop_path_rate):
         xs = block(*map(list, zip(*encoded)))
     xs = [layer_norm(f"norm{scale.stage}")(x) for scale, x in zip(scales, xs)]
     aggregate = AggregateScales(name="aggregate")
-    if top.include_top or top.pooling == "token":
-        return aggregate([TakeToken(name=f"take_token{scale.stage}")(x) for scale, x in zip(scales, xs)])
-    return top.pool_map(aggregate([_coarsest(scale, grids[-1], x) for scale, x in zip(scales, xs)]))
+    if head.include_top or head.pooling == "token":
+        return aggregate([SelectToken(name=f"take_token{scale.stage}")(x) for scale, x in zip(scales, xs)])
+    return head.pool_map(aggregate([_coarsest(scale, grids[-1], x) for scale, x in zip(scales, xs)]))
 
 
 def _coarsest(scale, grid, x):
     """The patches of a scale as a map, averaged down to the last scale's grid.  (B, N, C) -> (B, H, W, C)."""
-    x = GridOfTokens(*scale.grid, name=f"grid{scale.stage}")(x)
+    x = TokensToGrid(*scale.grid, name=f"grid{scale.stage}")(x)
     factor = scale.grid[0] // grid[0]
     return layers.AveragePooling2D(factor, name=f"pool{scale.stage}")(x) if factor > 1 else x
 

@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 import keras
 from keras import layers
 
-from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
+from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import MLP, LayerScale, drop_path, drop_path_rates
 from keras_vit.layers.depthwise import DepthwiseConv2D
-from keras_vit.layers.initial import initial_normal
+from keras_vit.layers.initializers import initial_normal
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels
 from keras_vit.weights.rules import Layout, conv, dense, depthwise, norm, param
@@ -85,7 +85,7 @@ class ConvNeXtBlock(layers.Layer):
         return shape
 
 
-def build(config, image, top, drop_path_rate=0.0):
+def build(config, image, head, drop_path_rate=0.0):
     """Stem, four stages with downsampling between them, classifier.  (B, H, W, 3) -> (B, K)."""
     init = initial_normal()
     x = layers.Conv2D(config.dims[0], 4, strides=4, kernel_initializer=init, name="stem")(image)
@@ -97,22 +97,22 @@ def build(config, image, top, drop_path_rate=0.0):
             x = layers.Conv2D(C, 2, strides=2, kernel_initializer=init, name=f"downsample{s}")(x)  # B H/2 W/2 C
         for b in range(depth):
             x = ConvNeXtBlock(drop_path_rate=next(rates), name=f"stage{s}_block{b}")(x)
-    return _finish(x, top)
+    return _finish(x, head)
 
 
-def build_isotropic(config, image, top, drop_path_rate=0.0):
+def build_isotropic(config, image, head, drop_path_rate=0.0):
     """Sec. 3.3: ViT's patches, then one stage; no norm after the stem.  (B, H, W, 3) -> (B, K)."""
     P = config.patch_size
     x = layers.Conv2D(config.embed_dim, P, strides=P, kernel_initializer=initial_normal(), name="stem")(image)
     for b, rate in enumerate(drop_path_rates(drop_path_rate, config.depth)):
         x = ConvNeXtBlock(config.layer_scale, rate, name=f"stage0_block{b}")(x)
-    return _finish(x, top)
+    return _finish(x, head)
 
 
-def _finish(x, top):
-    x = top.pool_map(x)  # B C
+def _finish(x, head):
+    x = head.pool_map(x)  # B C
     x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
-    return top.classify(x) if top.include_top else x
+    return head.classify(x) if head.include_top else x
 
 
 def check_size(config, height, width):
@@ -129,7 +129,7 @@ def check_isotropic_size(config, height, width):
 
 
 def configure_isotropic(config, entries, classes):
-    """A file tells by its gammas whether it was trained with layer scale."""
+    """With layer scale if the file has its gammas."""
     return replace(config, layer_scale=any(name.endswith("gamma") for name in entries))
 
 

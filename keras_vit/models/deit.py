@@ -18,12 +18,12 @@ from dataclasses import replace
 import keras
 from keras import layers
 
-from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
+from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import (
-    GridOfTokens,
     PositionEmbedding,
     PrependToken,
-    TakeToken,
+    SelectToken,
+    TokensToGrid,
     drop_path_rates,
 )
 from keras_vit.models import vit
@@ -34,7 +34,7 @@ from keras_vit.weights.rules import Layout, dense, param
 LAYER_SCALE = 1e-4  # what DeiT III's factors start from (Sec. 3.1)
 
 
-def build_distilled(config, image, top, drop_path_rate=0.0):
+def build_distilled(config, image, head, drop_path_rate=0.0):
     """Fig. 2: tokens [class, distillation, patches], two classifiers, their mean.  (B, H, W, 3) -> (B, K)."""
     x = vit.patch_embed(config, image)
     grid = x.shape[1:3]
@@ -43,15 +43,15 @@ def build_distilled(config, image, top, drop_path_rate=0.0):
     x = PrependToken(name="class_token")(x)  # B 2+N D
     x = PositionEmbedding(name="positions")(x)
     x = vit.encoder(config, x, drop_path_rates(drop_path_rate, config.depth))
-    if not top.include_top and top.pooling != "token":
-        return top.pool_map(GridOfTokens(*grid, name="grid")(x))
-    tokens = [TakeToken(i, name=f"take_{name}")(x) for i, name in enumerate(("class", "dist"))]
-    if not top.include_top:
+    if not head.include_top and head.pooling != "token":
+        return head.pool_map(TokensToGrid(*grid, name="grid")(x))
+    tokens = [SelectToken(i, name=f"take_{name}")(x) for i, name in enumerate(("class", "dist"))]
+    if not head.include_top:
         return layers.Average(name="mean")(tokens)  # B D
-    logits = replace(top, activation=None)
+    logits = replace(head, activation=None)
     heads = [logits.classify(token, name) for token, name in zip(tokens, ("head", "head_dist"))]
     x = layers.Average(dtype="float32", name="mean")(heads)  # B K
-    return layers.Activation(top.activation, dtype="float32", name="predictions")(x)
+    return layers.Activation(head.activation, dtype="float32", name="predictions")(x)
 
 
 def two_heads(model):
@@ -59,9 +59,12 @@ def two_heads(model):
 
     Args:
         model: a DeiT...Distilled with its classifier, fresh or loaded from a .keras file.
+
     Returns:
         keras.Model with outputs [class logits, distillation logits], (B, K) each, that shares the layers of `model`.
-    Raises:  ValueError for any other model.
+
+    Raises:
+        ValueError: for any other model.
     """
     names = {layer.name for layer in model.layers}
     if not {"head", "head_dist"} <= names:
@@ -73,7 +76,7 @@ def two_heads(model):
     return keras.Model(model.input, heads, name=f"{model.name}_two_heads")
 
 
-def build_deit3(config, image, top, drop_path_rate=0.0):
+def build_deit3(config, image, head, drop_path_rate=0.0):
     """Patches, their positions, class token, encoder, classifier.  (B, H, W, 3) -> (B, K)."""
     x = vit.patch_embed(config, image)
     grid = x.shape[1:3]
@@ -82,8 +85,8 @@ def build_deit3(config, image, top, drop_path_rate=0.0):
     x = PrependToken(name="class_token")(x)  # B 1+N D
     rates = [drop_path_rate] * config.depth  # "a uniform drop rate across all layers" (Sec. 3.1)
     x = vit.encoder(config, x, rates, layer_scale=LAYER_SCALE)
-    x = top.pool_tokens(x, grid)
-    return top.classify(x) if top.include_top else x
+    x = head.pool_tokens(x, grid)
+    return head.classify(x) if head.include_top else x
 
 
 # Checkpoints -----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a public name such as `SwinT` is, and what every family has in common when it becomes a Keras model.
+"""`Family` and `Variant`: what a public name such as `SwinT` is, and how calling it builds a Keras model.
 
 A family is one file of this folder: its paper's layers, `build`, and the rules of its checkpoints. A variant is a row
 of that paper's table. Calling a variant builds it, with the signature of keras.applications.
@@ -14,11 +14,12 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_vit import xla
-from keras_vit.layers import GridOfTokens, TakeToken
-from keras_vit.layers.initial import initial_normal
+from keras_vit.layers import SelectToken, TokensToGrid
+from keras_vit.layers.initializers import initial_normal
 from keras_vit.preprocessing import Spec, normalize
-from keras_vit.weights import catalogue, loading
+from keras_vit.sources import loading
+from keras_vit.system import xla
+from keras_vit.weights import catalogue
 from keras_vit.weights.rules import Layout
 
 IMAGENET = Spec(
@@ -35,12 +36,12 @@ class Family:
     Attributes:
         name: title of the family, e.g. "Swin".
         paper: arXiv identifier.
-        build: (config, image, top, drop_path_rate) -> output tensor of the functional model.
+        build: (config, image, head, drop_path_rate) -> output tensor of the functional model.
         check_size: (config, height, width); raises ValueError for a size in pixels that the family cannot run.
         layouts: the published file formats, see `keras_vit.weights.rules`.
         preprocessing: of variants without published weights.
-        resamplers: variable path pattern -> function (stored array, wanted shape, (H, W) of the model, (H, W) that the
-            array belongs to or None if the file does not say) -> array for the model.
+        resamplers: variable path pattern -> function (stored array, shape in the model, (H, W) of the model, (H, W)
+            that the array belongs to or None if the file does not say) -> array for the model.
         head: names of the layers that belong to the classifier.
         configure: (config, entries of a file, classes or None) -> config; for files that carry an optional part.
     """
@@ -57,8 +58,8 @@ class Family:
 
 
 @dataclass(frozen=True)
-class Top:
-    """How a model ends: a classifier, or features as keras.applications gives them without one."""
+class Head:
+    """How a model ends: in a classifier, or without one in features as keras.applications returns them."""
 
     include_top: bool
     pooling: str | None
@@ -73,21 +74,23 @@ class Top:
         return layers.Dense(self.classes, activation=self.activation, **dense)(x)
 
     def pool_map(self, x):
-        """(B, H, W, C) -> (B, C), or the map itself where no pooling is asked for."""
+        """(B, H, W, C) -> (B, C), or the map itself without pooling."""
         if self.pooling == "token":
-            raise ValueError("pooling='token' needs a class token, and this family has none. Expected 'avg' or 'max'")
+            raise ValueError(
+                "pooling='token' needs a class token, which this family does not have. Expected 'avg' or 'max'"
+            )
         if self.include_top or self.pooling == "avg":
             return layers.GlobalAveragePooling2D(name="pool")(x)
         return layers.GlobalMaxPooling2D(name="pool")(x) if self.pooling == "max" else x
 
     def pool_tokens(self, x, grid):
-        """Features of a sequence that begins with its class token: that token, or the patches as a map, pooled or not.
+        """Features of a sequence with a class token first: that token, or the patches as a map, pooled or not.
 
         (B, n + H W, C) -> (B, C) or (B, H, W, C).
         """
         if self.include_top or self.pooling == "token":
-            return TakeToken(name="pooled_token")(x)
-        return self.pool_map(GridOfTokens(*grid, name="grid")(x))
+            return SelectToken(name="pooled_token")(x)
+        return self.pool_map(TokensToGrid(*grid, name="grid")(x))
 
 
 class Variant:
@@ -128,13 +131,12 @@ class Variant:
     @property
     def tags(self):
         """The tags of its published weights."""
-        return tuple(row.tag for row in catalogue.rows(self.name))
+        return catalogue.tags(self.name)
 
     @property
     def image_size(self):
         """(H, W) in pixels of the default weights; 224 where there are none."""
-        default = next((row for row in catalogue.rows(self.name) if row.default), None)
-        return default.size if default else (224, 224)
+        return catalogue.image_size(self.name)
 
     @property
     def spec(self):
@@ -159,7 +161,7 @@ class Variant:
         dtype=None,
     ):
         _check_arguments(pooling, classes, include_top, drop_rate, drop_path_rate)
-        top = Top(include_top, pooling, classes, classifier_activation, drop_rate)
+        head = Head(include_top, pooling, classes, classifier_activation, drop_rate)
         path, row = loading.find_source(self.name, weights, classes, include_top)
         shape = _resolve_shape(input_shape, input_tensor, row.size if row else self.image_size)
         self.family.check_size(self.config, *shape[:2])
@@ -172,7 +174,7 @@ class Variant:
             x = image
             if include_preprocessing:
                 x = _normalization(self.spec if row is None else row.spec, shape[2])(x)
-            outputs = self.family.build(config, x, top, drop_path_rate)
+            outputs = self.family.build(config, x, head, drop_path_rate)
         sources = [image] if input_tensor is None else keras.utils.get_source_inputs(input_tensor)
         inputs = sources[0] if len(sources) == 1 else sources
         model = keras.Model(inputs, outputs, name=name or self.snake_name)
@@ -186,7 +188,7 @@ class Variant:
 _CALL_DOC = """Builds the functional Keras model.
 
 Args:
-    include_top: whether to end in the classifier; without it the model gives features.
+    include_top: whether to end in the classifier; without it the model returns features.
     weights: None, "imagenet" (the default tag), a tag of the catalogue (`.tags` lists them), or the path of a file
         (.safetensors, .npz, .pth, .pth.tar, .bin, .weights.h5 or .keras, in timm's layout or the official one) or of
         the folder of a training run.
@@ -195,25 +197,27 @@ Args:
         tables of the weights are resampled, the stem is adapted to other channel counts.
     pooling: without the classifier: None for the map (B, H, W, C), "avg" or "max" for (B, C), "token" for the class
         token of families that have one.
-    classes: number of classes K; other than the file's gives a new head. Ignored without include_top.
-    classifier_activation: of the head; None gives logits.
+    classes: number of classes K; other than the file's makes a new head. Ignored without include_top.
+    classifier_activation: of the head; None for logits.
     name: of the model.
     include_preprocessing: whether the model takes pixels in [0, 255] and normalises them itself.
     drop_rate: of the dropout before the classifier, in [0, 1).
     drop_path_rate: stochastic depth of the last block, in [0, 1).
     dtype: policy such as "mixed_bfloat16"; the global policy if None.
 
-To train at sizes whose activations do not fit into memory, build inside a scope that computes each block a second time
-instead of keeping what is inside it, without drop path but on JAX:
+To train at sizes whose activations do not fit into memory, build inside a scope that recomputes each block for its
+gradients instead of keeping its activations (without drop path, except on JAX):
     with keras.RematScope(mode="list_of_layers", layer_names=[f"block{i}" for i in range(12)]):  # stage0_block0, ...
         model = keras_vit.models.ViTB16(input_shape=(1024, 1024, 3))
 
-`predict` and its kin are compiled by XLA where that is faster, for each shape at its first call, which takes some
-seconds; `model.jit_compile = False` leaves it out.
+`predict` and `predict_on_batch` are compiled by XLA where that is faster, at the first call for each shape, which takes
+some seconds; `model.jit_compile = False` turns that off.
 
 Input:   (B, H, W, C), float, normalised as `keras_vit.preprocess_input` does unless include_preprocessing.
 Output:  (B, K) probabilities, or features.
-Raises:  ValueError for sizes, tags, files and arguments that do not fit, with the remedy.
+
+Raises:
+    ValueError: for sizes, tags, files and arguments that do not fit, with the remedy.
 """
 Variant.__call__.__doc__ = _CALL_DOC
 
@@ -235,7 +239,7 @@ def family_preprocess_input(variant):
 
 @contextlib.contextmanager
 def dtype_scope(dtype):
-    """Layers made inside take `dtype` as their policy; None changes nothing."""
+    """Inside, new layers have the policy `dtype`; None changes nothing."""
     if dtype is None:
         yield
         return

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import keras
 from keras import layers, ops
 
-from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
+from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.models import vit
 from keras_vit.models.family import (
     INCEPTION,
@@ -59,7 +59,9 @@ class StdConv2D(layers.Layer):
         filters: channels of the output.
         kernel_size, strides: one number for both axes. Padding is "same", there is no bias.
     Input:   (B, H, W, C).      Output: (B, ceil(H / strides), ceil(W / strides), filters).
-    Note:    standardised in float32 whatever the compute dtype.
+
+    Note:
+        standardised in float32 whatever the compute dtype.
     """
 
     def __init__(self, filters, kernel_size, strides=1, **kwargs):
@@ -87,7 +89,8 @@ class StdConv2D(layers.Layer):
 class GroupNorm(layers.Layer):
     """Normalises each of 32 groups of channels over the whole map (arXiv:1803.08494).  (B, H, W, C) -> same.
 
-    Note:    Keras' own layer does the same at rank 5, which mobile runtimes take in pieces.
+    Note:
+        Keras' own layer does the same at rank 5, which mobile runtimes take in pieces.
     """
 
     def build(self, shape):
@@ -109,7 +112,7 @@ class GroupNorm(layers.Layer):
 
         Pixels first, channels then: TensorFlow is slow over both axes at once, and at broadcasting along the short
         axis of a group. So, and with the kernels' variance from what is centred already, ViTR26S32 takes 0.68
-        (graph, 16 pictures) to 0.83 times (XLA, 16) as long.
+        (graph, 16 images) to 0.83 times (XLA, 16) as long.
         """
         C = x.shape[-1]
         channels = ops.reshape(ops.mean(x, axis=1), (-1, GROUPS, C // GROUPS))  # B G C/G
@@ -169,7 +172,7 @@ class Bottleneck(layers.Layer):
         return (shape[0], -(-shape[1] // self.strides), -(-shape[2] // self.strides), self.filters)
 
 
-def build(config, image, top, drop_path_rate=0.0):
+def build(config, image, head, drop_path_rate=0.0):
     """ResNet, patches of its feature map, then ViT.  (B, H, W, 3) -> (B, K)."""
     x = StdConv2D(STEM, 7, strides=2, name="stem_conv")(image)
     x = GroupNorm(name="stem_norm")(x)
@@ -180,7 +183,7 @@ def build(config, image, top, drop_path_rate=0.0):
             strides = 2 if s > 0 and b == 0 else 1
             x = Bottleneck(4 * STEM * 2**s, strides, project=b == 0, name=f"stage{s}_unit{b}")(x)
     x = vit.patch_embed(config.encoder, x)  # B H/(S P) W/(S P) D
-    return vit.classify_patches(config.encoder, x, top, drop_path_rate)
+    return vit.classify_patches(config.encoder, x, head, drop_path_rate)
 
 
 def check_size(config, height, width):

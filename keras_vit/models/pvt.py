@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
+from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import MLP, PositionEmbedding, PreNormBlock, PrependToken, drop_path_rates
-from keras_vit.layers.initial import initial_normal
+from keras_vit.layers.initializers import initial_normal
 from keras_vit.layers.spatial_reduction import SpatialReductionAttention
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels, positions, resample_grid
@@ -67,7 +67,7 @@ class PVTBlock(PreNormBlock):
         return MLP(int(self.mlp_ratio * width), dtype=self.dtype_policy, name="mlp")
 
 
-def build(config, image, top, drop_path_rate=0.0):
+def build(config, image, head, drop_path_rate=0.0):
     """Fig. 3: stages of patches, positions and blocks, the last with a class token.  (B, H, W, 3) -> (B, K)."""
     x, init = image, initial_normal()
     rates = iter(drop_path_rates(drop_path_rate, sum(config.depths)))
@@ -84,8 +84,8 @@ def build(config, image, top, drop_path_rate=0.0):
         for b in range(depth):
             x = PVTBlock(num_heads, mlp_ratio, reduction, next(rates), name=f"stage{s}_block{b}")(x)
     x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
-    x = top.pool_tokens(x, grid)  # B C
-    return top.classify(x) if top.include_top else x
+    x = head.pool_tokens(x, grid)  # B C
+    return head.classify(x) if head.include_top else x
 
 
 def check_size(config, height, width):
@@ -103,7 +103,7 @@ def _grid_of_positions(table):
     return table.reshape(1, side, side, -1) if side * side == table.shape[1] else table
 
 
-def _positions(table, shape, size, stored=None):
+def move_positions(table, shape, size, stored=None):
     """The last stage's positions are a sequence that begins with the class token's, the others' are maps."""
     if table.ndim == 4:
         return resample_grid(table[0], shape[1:3], "bilinear", antialias=False)[None]
@@ -139,7 +139,7 @@ PVT = Family(
     build=build,
     check_size=check_size,
     layouts=(OFFICIAL,),
-    resamplers={"stage*_positions/table": _positions, "stage0_patch_embed/kernel": input_channels},
+    resamplers={"stage*_positions/table": move_positions, "stage0_patch_embed/kernel": input_channels},
     preprocessing=IMAGENET,
 )
 

@@ -20,9 +20,10 @@ import keras
 import numpy as np
 from keras import initializers, layers, ops
 
-from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
+from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import PreNormBlock, drop_path_rates
-from keras_vit.layers.initial import initial_normal
+from keras_vit.layers.heads import check_heads
+from keras_vit.layers.initializers import initial_normal
 from keras_vit.layers.mlp import project_gelu
 from keras_vit.layers.spatial_reduction import SpatialReductionAttention, attend_to, flatten_map
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input
@@ -55,7 +56,9 @@ def pooling_matrix(length, bins):
     """Averages of `bins` overlapping spans of a line, as PyTorch's adaptive pooling takes them.
 
     Span i reaches from floor(i length / bins) to ceil((i + 1) length / bins); a line shorter than the bins repeats.
-    Returns:  (bins, length) float32; each row sums to 1.
+
+    Returns:
+        (bins, length) float32; each row sums to 1.
     """
     matrix = np.zeros((bins, length), "float32")
     for i in range(bins):
@@ -81,7 +84,9 @@ class LinearSpatialReductionAttention(layers.Layer):
     Args:
         num_heads: heads h; must divide C.
     Input:   (B, H, W, C).      Output: (B, H, W, C).
-    Raises:  ValueError if C is not a multiple of num_heads.
+
+    Raises:
+        ValueError: if C is not a multiple of num_heads.
     """
 
     def __init__(self, num_heads, **kwargs):
@@ -90,10 +95,7 @@ class LinearSpatialReductionAttention(layers.Layer):
 
     def build(self, shape):
         C, dtype = shape[-1], self.dtype_policy
-        if C % self.num_heads:
-            raise ValueError(
-                f"{self.name}: num_heads must divide the {C} channels. Received: num_heads={self.num_heads}"
-            )
+        check_heads(self, C)
         dense = {"kernel_initializer": initial_normal(), "dtype": dtype}
         self.q = layers.Dense(C, name="q", **dense)
         self.kv = layers.Dense(2 * C, name="kv", **dense)
@@ -115,7 +117,7 @@ class LinearSpatialReductionAttention(layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_vit")
 class ConvMLP(layers.Layer):
-    """fc2(GELU(dwconv(fc1(x)))) with a depthwise 3 x 3 convolution, whose zero padding tells positions (Fig. 2b).
+    """fc2(GELU(dwconv(fc1(x)))) with a depthwise 3 x 3 convolution, whose zero padding encodes positions (Fig. 2b).
 
     Args:
         hidden_dim: width between the two projections.
@@ -184,7 +186,7 @@ def overlapping_patches(x, embed_dim, kernel, stride, name):
     return layers.LayerNormalization(epsilon=PATCH_EPSILON, name=f"{name}_norm")(x)
 
 
-def build(config, image, top, drop_path_rate=0.0):
+def build(config, image, head, drop_path_rate=0.0):
     """Stages of overlapping patches, blocks and a norm, then the mean and the classifier.  (B, H, W, 3) -> (B, K)."""
     x = image
     rates = iter(drop_path_rates(drop_path_rate, sum(config.depths)))
@@ -196,8 +198,8 @@ def build(config, image, top, drop_path_rate=0.0):
         for b in range(depth):
             x = PVTV2Block(num_heads, mlp_ratio, reduction, next(rates), name=f"stage{s}_block{b}")(x)
         x = layers.LayerNormalization(epsilon=EPSILON, name=f"stage{s}_norm")(x)
-    x = top.pool_map(x)  # B C
-    return top.classify(x) if top.include_top else x
+    x = head.pool_map(x)  # B C
+    return head.classify(x) if head.include_top else x
 
 
 def check_size(config, height, width):

@@ -22,9 +22,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
-from keras_vit.layers import MLP, attend, drop_path, drop_path_rates, merge_heads, split_heads
-from keras_vit.layers.initial import initial_normal
+from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
+from keras_vit.layers import MLP, drop_path, drop_path_rates, merge_heads, scaled_dot_product_attention, split_heads
+from keras_vit.layers.heads import check_heads
+from keras_vit.layers.initializers import initial_normal
 from keras_vit.layers.windows import window_merge, window_partition
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels, relative_position_bias
@@ -50,7 +51,9 @@ def relative_position_index(window):
     """Row of the flattened bias table for every pair of pixels of a window (Sec. 3.2, "Relative position bias").
 
     The table has one row per offset, of (2M-1)(2L-1); entry (i, j) belongs to the offset of pixel i from pixel j.
-    Returns:  (N, N) int32.
+
+    Returns:
+        (N, N) int32.
     """
     M, L = window
     rows, columns = (grid.ravel() for grid in np.indices((M, L)))
@@ -69,7 +72,9 @@ def shift_mask(height, width, window, shift):
     Args:
         height, width: of the map, whole multiples of the window.
         window, shift: (rows, columns); an axis that is not shifted separates nothing.
-    Returns:  (n, N, N) float32 of 0 and -100 (the published value; not -inf).
+
+    Returns:
+        (n, N, N) float32 of 0 and -100 (the published value; not -inf).
     """
 
     def labels(length, window, shift):
@@ -98,10 +103,7 @@ class WindowAttention(layers.Layer):
 
     def build(self, shape):
         C, (M, L) = shape[-1], self.window_size
-        if C % self.num_heads:
-            raise ValueError(
-                f"{self.name}: num_heads must divide the {C} channels. Received: num_heads={self.num_heads}"
-            )
+        check_heads(self, C)
         dense = {"kernel_initializer": initial_normal(), "dtype": self.dtype_policy}
         self.qkv = layers.Dense(3 * C, name="qkv", **dense)
         self.proj = layers.Dense(C, name="proj", **dense)
@@ -121,7 +123,9 @@ class WindowAttention(layers.Layer):
             merged = ops.reshape(scores, (-1, bias.shape[0] * self.num_heads, N, N))  # B n*h N N
             return ops.reshape(merged + ops.reshape(bias, (1, -1, N, N)), (-1, self.num_heads, N, N))
 
-        return self.proj(merge_heads(attend(q, k, v, q.shape[-1] ** -0.5, add, (bias,), training)))
+        return self.proj(
+            merge_heads(scaled_dot_product_attention(q, k, v, q.shape[-1] ** -0.5, add, (bias,), training))
+        )
 
     def position_bias(self):
         """(1, h, N, N), gathered from the table."""
@@ -227,7 +231,7 @@ def windows_and_shift(grid, window_size, shifted):
     return window, shift
 
 
-def build(config, image, top, drop_path_rate=0.0):
+def build(config, image, head, drop_path_rate=0.0):
     """Fig. 3a, left to right: patches, four stages with merging between them, classifier.  (B, H, W, 3) -> (B, K)."""
     C, P = config.embed_dim, config.patch_size
     x = layers.Conv2D(C, P, strides=P, kernel_initializer=initial_normal(), name="patch_embed")(image)
@@ -241,8 +245,8 @@ def build(config, image, top, drop_path_rate=0.0):
             block = SwinBlock(num_heads, window, shift, config.mlp_ratio, next(rates), name=f"stage{s}_block{b}")
             x = block(x)
     x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
-    x = top.pool_map(x)  # B C
-    return top.classify(x) if top.include_top else x
+    x = head.pool_map(x)  # B C
+    return head.classify(x) if head.include_top else x
 
 
 def check_size(config, height, width):

@@ -27,9 +27,10 @@ import keras
 import numpy as np
 from keras import initializers, layers, ops
 
-from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
-from keras_vit.layers import MLP, EncoderBlock, PrependToken, attend, drop_path_rates, report_attention
-from keras_vit.layers.initial import initial_normal
+from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
+from keras_vit.layers import MLP, EncoderBlock, PrependToken, drop_path_rates, scaled_dot_product_attention
+from keras_vit.layers.attention_hooks import report_attention
+from keras_vit.layers.initializers import initial_normal
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels, positions
 from keras_vit.weights.rules import Layout, dense, ignore, norm, param
@@ -106,10 +107,7 @@ def random_features(x, w):
 def linear_attention(q, k, v):
     """Attention whose kernel is the inner product of features (Performer, Eq. 4), of cost linear in N.
 
-    Args:
-        q, k: (B, N, m) features, positive.
-        v: (B, N, e).
-    Returns:  (B, N, e).
+    Positive features q, k (B, N, m) and values v (B, N, e) -> (B, N, e).
     """
     context = ops.matmul(ops.transpose(k, (0, 2, 1)), v)  # B m e
     total = ops.transpose(ops.sum(k, axis=1, keepdims=True), (0, 2, 1))  # B m 1
@@ -198,7 +196,7 @@ class TokenTransformer(TokenStep):
     def attention(self, q, k, v, width):
         """(B, N, e), three times -> the values attended to, and v."""
         one_head = (ops.expand_dims(t, 1) for t in (q, k, v))  # B 1 N e
-        return ops.squeeze(attend(*one_head, scale=width**-0.5), 1), v
+        return ops.squeeze(scaled_dot_product_attention(*one_head, scale=width**-0.5), 1), v
 
 
 # Backbone --------------------------------------------------------------------------------------------------------
@@ -209,7 +207,9 @@ def sinusoid_table(length, width):
     """Positions as sines and cosines of falling frequency (arXiv:1706.03762, Sec. 3.5), interleaved.
 
     Entry (n, j) is the sine, for odd j the cosine, of n / 10000 ** (2 (j // 2) / width).
-    Returns:  (length, width) float32.
+
+    Returns:
+        (length, width) float32.
     """
     j = np.arange(width)
     angle = np.arange(length)[:, None] / 10000.0 ** (2 * (j // 2) / width)
@@ -246,7 +246,7 @@ def tokens_to_token(config, image):
     return layers.Conv2D(config.embed_dim, 3, strides=2, **project)(x)
 
 
-def build_with(blocks, config, image, top, drop_path_rate):
+def build_with(blocks, config, image, head, drop_path_rate):
     """A T2T module, a backbone of the given blocks, and the classifier.
 
     Args:
@@ -259,8 +259,8 @@ def build_with(blocks, config, image, top, drop_path_rate):
     x = SinusoidPositions(name="positions")(x)
     x = blocks(x, config, drop_path_rate)
     x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
-    x = top.pool_tokens(x, grid)  # B D
-    return top.classify(x) if top.include_top else x
+    x = head.pool_tokens(x, grid)  # B D
+    return head.classify(x) if head.include_top else x
 
 
 def encoder(x, config, drop_path_rate):
@@ -271,9 +271,9 @@ def encoder(x, config, drop_path_rate):
     return x
 
 
-def build(config, image, top, drop_path_rate=0.0):
+def build(config, image, head, drop_path_rate=0.0):
     """Fig. 4, left to right: tokens to tokens, class token, positions, backbone, head.  (B, H, W, 3) -> (B, K)."""
-    return build_with(encoder, config, image, top, drop_path_rate)
+    return build_with(encoder, config, image, head, drop_path_rate)
 
 
 def check_size(config, height, width):
@@ -284,7 +284,7 @@ def check_size(config, height, width):
 # Checkpoints -----------------------------------------------------------------------------------------------------
 
 
-def _window_order(array, kernel):
+def window_order(array, kernel):
     """The axis of unfolded tokens, the last: PyTorch's (C, k, k) to (k, k, C)."""
     split = array.reshape(*array.shape[:-1], -1, kernel * kernel)
     return split.swapaxes(-1, -2).reshape(array.shape)
@@ -298,7 +298,7 @@ def _convolution(array):
 def _token_rules(step, kernel):
     """Rules of one step of either module."""
     source, target = f"tokens_to_token.attention{step}", f"tokens{step}"
-    order = functools.partial(_window_order, kernel=kernel)
+    order = functools.partial(window_order, kernel=kernel)
     return (
         *param(f"{source}.norm1.weight", f"{target}/norm1/gamma", order),
         *param(f"{source}.norm1.bias", f"{target}/norm1/beta", order),
@@ -349,7 +349,7 @@ def first_split_channels(array, shape, size, stored=None):
     """What reads the tokens of the first soft split, for another number of image channels.
 
     Kernels are adapted as a convolution's are. Scales and shifts of the LayerNorm repeat, or for one channel are
-    averaged; its statistics are those of a repeated picture.
+    averaged; its statistics are those of a repeated image.
     """
     if array.shape[1:] != tuple(shape[1:]):
         return array  # another module: left as it is for the loader to refuse

@@ -17,19 +17,20 @@ from dataclasses import dataclass
 import keras
 from keras import initializers, layers, ops
 
-from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
+from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import (
     MLP,
     EncoderBlock,
     PreNormBlock,
     SelfAttention,
-    attend,
     drop_path,
     drop_path_rates,
     merge_heads,
+    scaled_dot_product_attention,
     split_heads,
 )
-from keras_vit.layers.initial import initial_normal
+from keras_vit.layers.heads import check_heads
+from keras_vit.layers.initializers import initial_normal
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input
 from keras_vit.models.t2t import EPSILON, RESAMPLERS, T2T, Config, build_with, check_size, official_layout
 from keras_vit.weights.rules import dense, param
@@ -110,7 +111,9 @@ class GhostAttention(layers.Layer):
     Args:
         num_heads: heads h; must divide C.
     Input:   (B, N, C), C even.      Output: (B, N, C).
-    Raises:  ValueError if C is odd or no multiple of num_heads.
+
+    Raises:
+        ValueError: if C is odd or no multiple of num_heads.
     """
 
     def __init__(self, num_heads, **kwargs):
@@ -119,11 +122,9 @@ class GhostAttention(layers.Layer):
 
     def build(self, shape):
         C, dtype = shape[-1], self.dtype_policy
-        if C % self.num_heads or C % 2:
-            raise ValueError(
-                f"{self.name}: num_heads must divide the {C} channels, and two must. "
-                f"Received: num_heads={self.num_heads}"
-            )
+        check_heads(self, C)
+        if C % 2:
+            raise ValueError(f"{self.name}: expected an even number of channels. Received: {C}")
         init = initial_normal()
         half = {"units": C // 2, "use_bias": False, "kernel_initializer": init, "dtype": dtype}
         self.halves = [layers.Dense(name=name, **half) for name in "qkv"]
@@ -136,7 +137,9 @@ class GhostAttention(layers.Layer):
         halves = [half(x) for half in self.halves]  # B N C/2
         whole = [ops.concatenate([half, half * scale], axis=-1) for half, scale in zip(halves, self.scales)]
         q, k, v = (split_heads(t, self.num_heads) for t in whole)  # B h N d
-        return self.proj(merge_heads(attend(q, k, v, scale=q.shape[-1] ** -0.5, training=training)))
+        return self.proj(
+            merge_heads(scaled_dot_product_attention(q, k, v, scale=q.shape[-1] ** -0.5, training=training))
+        )
 
     def compute_output_shape(self, shape):
         return shape
@@ -266,19 +269,19 @@ def _dense(x, config, drop_path_rate):
     return x
 
 
-def build_se(config, image, top, drop_path_rate=0.0):
+def build_se(config, image, head, drop_path_rate=0.0):
     """T2T-ViT with channel attention.  (B, H, W, 3) -> (B, K)."""
-    return build_with(_channel_attention, config, image, top, drop_path_rate)
+    return build_with(_channel_attention, config, image, head, drop_path_rate)
 
 
-def build_ghost(config, image, top, drop_path_rate=0.0):
+def build_ghost(config, image, head, drop_path_rate=0.0):
     """T2T-ViT of Ghost blocks.  (B, H, W, 3) -> (B, K)."""
-    return build_with(_ghost, config, image, top, drop_path_rate)
+    return build_with(_ghost, config, image, head, drop_path_rate)
 
 
-def build_dense(config, image, top, drop_path_rate=0.0):
+def build_dense(config, image, head, drop_path_rate=0.0):
     """T2T-ViT with dense connections.  (B, H, W, 3) -> (B, K)."""
-    return build_with(_dense, config, image, top, drop_path_rate)
+    return build_with(_dense, config, image, head, drop_path_rate)
 
 
 # Checkpoints -----------------------------------------------------------------------------------------------------

@@ -23,9 +23,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
+from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import EncoderBlock, PositionEmbedding, PrependToken, drop_path_rates
-from keras_vit.layers.initial import initial_normal
+from keras_vit.layers.initializers import initial_normal
 from keras_vit.layers.windows import window_partition
 from keras_vit.models.family import INCEPTION, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels, positions
@@ -127,7 +127,9 @@ class PixelsToPatches(layers.Layer):
         grid: how the patches are laid out, (H, W) or (N,).
         use_bias: of the projection.
     Input:   (B N, m, C).      Output: (B, *grid, D).
-    Note:    The second norm is the published code's; the paper does not mention it.
+
+    Note:
+        The second norm is the published code's; the paper does not mention it.
     """
 
     def __init__(self, embed_dim, grid, use_bias=True, **kwargs):
@@ -223,7 +225,7 @@ class TNTBlock(layers.Layer):
         return x_shape, pixels_shape
 
 
-def build(config, image, top, drop_path_rate=0.0):
+def build(config, image, head, drop_path_rate=0.0):
     """Fig. 1: pixels, patches made of them, class token, positions, blocks, classifier.  (B, H, W, 3) -> (B, K)."""
     D, P = config.embed_dim, config.patch_size
     grid = (image.shape[1] // P, image.shape[2] // P)
@@ -238,8 +240,8 @@ def build(config, image, top, drop_path_rate=0.0):
     for i, rate in enumerate(drop_path_rates(drop_path_rate, config.depth)):
         x, pixels = TNTBlock(*heads, config.mlp_ratio, rate, config.legacy, name=f"block{i}")(x, pixels)
     x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
-    x = top.pool_tokens(x, grid)  # B D
-    return top.classify(x) if top.include_top else x
+    x = head.pool_tokens(x, grid)  # B D
+    return head.classify(x) if head.include_top else x
 
 
 def check_size(config, height, width):

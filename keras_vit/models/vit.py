@@ -24,9 +24,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_vit.labels import decode_predictions  # noqa: F401 - part of each family's interface
-from keras_vit.layers import EncoderBlock, GridOfTokens, PositionEmbedding, PrependToken, drop_path_rates
-from keras_vit.layers.initial import initial_normal
+from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
+from keras_vit.layers import EncoderBlock, PositionEmbedding, PrependToken, TokensToGrid, drop_path_rates
+from keras_vit.layers.initializers import initial_normal
 from keras_vit.models.family import INCEPTION, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels, interpolation_matrix, positions
 from keras_vit.weights.rules import Layout, conv, dense, fuse, merge_qkv_biases, merge_qkv_kernels, norm, param
@@ -79,9 +79,9 @@ class GridPositionEmbedding(layers.Layer):
         return shape
 
 
-def build(config, image, top, drop_path_rate=0.0):
+def build(config, image, head, drop_path_rate=0.0):
     """Fig. 1, left to right: patches, class token, positions, encoder, classifier.  (B, H, W, 3) -> (B, K)."""
-    return classify_patches(config, patch_embed(config, image), top, drop_path_rate)
+    return classify_patches(config, patch_embed(config, image), head, drop_path_rate)
 
 
 def patch_embed(config, x):
@@ -90,8 +90,8 @@ def patch_embed(config, x):
     return layers.Conv2D(D, P, strides=P, kernel_initializer=initial_normal(), name="patch_embed")(x)
 
 
-def classify_patches(config, x, top, drop_path_rate):
-    """What follows the patches, whatever made them (Sec. 3.1, "Hybrid Architecture").  (B, H, W, D) -> (B, K)."""
+def classify_patches(config, x, head, drop_path_rate):
+    """All that follows the patches, of an image or of a ResNet's map (Sec. 3.1).  (B, H, W, D) -> (B, K)."""
     grid = x.shape[1:3]
     if config.positions == "learned_2d":  # the class token's position would only add to the learned token
         x = GridPositionEmbedding(name="positions")(x)
@@ -102,12 +102,12 @@ def classify_patches(config, x, top, drop_path_rate):
         x = PositionEmbedding(name="positions")(x)
     rates = drop_path_rates(drop_path_rate, config.depth)
     x = encoder(config, x, rates, relative_positions=config.positions == "relative")
-    x = top.pool_tokens(x, grid) if config.pool == "token" else top.pool_map(GridOfTokens(*grid, name="grid")(x))
-    if not top.include_top:
+    x = head.pool_tokens(x, grid) if config.pool == "token" else head.pool_map(TokensToGrid(*grid, name="grid")(x))
+    if not head.include_top:
         return x
     if config.pre_logits:
         x = layers.Dense(config.embed_dim, activation="tanh", name="pre_logits")(x)
-    return top.classify(x)
+    return head.classify(x)
 
 
 def flatten(x):

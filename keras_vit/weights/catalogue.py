@@ -1,19 +1,19 @@
-"""Which weights are published: catalogue.csv as rows, one per constructor and tag.
+"""The published weights: catalogue.csv as rows, one per constructor and tag.
 
 Columns of catalogue.csv
     family, constructor   the paper's family and the public name, e.g. "Swin", "SwinT"
-    tag, default          `weights=tag`; "yes" marks the row that `weights="imagenet"` stands for
-    timm_name             the same weights in timm, empty where timm has none
+    tag, default          `weights=tag`; "yes" marks the row of `weights="imagenet"`
+    timm_name             the same weights in timm, or empty
     classes               width of the head; 0 where the published file has none
     size                  side of the square input in pixels
     mean, std, crop_pct, crop_mode, interpolation    preprocessing, as timm evaluates these weights
     hub_id, hub_file      repository on the Hugging Face hub and its file; the preferred source
     url                   the official file
-    licence               of the weights; where they come from the timm hub, as stated there
+    licence               of the weights; for files of timm's hub, as stated there
     pretraining           data they were trained on
     top1, top1_timm       ImageNet-1k accuracy in percent, published and measured by timm
-    params                millions of parameters, counted; empty where nobody counted
-    notes                 anything else worth knowing
+    params                millions of parameters, counted; empty where not counted
+    notes                 other remarks
 """
 
 import csv
@@ -21,6 +21,8 @@ import difflib
 import functools
 from dataclasses import dataclass
 from importlib import resources
+
+from keras_vit.preprocessing.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,6 @@ class Row:
     @property
     def spec(self):
         """The preprocessing these weights expect, a `keras_vit.preprocessing.Spec`."""
-        from keras_vit.preprocessing import Spec
-
         return Spec(
             size=self.size,
             mean=self.mean,
@@ -70,7 +70,7 @@ class Row:
 
 
 def rows(constructor=None):
-    """Return the rows of a constructor, the default first, as a tuple; those of all without one.
+    """The rows of a constructor, the default first, as a tuple; without a constructor, all rows.
 
     A constructor without published weights has no rows.
     """
@@ -80,49 +80,49 @@ def rows(constructor=None):
 
 
 def default(constructor):
-    """Return the row that `weights="imagenet"` stands for.
+    """The row of `weights="imagenet"`.
 
-    Raises: ValueError, with the constructor's tags, where no row is the default.
+    Raises:
+        ValueError: with the constructor's tags, where no row is the default.
     """
     row = next((row for row in rows(constructor) if row.default), None)
     if row is None:
         raise ValueError(
-            f'{constructor} has no default weights: weights="imagenet" stands for nothing.' f" {_tags(constructor)}"
+            f'{constructor} has no default weights, which weights="imagenet" stands for. {_tags(constructor)}'
         )
     return row
 
 
 def find(constructor, tag):
-    """Return the row of a constructor and tag. Raises: ValueError naming the closest tags."""
+    """The row of a constructor and tag.
+
+    Raises:
+        ValueError: naming the closest tags.
+    """
     for row in rows(constructor):
         if row.tag == tag:
             return row
     near = difflib.get_close_matches(str(tag), [row.tag for row in rows(constructor)], n=3, cutoff=0.4)
     closest = f" Closest: {', '.join(near)}." if near else ""
     raise ValueError(
-        f"{constructor} has no weights of this tag. Received: weights={tag!r}.{closest}" f" {_tags(constructor)}"
+        f"{constructor} has no weights of this tag. Received: weights={tag!r}.{closest} {_tags(constructor)}"
     )
 
 
-def spec(constructor, row=None):
-    """Return the preprocessing of `row`, or of the constructor's first row (its default where it
-    has one).
+def tags(constructor):
+    """The tags of a constructor's weights, the default's first."""
+    return tuple(row.tag for row in rows(constructor))
 
-    A constructor without published weights has ImageNet's mean and standard deviation at 224
-    pixels.
-    """
-    from keras_vit.preprocessing import Spec
 
-    row = row or next(iter(rows(constructor)), None)
-    if row is not None:
-        return row.spec
-    return Spec(size=(224, 224), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), crop_pct=0.9)
+def image_size(constructor):
+    """(H, W) in pixels of the default weights; 224 where there are none."""
+    return next((row.size for row in rows(constructor) if row.default), (224, 224))
 
 
 def _tags(constructor):
-    """Return a sentence: what may be asked for instead."""
-    tags = ", ".join(row.tag for row in rows(constructor))
-    return f"Its tags: {tags}." if tags else "No weights were published for it: pass weights=None or a path."
+    """The sentence of an error that lists the tags."""
+    listed = ", ".join(tags(constructor))
+    return f"Its tags: {listed}." if listed else "No weights were published for it: pass weights=None or a path."
 
 
 @functools.cache
@@ -157,6 +157,6 @@ def _row(cells):
 
 
 def _three(cell):
-    """Return three numbers written with spaces between them."""
+    """Three numbers separated by spaces, as a tuple."""
     red, green, blue = map(float, cell.split())
     return red, green, blue

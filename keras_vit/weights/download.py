@@ -1,9 +1,8 @@
-"""Fetch published weights once, check them, keep them; no file's name ever stands for half of it.
+"""Download published weights once, verify them and cache them; a file in the cache is always complete.
 
-Hub files live in huggingface_hub's cache (HF_HOME, HF_HUB_OFFLINE and HF_ENDPOINT mean what they
-mean there), where a large file is named by its sha256. Official files live in `$KERAS_VIT_HOME`
-(~/.cache/keras_vit), under the host and path of their URL, each beside a `.sha256` written when it
-arrived. Either is checked again at each use.
+Hub files are in huggingface_hub's cache (HF_HOME, HF_HUB_OFFLINE and HF_ENDPOINT work as there), where a large file is
+named by its sha256. Official files are in `$KERAS_VIT_HOME` (~/.cache/keras_vit), under the host and path of their URL,
+each beside a `.sha256` written at its download. Both are verified again at each use.
 """
 
 import hashlib
@@ -15,32 +14,32 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from keras_vit.files import atomic_file
+from keras_vit.system.files import atomic_file
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-_TIMEOUT = 30  # seconds without an answer
+_TIMEOUT = 30  # seconds without a response
 _CHUNK = 1 << 20  # bytes
 _BY_HAND = ("drive.google.com", "docs.google.com", "pan.baidu.com", "1drv.ms", "onedrive.live.com")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def fetch(row, *, official=False, cache_dir=None):
-    """Return the local path of a catalogue row's weights, downloaded unless they are here already.
+    """The local path of a catalogue row's weights, downloaded unless they are cached.
 
     Args:
         row: a `keras_vit.weights.catalogue.Row`.
         official: take the official file even where the hub has a copy.
-        cache_dir: folder to keep the file in instead of the usual cache.
-    Raises: ConnectionError if it cannot be reached; ValueError if the file is not what was
-        announced.
+        cache_dir: folder of the file, instead of the usual cache.
+
+    Raises:
+        ConnectionError: if the file cannot be downloaded.
+        ValueError: if it is not the published file.
     """
     if row.hub_id and not official:
         preferred = (row.hub_file, *(name for name in HUB_FILES if name != row.hub_file))
         return fetch_hub(row.hub_id, preferred, cache_dir=cache_dir)
     if not row.url:
-        raise ValueError(
-            f"{row.name}: expected an official URL in the catalogue. Received: none. Use the hub's" " copy."
-        )
+        raise ValueError(f"{row.name}: expected an official URL in the catalogue. Received: none. Use the hub's copy.")
     return fetch_url(row.url, cache_dir=cache_dir)
 
 
@@ -48,9 +47,14 @@ def fetch(row, *, official=False, cache_dir=None):
 
 
 def fetch_hub(hub_id, filenames=HUB_FILES, *, cache_dir=None):
-    """Return the local path of the first of `filenames` that a hub repository has.
+    """The local path of the first of `filenames` that a hub repository has.
 
-    A file in the cache is taken from there without asking the hub.
+    A cached file is used without a request to the hub.
+
+    Raises:
+        ConnectionError: if the hub cannot be reached.
+        FileNotFoundError: if the repository has none of the files.
+        ValueError: if the file is not the published one.
     """
     path = _cached(hub_id, filenames, cache_dir)
     if path is not None:
@@ -83,7 +87,7 @@ def _cached(hub_id, filenames, cache_dir):
 
 
 def _metadata(hub_id, name):
-    """Return the size and etag that the hub announces for a file, None if it has no such file."""
+    """Size and etag of a file on the hub, None if it has no such file."""
     from huggingface_hub import get_hf_file_metadata
     from huggingface_hub.errors import EntryNotFoundError
 
@@ -97,7 +101,7 @@ def _metadata(hub_id, name):
 
 
 def _from_hub(hub_id, name, metadata, cache_dir):
-    """Download one file of a repository and compare it with what was announced."""
+    """Download one file of a repository and compare it with its metadata."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -118,12 +122,12 @@ def _from_hub(hub_id, name, metadata, cache_dir):
 
 
 def _check_blob(path):
-    """Compare a file of the hub's cache with the sha256 it is named by, where there are links."""
+    """Compare a file of the hub's cache with its blob's name, a sha256, where the cache has links."""
     _check_sha256(path, path.resolve().name)
 
 
 def _check_sha256(path, expected):
-    """Compare if `expected` is a sha256: small files of the hub have another kind of etag."""
+    """Compare if `expected` is a sha256; the etag of small files on the hub is not."""
     if expected and _SHA256.fullmatch(expected) and (found := sha256(path)) != expected:
         raise _wrong(path, f"sha256 {expected}", found)
 
@@ -139,7 +143,7 @@ def _endpoint():
 
 
 def _http_error():
-    """Return the base of the errors of huggingface_hub's HTTP client; which, depends on version."""
+    """The base class of the errors of huggingface_hub's HTTP client, which depends on the version."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return HfHubHTTPError.__bases__[0]
@@ -149,7 +153,12 @@ def _http_error():
 
 
 def fetch_url(url, *, cache_dir=None):
-    """Return the local path of an official file, downloaded unless it is cached and unchanged."""
+    """The local path of an official file, downloaded unless it is cached.
+
+    Raises:
+        ConnectionError: if it cannot be downloaded.
+        ValueError: if the cached file was changed, or the host serves files only to browsers.
+    """
     parts = urllib.parse.urlsplit(url)
     path = _place(parts, cache_dir)
     if path.is_file():
@@ -157,19 +166,19 @@ def fetch_url(url, *, cache_dir=None):
         return path
     if parts.hostname in _BY_HAND:
         raise ValueError(
-            f"{parts.hostname} hands files only to a browser: download {url} by hand and pass its" " path as weights=."
+            f"{parts.hostname} serves files only to a browser: download {url} by hand and pass its path as weights=."
         )
     digest = hashlib.sha256()
     with atomic_file(path) as temporary:
-        with _answer(url, path.name) as answer, open(temporary, "wb") as file:
-            _copy(answer, file, digest, url)
-        # Its sum first: a file that is in its place always has one.
+        with _response(url, path.name) as response, open(temporary, "wb") as file:
+            _copy(response, file, digest, url)
+        # The sum first: a file in the cache always has one.
         _write_sum(path, digest.hexdigest())
     return path
 
 
 def _place(parts, cache_dir):
-    """Return where a URL's file is kept: its host and path as folders, since file names repeat."""
+    """The path of a URL's file in the cache: host and path are folders, since file names repeat."""
     home = os.environ.get("KERAS_VIT_HOME") or pathlib.Path.home() / ".cache" / "keras_vit"
     folder = pathlib.Path(cache_dir or pathlib.Path(home).expanduser() / "weights")
     steps = [step for step in urllib.parse.unquote(parts.path).split("/") if step not in ("", ".", "..")]
@@ -178,34 +187,34 @@ def _place(parts, cache_dir):
     return folder.joinpath(parts.netloc.replace(":", "_"), *steps)
 
 
-def _answer(url, name):
-    """Return the open answer of a server; a web page instead of a file is refused."""
+def _response(url, name):
+    """The open response of a server; a web page instead of a file is a ConnectionError."""
     try:
-        answer = urllib.request.urlopen(url, timeout=_TIMEOUT)
+        response = urllib.request.urlopen(url, timeout=_TIMEOUT)
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()
         raise _unreachable(name, url, error) from error
-    if answer.headers.get_content_type() == "text/html":
-        answer.close()
-        raise _unreachable(name, url, "a web page came instead of the file")
-    return answer
+    if response.headers.get_content_type() == "text/html":
+        response.close()
+        raise _unreachable(name, url, "received a web page instead of the file")
+    return response
 
 
-def _copy(answer, file, digest, url):
-    """Copy an answer to a file; one that ends before its announced length is an error."""
-    announced, received = answer.headers.get("Content-Length"), 0
-    while chunk := _next_chunk(answer, url):
+def _copy(response, file, digest, url):
+    """Copy a response to a file; one shorter than its Content-Length is a ConnectionError."""
+    announced, received = response.headers.get("Content-Length"), 0
+    while chunk := _next_chunk(response, url):
         file.write(chunk)
         digest.update(chunk)
         received += len(chunk)
     if announced is not None and received != int(announced):
-        raise _unreachable(pathlib.PurePosixPath(url).name, url, f"{received} of {announced} bytes came")
+        raise _unreachable(pathlib.PurePosixPath(url).name, url, f"received {received} of {announced} bytes")
 
 
-def _next_chunk(answer, url):
+def _next_chunk(response, url):
     try:
-        return answer.read(_CHUNK)
+        return response.read(_CHUNK)
     except (OSError, http.client.HTTPException) as error:
         raise _unreachable(pathlib.PurePosixPath(url).name, url, error) from error
 
@@ -221,11 +230,11 @@ def _write_sum(path, digest):
 
 def _check_again(path):
     """Compare a cached file with its sum; one that was put there by hand gets its sum now."""
-    kept = _sum_path(path)
-    if not kept.is_file():
+    stored = _sum_path(path)
+    if not stored.is_file():
         _write_sum(path, sha256(path))
         return
-    expected, found = kept.read_text(encoding="utf-8").split()[:1], sha256(path)
+    expected, found = stored.read_text(encoding="utf-8").split()[:1], sha256(path)
     if expected != [found]:
         raise _wrong(path, f"sha256 {''.join(expected)}", found)
 
@@ -234,19 +243,19 @@ def _check_again(path):
 
 
 def sha256(path):
-    """Return the sha256 of a file, in hexadecimal."""
+    """The sha256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _wrong(path, expected, found):
     return ValueError(
-        f"{path} is not what was published: expected {expected}. Received: {found}. Delete it and" " try again."
+        f"{path} is not the published file: expected {expected}. Received: {found}. Delete it and try again."
     )
 
 
 def _unreachable(name, url, reason):
     return ConnectionError(
-        f"{name} could not be fetched from {url} ({reason}): pass a file you have as weights=path,"
-        " fill the cache and set HF_HUB_OFFLINE=1, or name a mirror of the hub in HF_ENDPOINT."
+        f"{name} could not be downloaded from {url} ({reason}): pass a local file as weights=path, fill the cache and "
+        "set HF_HUB_OFFLINE=1, or set HF_ENDPOINT to a mirror of the hub."
     )

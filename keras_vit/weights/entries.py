@@ -1,7 +1,6 @@
-"""What every reader returns: the arrays of a weight file by name, each read when it is asked for.
+"""What every reader returns: the arrays of a weight file by name, each read when it is accessed.
 
-`Archive` reaches the members of a zip (npz and torch files are zips) without parsing the zip's
-directory again for each of them.
+`Archive` reads the members of a zip (npz and torch files are zips) without parsing the zip's directory for each.
 """
 
 import dataclasses
@@ -47,31 +46,29 @@ class Entries(Mapping):
         return f"Entries({str(self.path)!r}, {len(self)} arrays)"
 
     def shapes(self):
-        """Return {name: shape} without reading any array."""
+        """{name: shape}, without reading any array."""
         return {name: entry.shape for name, entry in self._entries.items()}
 
 
 def widen(array):
-    """Return float16 as float32, and everything else as it is; both are exact."""
+    """float16 as float32, and everything else unchanged; both are exact."""
     return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def from_bfloat16(bits):
-    """Return as float32 the numbers whose bfloat16 bits are the uint16 `bits`: the upper half of a
-    float32.
-    """
+    """bfloat16, given as its bits in uint16, as float32, whose upper half it is."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def damaged(path, expected, found):
     """Return the error for a file that is cut short or changed; the remedy is to fetch it again."""
     return ValueError(
-        f"{path} is damaged or not a weight file: expected {expected}. Received: {found}. Download" " it again."
+        f"{path} is damaged or not a weight file: expected {expected}. Received: {found}. Download it again."
     )
 
 
 class Archive:
-    """The members of a zip file, by name, as bytes with their checksum tested."""
+    """The members of a zip file by name, as bytes whose checksum is verified."""
 
     def __init__(self, path):
         self.path = path
@@ -82,11 +79,11 @@ class Archive:
             raise damaged(path, "a complete zip file", f"{error}") from error
 
     def size(self, name):
-        """Return the number of bytes of a member."""
+        """The number of bytes of a member."""
         return self.members[name].file_size
 
     def head(self, name, count):
-        """Return at most `count` first bytes of a member, unchecked."""
+        """The first `count` bytes of a member or fewer, not verified."""
         member = self.members[name]
         if member.compress_type == zipfile.ZIP_STORED:
             with open(self.path, "rb") as file:
@@ -96,7 +93,11 @@ class Archive:
             return stream.read(count)
 
     def read(self, name):
-        """Return all bytes of a member; a wrong length or checksum is an error."""
+        """All bytes of a member.
+
+        Raises:
+            ValueError: for a wrong length or checksum.
+        """
         member = self.members[name]
         if member.compress_type != zipfile.ZIP_STORED:
             with self._opened(member) as stream:
@@ -109,9 +110,7 @@ class Archive:
         return data
 
     def _seek(self, file, member):
-        """Move to the first byte of a stored member: behind its local header, whose length is its
-        own.
-        """
+        """Seek to the first byte of a stored member, behind its local header, whose length varies."""
         file.seek(member.header_offset)
         header = file.read(_LOCAL_HEADER.size)
         if len(header) != _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):

@@ -1,8 +1,6 @@
-"""Read a weight file into arrays by name; what the first bytes say decides the format, not the
-suffix.
+"""Read a weight file into arrays by name; the first bytes decide the format, not the suffix.
 
-safetensors, npz and PyTorch's two layouts are read. Half-precision entries (float16, bfloat16) come
-back as float32.
+Formats: safetensors, npz and PyTorch's two layouts. Half-precision entries (float16, bfloat16) become float32.
 """
 
 import io
@@ -37,11 +35,12 @@ _SAFETENSORS_DTYPES = {
 
 
 def read(path):
-    """Return the arrays of a weight file as `Entries`, a mapping that reads each when asked for it.
+    """The arrays of a weight file as `Entries`, a mapping that reads each when it is accessed.
 
-    Raises: FileNotFoundError; ValueError for files of another kind, damaged ones, those that would
-        have to run code to be read, and for files written by Keras (`keras_vit.weights.loading`
-        loads these).
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for files of another kind, damaged ones, those that would have to execute code, and for files
+            written by Keras (`keras_vit.sources.loading` loads these).
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -77,23 +76,23 @@ def _read_zip(path):
 
 def _written_by_keras(path):
     return ValueError(
-        f"{path} was written by Keras, whose files are not read entry by entry: pass its path as"
-        f" weights=, or to keras.saving.load_model. Expected here: {_FORMATS}."
+        f"{path} was written by Keras, whose files are not read entry by entry: pass its path as weights=, or to "
+        f"keras.saving.load_model. Expected here: {_FORMATS}."
     )
 
 
 def _describe(start):
-    """Return a few words on what a file is, by its first bytes."""
+    """What a file is, by its first bytes, for an error."""
     if not start:
         return "an empty file"
     text = start.lstrip().lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "a web page (an error page of the server, most likely)"
     if text.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, not the file it stands for"
+        return "a Git LFS pointer instead of the file"
     kinds = {
-        b"\xff\xd8\xff": "a JPEG picture",
-        b"\x89PNG": "a PNG picture",
+        b"\xff\xd8\xff": "a JPEG image",
+        b"\x89PNG": "a PNG image",
         b"\x1f\x8b": "a gzip file",
     }
     for magic, kind in kinds.items():
@@ -106,9 +105,7 @@ def _describe(start):
 
 
 def _safetensors(path):
-    """Return {name: Entry} of a safetensors file; the header is validated by the safetensors
-    package.
-    """
+    """{name: Entry} of a safetensors file; the safetensors package validates the header."""
     import safetensors
 
     try:
@@ -124,11 +121,11 @@ def _safetensors(path):
 
 
 def _safetensors_entry(path, name, item, start):
-    """Return one Entry from its header item; the data begin at byte `start` of the file."""
+    """One Entry from its header item; the data begin at byte `start` of the file."""
     kind, shape = item["dtype"], tuple(item["shape"])
     if kind not in _SAFETENSORS_DTYPES:
         raise ValueError(
-            f"{path}: {name} holds numbers of a format that is not read. Expected one of "
+            f"{path}: {name} has an unsupported number format. Expected one of "
             f"{', '.join(_SAFETENSORS_DTYPES)}. Received: {kind}. Save it as F32."
         )
 
@@ -147,7 +144,7 @@ def _safetensors_entry(path, name, item, start):
 
 
 def _npz(archive):
-    """Return {name: Entry} of an .npz file; arrays of Python objects are refused."""
+    """{name: Entry} of an .npz file; arrays of Python objects are a ValueError."""
     return {name.removesuffix(".npy"): _npz_entry(archive, name) for name in archive.members}
 
 
@@ -158,8 +155,8 @@ def _npz_entry(archive, member):
         raise damaged(archive.path, f"an array in {member}", f"{error}") from error
     if dtype.hasobject:
         raise ValueError(
-            f"{archive.path}: {member} holds Python objects, which only code in the file can"
-            " rebuild; it was not executed. Expected numbers. Save the file again as plain arrays."
+            f"{archive.path}: {member} holds Python objects, which only code in the file can rebuild; it was not "
+            "executed. Expected numbers. Save the file again as plain arrays."
         )
 
     def load():
@@ -174,7 +171,7 @@ def _npz_entry(archive, member):
 
 
 def _npy_header(start):
-    """Return (shape, dtype) from the first bytes of an .npy member."""
+    """(shape, dtype) from the first bytes of an .npy member."""
     stream = io.BytesIO(start)
     version = np.lib.format.read_magic(stream)
     readers = {
@@ -182,6 +179,6 @@ def _npy_header(start):
         (2, 0): np.lib.format.read_array_header_2_0,
     }
     if version not in readers:
-        raise ValueError(f"version {version} of the npy format is not read")
+        raise ValueError(f"version {version} of the npy format is not supported")
     shape, _, dtype = readers[version](stream)
     return shape, dtype

@@ -1,7 +1,7 @@
-"""Moving weights that belong to a grid to a grid of another size, as the reference loaders do.
+"""Resampling of weights on a grid (positions, bias tables) to a grid of another size, as the reference loaders do.
 
-Plain numpy, once per loading. Each function takes the stored array, the shape wanted, and the size (H, W) of the
-model's input in pixels; an array already of that shape never gets here.
+Plain numpy, once per loading. Each function takes the stored array, the new shape, and the size (H, W) of the model's
+input in pixels; it is not called for an array that has the shape already.
 """
 
 import math
@@ -50,16 +50,16 @@ def resample_grid(grid, new, kernel="bicubic", antialias=True):
 
 
 def positions(prefix, kernel="bicubic", antialias=True):
-    """A resampler for position tables [1, prefix + H W, C]: the leading `prefix` tokens stay, the grid is resized.
+    """A resampler for position tables (1, prefix + H W, C): the first `prefix` tokens stay, the grid is resized.
 
-    The stored grid has the proportions of the stored size, and is square where that is not known; the new one has those
-    of the model's input.
+    The stored grid has the aspect ratio of the stored size, or is square where that is unknown; the new grid has the
+    aspect ratio of the model's input.
     """
 
     def resample(table, shape, size, stored=None):
         old, new = _grid(table.shape[1] - prefix, stored or (1, 1)), _grid(shape[1] - prefix, size)
         if old is None or new is None:
-            return table  # not a grid with that prefix: left as it is for the loader to refuse
+            return table  # not a grid with that prefix; the loader raises an error for the shape
         grid = resample_grid(table[0, prefix:].reshape(*old, -1), new, kernel, antialias)
         return np.concatenate([table[:, :prefix], grid.reshape(1, new[0] * new[1], -1)], axis=1)
 
@@ -67,7 +67,7 @@ def positions(prefix, kernel="bicubic", antialias=True):
 
 
 def _grid(tokens, size):
-    """(H, W) of so many square patches that fill a picture of proportions `size`; None if they do not."""
+    """(H, W) of the grid of `tokens` square patches that fill an image of aspect ratio `size`; None if none does."""
     patch = math.sqrt(size[0] * size[1] / tokens)
     height, width = round(size[0] / patch), round(size[1] / patch)
     return (height, width) if height * width == tokens else None
@@ -76,12 +76,13 @@ def _grid(tokens, size):
 def relative_position_bias(table, shape, size, stored=None):
     """Swin's bias tables between window sizes: rows spread geometrically from the centre, linear in between.
 
-    Offsets seen often (near the centre) keep their resolution, far ones are stretched, as BEiT's fine-tuning code
-    introduced it and timm's loader does it.
+    Frequent offsets (near the centre) keep their resolution, far ones are stretched, as in BEiT's fine-tuning code and
+    timm's loader.
 
     Args:
         table: (S, S, h) with S = 2 M - 1 offsets per axis.
-        shape: (2 M' - 1, 2 L' - 1, h) wanted.
+        shape: the new one, (2 M' - 1, 2 L' - 1, h).
+        size, stored: not used.
     """
     rows, columns = (_geometric_matrix(old, new) for old, new in zip(table.shape, shape[:2]))
     return np.einsum("ia,abh,jb->ijh", rows, table.astype("float64"), columns, optimize=True)
@@ -105,8 +106,8 @@ def _geometric_matrix(old, new):
 def input_channels(kernel, shape, size, stored=None):
     """A first convolution (P, P, I, C) for another number of input channels, as timm adapts it.
 
-    One channel: the sum over the stored ones (a grey picture, repeated, would give the same). More: the stored ones
-    in turn, scaled by I / new so that the expected output keeps its size.
+    One channel: the sum over the stored ones, with the same output as for a grey image repeated I times. More: the
+    stored ones in turn, scaled by I / new so that the expected output keeps its magnitude.
     """
     old, new = kernel.shape[2], shape[2]
     if new == 1:

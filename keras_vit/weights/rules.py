@@ -4,9 +4,9 @@ A model file lists, beside its layers, one `Layout` per published file format. A
 
     Rule("layers.{s}.blocks.{b}.norm1.weight", "stage{s}_block{b}/norm1/gamma")
 
-where `{s}` and `{b}` stand for integers, `{s+1}` for an integer one larger than the `s` of the other side, and the
-whole is matched exactly. The engine holds every layout to the same two equations: every entry of the file is used
-once or ignored by name, every variable of the model is assigned once. `match` decides that on names alone.
+where `{s}` and `{b}` stand for integers, `{s+1}` for an integer one larger than the `s` of the other side; the whole
+name must match. Of every layout the engine demands two things: every entry of the file is used once or ignored by name,
+and every variable of the model is assigned once. `match` works on names alone.
 """
 
 import functools
@@ -24,7 +24,7 @@ class Rule:
     """One line of a layout.
 
     Attributes:
-        sources: name patterns in the file; several are handed to `transform` together (q, k, v -> qkv).
+        sources: name patterns in the file; `transform` gets the arrays of all of them (q, k, v -> qkv).
         target: path pattern of the variable; None ignores the entry.
         transform: stored arrays -> array in Keras' layout.
         aliases: further names under which the first source may appear, once or repeatedly, with equal values.
@@ -47,7 +47,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What becomes one variable: the rule, the entries it takes, and their duplicates under other names."""
+    """The source of one variable: the rule, its entries, and their duplicates under other names."""
 
     rule: Rule
     names: tuple[str, ...]
@@ -56,7 +56,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Match:
-    """A layout laid over the names of a file: variables and their sources, and entries that no rule wants."""
+    """A layout matched with the names of a file: the source of each variable, and entries that no rule uses."""
 
     layout: Layout
     assignments: Mapping[str, Assignment]
@@ -72,25 +72,25 @@ def param(source, target, transform=lambda array: array, aliases=()):
 
 
 def norm(source, target):
-    """A LayerNorm, GroupNorm or BatchNorm's scale and shift."""
+    """Scale and shift of a LayerNorm, GroupNorm or BatchNorm."""
     return param(f"{source}.weight", f"{target}/gamma") + param(f"{source}.bias", f"{target}/beta")
 
 
 def dense(source, target, aliases=()):
-    """A Linear [out, in], or a 1 x 1 convolution used as one, to a Dense kernel [in, out]; its bias where it has one.
+    """A Linear (out, in), or a 1 x 1 convolution used as one, to a Dense kernel (in, out); its bias where it has one.
 
-    Here and below, `aliases` are further names of the whole layer, for layers that a file holds several times.
+    Here and below, `aliases` are further names of the whole layer, for layers that a file stores several times.
     """
     return _weight_and_bias(source, target, lambda w: w.reshape(w.shape[:2]).T, aliases)
 
 
 def conv(source, target, aliases=()):
-    """A convolution [O, I, kh, kw] to [kh, kw, I, O]; its bias where it has one."""
+    """A convolution (O, I, kh, kw) to (kh, kw, I, O); its bias where it has one."""
     return _weight_and_bias(source, target, lambda w: w.transpose(2, 3, 1, 0), aliases)
 
 
 def depthwise(source, target, aliases=()):
-    """A depthwise convolution [C, 1, kh, kw] to [kh, kw, C, 1]; its bias where it has one."""
+    """A depthwise convolution (C, 1, kh, kw) to (kh, kw, C, 1); its bias where it has one."""
     return _weight_and_bias(source, target, lambda w: w.transpose(2, 3, 0, 1), aliases)
 
 
@@ -106,9 +106,9 @@ def fuse(sources, target, transform):
 
 
 def ignore(*patterns):
-    """Entries that a file may hold and no model needs: buffers recomputed from the architecture, unused parameters.
+    """Entries of a file that no model needs: buffers recomputed from the architecture, unused parameters.
 
-    `*` stands for any text.
+    `*` matches any text.
     """
     return tuple(Rule((pattern,), None) for pattern in patterns)
 
@@ -129,7 +129,7 @@ def _compile(pattern):
 
 
 def _bind(pattern, name):
-    """The integers that make `pattern` spell `name`, as a dict, or None."""
+    """The integers for which `pattern` is `name`, as a dict, or None."""
     regex, places = _compile(pattern)
     found = regex.fullmatch(name)
     if not found:
@@ -144,13 +144,13 @@ def _spell(pattern, numbers):
 
 
 def match(layout, names):
-    """Lays a layout over the names of a file; says nothing yet about shapes. The first rule that fits a name wins.
+    """Match a layout with the names of a file, not yet with its shapes. The first rule that fits a name wins.
 
     Returns:
-        A `Match`. A rule of several sources assigns its variable only if all of them are there; otherwise those
+        A `Match`. A rule with several sources assigns its variable only if all of them are there; otherwise those
         found count as unexpected.
     """
-    names, used, takers = list(names), set(), {}
+    names, used, candidates = list(names), set(), {}
     present = set(names)
     for name in names:
         rule, numbers = _first_rule(layout, name)
@@ -162,16 +162,16 @@ def match(layout, names):
         group = (name, *(_spell(source, numbers) for source in rule.sources[1:]))
         if present.issuperset(group):
             used.update(group)
-            takers.setdefault(_spell(rule.target, numbers), []).append((rule, group))
+            candidates.setdefault(_spell(rule.target, numbers), []).append((rule, group))
     assignments = {
         target: Assignment(*found[0], duplicates=tuple(group[0] for _, group in found[1:]))
-        for target, found in takers.items()
+        for target, found in candidates.items()
     }
     return Match(layout, assignments, tuple(name for name in names if name not in used))
 
 
 def _first_rule(layout, name):
-    """The rule whose first source, or an alias of it, spells `name`, and the integers in it; (None, None) without."""
+    """The first rule whose first source, or an alias of it, matches `name`, and the integers; else (None, None)."""
     for rule in layout.rules:
         for pattern in (rule.sources[0], *rule.aliases):
             numbers = _bind(pattern, name)
@@ -181,7 +181,7 @@ def _first_rule(layout, name):
 
 
 def best_match(layouts, names, targets):
-    """The layout that explains a file best: fewest entries left over and variables left out; the first of equals."""
+    """The `Match` of the layout with the fewest unused entries and unassigned variables; the first of equals."""
     targets = set(targets)
 
     def shortfall(found):
@@ -191,15 +191,15 @@ def best_match(layouts, names, targets):
 
 
 def own_layout(targets):
-    """The layout of files that this library wrote: entries are called as the variables are."""
+    """The layout of this library's own files: the entries have the names of the variables."""
     return Layout("keras_vit", tuple(Rule((path,), path) for path in targets))
 
 
 def merge_qkv_kernels(*kernels):
-    """Flax' q, k, v kernels [D, h, d] to one fused [D, 3 D]."""
+    """Flax' q, k, v kernels (D, h, d) to one fused kernel (D, 3 D)."""
     return np.concatenate([kernel.reshape(len(kernel), -1) for kernel in kernels], axis=1)
 
 
 def merge_qkv_biases(*biases):
-    """Flax' q, k, v biases [h, d] to one fused [3 D]."""
+    """Flax' q, k, v biases (h, d) to one fused bias (3 D,)."""
     return np.concatenate([bias.reshape(-1) for bias in biases])

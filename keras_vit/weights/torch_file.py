@@ -1,13 +1,11 @@
-"""Read PyTorch checkpoints without PyTorch, and without executing anything that is in them.
+"""Read PyTorch checkpoints without PyTorch, and without executing any code in them.
 
-A checkpoint is a pickle, a little program whose instructions may call any function of Python, and
-beside it the raw numbers ("storages"). Here the program runs with a vocabulary of its own: the few
-names a state dict needs stand for inert records and for functions of this file, and any other name
-ends the reading. Two layouts exist: a zip (`<root>/data.pkl`, `<root>/data/<key>`,
-`<root>/byteorder`), and the older sequence of pickles followed by storages.
+A checkpoint is a pickle, a small program whose instructions may call any function of Python, and beside it the raw
+numbers ("storages"). Here only a fixed vocabulary is allowed: the few names that a state dict needs are bound to inert
+records and to functions of this file, and any other name is an error. There are two layouts: a zip (`<root>/data.pkl`,
+`<root>/data/<key>`, `<root>/byteorder`), and the older sequence of pickles followed by storages.
 
-A tensor is a view: storage, offset, sizes, strides (in elements). Several tensors may view one
-storage.
+A tensor is a view: storage, offset, sizes, strides (in elements). Several tensors may view one storage.
 """
 
 import collections
@@ -25,7 +23,7 @@ MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 _LEGACY_START = b"\x8a\x0a" + MAGIC.to_bytes(10, "little") + b"."  # LONG1, ten bytes, STOP
 
-# Where a training checkpoint has its weights, in order of preference; "teacher" is DINO's.
+# Keys of the weights in a training checkpoint, in order of preference; "teacher" is DINO's.
 _WRAPPERS = ("model", "state_dict_ema", "model_ema", "state_dict", "teacher")
 _PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
 
@@ -48,17 +46,17 @@ _TORCH_DTYPES = (
     "complex64 complex128 float8_e4m3fn float8_e5m2"
 ).split()
 
-# What the pickle machine raises on bytes that are no pickle, or not one of these.
+# What the unpickler raises for bytes that are not a pickle, or not one of these.
 _NOT_A_PICKLE = (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError)
 _NOT_A_PICKLE += (AttributeError, OverflowError, MemoryError, RecursionError)
 
 
 class RefusedError(ValueError):
-    """The file asks for something that is not read here; nothing of it was executed."""
+    """The file contains something that is not allowed here; nothing of it was executed."""
 
 
 class Opaque:
-    """Stands for an object that does not matter (arguments, metrics); takes whatever is done."""
+    """Replaces an object that does not matter (arguments, metrics) and ignores every operation."""
 
     __slots__ = ()
 
@@ -82,12 +80,12 @@ class Opaque:
 
 
 class _Fixed:
-    """Base of the records a pickle may hold and must not alter."""
+    """Base of the records that a pickle may contain and must not alter."""
 
     __slots__ = ()
 
     def __setstate__(self, state):
-        raise RefusedError("a record of the file changes after its making; it was not executed")
+        raise RefusedError("a record of the file is changed after its construction; that was not executed")
 
 
 class _StorageType(_Fixed):
@@ -100,7 +98,7 @@ class _StorageType(_Fixed):
 
 
 class _Function(_Fixed):
-    """A function of this file under the name PyTorch has for it."""
+    """A function of this file, under PyTorch's name for it."""
 
     __slots__ = ("function",)
 
@@ -112,7 +110,7 @@ class _Function(_Fixed):
 
 
 class _Storage(_Fixed):
-    """A run of numbers in the file: key, format, how many; `base` is where a view of it begins."""
+    """An array of numbers in the file: key, format, count; `base` is the offset of a view of it."""
 
     __slots__ = ("key", "dtype", "count", "base")
 
@@ -133,7 +131,7 @@ class _Tensor(_Fixed):
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
 
     def of(self, numbers):
-        """Return the array of this view, given all numbers of its storage."""
+        """The array of this view, given all numbers of its storage."""
         size = numbers.itemsize
         return np.ndarray(
             self.shape,
@@ -145,7 +143,7 @@ class _Tensor(_Fixed):
 
 
 def _rebuild_tensor(storage, offset, shape, strides, *_):
-    """Return a _Tensor; a view that leaves its storage is refused."""
+    """A _Tensor; a view that leaves its storage is a RefusedError."""
     counts = (offset, *shape, *strides)
     if not isinstance(storage, _Storage) or not all(type(count) is int and count >= 0 for count in counts):
         raise RefusedError("a tensor of the file has no storage, or a negative size, stride or offset")
@@ -156,7 +154,7 @@ def _rebuild_tensor(storage, offset, shape, strides, *_):
         last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides))
         if last >= storage.count:
             raise RefusedError(
-                f"a tensor of shape {tuple(shape)} reaches element {last} of a storage of" f" {storage.count}"
+                f"a tensor of shape {tuple(shape)} reaches element {last} of a storage of {storage.count}"
             )
     elif offset > storage.count:
         raise RefusedError(f"an empty tensor begins at element {offset} of a storage of {storage.count}")
@@ -168,7 +166,7 @@ def _rebuild_parameter(tensor, *_):
 
 
 def _vocabulary():
-    """Return {(module, name): what it stands for}: everything a file may name."""
+    """{(module, name): its replacement}, for all names that a file may contain."""
     opaque = [("torch", name) for name in _TORCH_DTYPES]
     opaque += [("torch", "device"), ("_codecs", "encode"), ("numpy", "dtype")]
     opaque += [(f"numpy.{core}.multiarray", "scalar") for core in ("core", "_core")]
@@ -188,7 +186,7 @@ _VOCABULARY = _vocabulary()
 
 
 class _Unpickler(pickle.Unpickler):
-    """A pickle machine that knows no name outside the vocabulary; `storages` are the file's."""
+    """An unpickler that allows only the names of the vocabulary; `storages` are those of the file."""
 
     def __init__(self, file):
         super().__init__(file, encoding="latin1")  # strings of Python 2: never an error
@@ -197,16 +195,15 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module, name):
         if (module, name) not in _VOCABULARY:
             raise RefusedError(
-                f"it wants to run code or holds Python objects ({module}.{name}), and was not"
-                " executed. Expected a dictionary of tensors. Save its state dict alone, or as"
-                " safetensors"
+                f"it contains code or Python objects ({module}.{name}) and was not executed. Expected a dictionary of "
+                "tensors. Save its state dict alone, or as safetensors"
             )
         return _VOCABULARY[module, name]
 
     def persistent_load(self, pid):
-        """Return the storage of ("storage", type, key, device, count[, (key, offset, count)])."""
+        """The storage of ("storage", type, key, device, count[, (key, offset, count)])."""
         if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
-            raise RefusedError(f"it holds something other than tensors ({pid!r:.60})")
+            raise RefusedError(f"it contains something other than tensors ({pid!r:.60})")
         kind, key, count = pid[1], pid[2], pid[4]
         if not isinstance(kind, _StorageType) or not isinstance(key, str) or type(count) is not int or count < 0:
             raise RefusedError(f"it describes a storage as {pid!r:.60}")
@@ -222,7 +219,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _unpickle(path, unpickler):
-    """Return what a pickle builds from the vocabulary."""
+    """The object that a pickle builds from the vocabulary."""
     try:
         return unpickler.load()
     except RefusedError as error:
@@ -235,7 +232,7 @@ def _unpickle(path, unpickler):
 
 
 def root(names):
-    """Return the folder of a torch zip, given its members' names, or None if it is no such zip."""
+    """The folder of a torch zip, given its members' names, or None if it is not a torch zip."""
     for name in names:
         if name.endswith("/data.pkl") and name.count("/") == 1:
             return name.removesuffix("/data.pkl")
@@ -243,7 +240,7 @@ def root(names):
 
 
 def read_zip(archive):
-    """Return {name: Entry} of a PyTorch file in the zip layout, given as an `Archive`."""
+    """{name: Entry} of a PyTorch file in the zip layout, given as an `Archive`."""
     path, folder = archive.path, root(archive.members)
     if f"{folder}/byteorder" in archive.members:
         order = archive.read(f"{folder}/byteorder").strip()
@@ -263,15 +260,15 @@ def read_zip(archive):
 
 
 def is_legacy(start):
-    """Return whether a file begins with the pickled magic number of the legacy layout."""
+    """Whether a file begins with the pickled magic number of the legacy layout."""
     return start[:1] == b"\x80" and start[2:15] == _LEGACY_START
 
 
 def read_legacy(path):
-    """Return {name: Entry} of a PyTorch file in the layout before the zip.
+    """{name: Entry} of a PyTorch file in the legacy layout.
 
-    Five pickles (magic number, protocol, facts about the machine, the object, the list of storage
-    keys), then for each key an int64 count and the raw numbers.
+    Five pickles (magic number, protocol, facts about the machine, the object, the list of storage keys), then for each
+    key an int64 count and the raw numbers.
     """
     with open(path, "rb") as file:
         magic, protocol, machine = (_unpickle(path, _Unpickler(file)) for _ in range(3))
@@ -297,7 +294,7 @@ def read_legacy(path):
 
 
 def _places(path, file, keys, storages):
-    """Return {storage key: its position in the file}, walking from one count to the next."""
+    """{storage key: its position in the file}, going from one count to the next."""
     if not isinstance(keys, list) or set(map(repr, keys)) != set(map(repr, storages)):
         raise damaged(path, f"the keys of {len(storages)} storages", f"{keys!r:.60}")
     end, places = os.path.getsize(path), {}
@@ -320,7 +317,7 @@ def _places(path, file, keys, storages):
 
 
 def _entries(path, tree, read):
-    """Return {name: Entry} for the tensors of a checkpoint; `read` gives the bytes of a storage."""
+    """{name: Entry} for the tensors of a checkpoint; `read` returns the bytes of a storage."""
     tensors = _state_dict(path, tree)
 
     @functools.lru_cache(maxsize=1)  # tensors that share a storage follow each other
@@ -341,7 +338,7 @@ def _entries(path, tree, read):
 
 
 def _state_dict(path, tree):
-    """Return {name: _Tensor} of a checkpoint's weights, unwrapped and without common prefixes."""
+    """{name: _Tensor} of a checkpoint's weights, unwrapped and without common prefixes."""
     if isinstance(tree, dict):
         for wrapper in _WRAPPERS:
             if _tensors(dict.get(tree, wrapper)):
@@ -357,7 +354,7 @@ def _state_dict(path, tree):
 
 
 def _tensors(tree):
-    """Return the tensors directly in a dictionary ({} for anything else), without other items."""
+    """The tensors directly in a dictionary, without other items; {} for anything else."""
     if not isinstance(tree, dict):
         return {}
     items = dict.items(tree)  # not tree.items(): a file may set attributes on an OrderedDict
@@ -366,6 +363,6 @@ def _tensors(tree):
 
 def _big_endian(path, found):
     return ValueError(
-        f"{path} was written on a big-endian machine, which is not read: expected little-endian"
-        f" numbers. Received: {found!r}. Load it with PyTorch there and save it as safetensors."
+        f"{path} was written on a big-endian machine, which is not supported: expected little-endian numbers. "
+        f"Received: {found!r}. Load it with PyTorch there and save it as safetensors."
     )

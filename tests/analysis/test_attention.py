@@ -4,10 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vit.analysis import attention as module
+from keras_vit.analysis import attention as maps_of_attention
 from keras_vit.analysis import attention_maps
-from keras_vit.layers import attention, split_heads
-from keras_vit.models import coat, swin, t2t
+from keras_vit.analysis.attention import AttentionProbe
+from keras_vit.layers import attention, spatial_reduction, split_heads
+from keras_vit.models import coat, swin, t2t, t2t_backbones
 from tests.analysis.toys import ATTENDING, attention_map, model_and_images, noise, uniform
 from tests.models.cases import params
 
@@ -20,14 +21,15 @@ def values(monkeypatch):
     def watch(owner, name, values_of, heads_of):
         original = getattr(owner, name)
 
-        def watched(*arguments):
-            result = original(*arguments)
+        def watched(*arguments, **options):
+            result = original(*arguments, **options)
             kept.append((values_of(*arguments), heads_of(result, *arguments)))
             return result
 
         monkeypatch.setattr(owner, name, watched)
 
-    watch(attention, "_attend", lambda q, k, v, *rest: v, lambda result, *arguments: result)
+    for module in (attention, spatial_reduction, swin, t2t, t2t_backbones):
+        watch(module, "scaled_dot_product_attention", lambda q, k, v, *rest: v, lambda result, *arguments: result)
     factorised = (lambda qkv, h: split_heads(np.split(qkv, 3, -1)[2], h), lambda result, qkv, h: split_heads(result, h))
     watch(coat, "factorised_attention", *factorised)
     watch(
@@ -39,7 +41,7 @@ def values(monkeypatch):
 @pytest.mark.parametrize("toy", ATTENDING)
 def test_weights_times_values_are_what_each_block_attends_to(toy, values):
     model, images = model_and_images(toy)
-    probe = module.AttentionProbe(model)
+    probe = AttentionProbe(model)
     maps = list(probe(images))
     calls = values[-len(maps) :]  # of the blocks, after those of the whole model
     assert len(maps) == sum(map(len, probe.sites.values()))
@@ -114,7 +116,7 @@ def test_received_and_rows_of_a_dense_map():
 def test_runs_of_queries_give_what_the_whole_gives(toy, monkeypatch):
     maps = attention_maps(*model_and_images(toy))
     whole = {name: (found.received(), found.distances()) for name, found in maps.items()}
-    monkeypatch.setattr(module, "CHUNK", 1000)
+    monkeypatch.setattr(maps_of_attention, "CHUNK", 1000)
     for name, found in maps.items():
         assert name.endswith("/inner") or len(list(found.runs())) > 1 or found.weights.size <= 1000
         np.testing.assert_allclose(found.received(), whole[name][0], atol=1e-6)
@@ -142,7 +144,7 @@ def test_uniform_attention_is_received_evenly():
     )
 
 
-def test_refusals():
+def test_arguments_that_do_not_fit_are_refused():
     model, images = model_and_images("vit")
     with pytest.raises(ValueError, match=r"expected \(B, 40, 48, 3\).*Received: \(2, 20, 48, 3\)"):
         attention_maps(model, images[:, :20])

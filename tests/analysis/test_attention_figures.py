@@ -1,4 +1,4 @@
-"""What the pictures of attention show, and that nothing on them is cut."""
+"""What the figures of attention show, and that nothing on them is cut."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tests.analysis.toys import model_and_images
 
 
 @pytest.fixture(scope="module")
-def looked():
+def toy_maps():
     """Images and maps of a model."""
     found = {}
 
@@ -38,8 +38,8 @@ def assert_nothing_is_cut(figure):
     assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
 
 
-def test_panels_of_the_class_token(looked):
-    images, maps = looked("vit")
+def test_panels_of_the_class_token(toy_maps):
+    images, maps = toy_maps("vit")
     figure = plot_attention_maps(maps, images, index=1)
     assert titles(figure) == ["image", "block0\nof the class token", "block1\nof the class token", ""]
     heat = figure.axes[2].images[1].get_array()
@@ -49,8 +49,8 @@ def test_panels_of_the_class_token(looked):
     assert_nothing_is_cut(figure)
 
 
-def test_panels_of_a_query(looked):
-    images, maps = looked("swin")
+def test_panels_of_a_query(toy_maps):
+    images, maps = toy_maps("swin")
     figure = plot_attention_maps(maps, images, query=(10, 50), blocks=["stage0_block1"])
     assert titles(figure)[1] == "stage0_block1\nseen from the ring"
     np.testing.assert_array_equal(figure.axes[0].collections[0].get_offsets(), [[50, 10]])
@@ -58,8 +58,8 @@ def test_panels_of_a_query(looked):
     np.testing.assert_array_equal(heat, maps["stage0_block1"].of_query(10, 50)[0].mean(axis=0))
 
 
-def test_each_head(looked):
-    images, maps = looked("pvt")
+def test_each_head(toy_maps):
+    images, maps = toy_maps("pvt")
     figure = plot_attention_maps(maps, images, by_head=True)
     assert titles(figure)[:4] == [
         "image",
@@ -71,15 +71,15 @@ def test_each_head(looked):
     assert_nothing_is_cut(figure)
 
 
-def test_signed_maps_are_drawn_by_magnitude(looked):
-    images, maps = looked("coat_lite")
+def test_signed_maps_are_drawn_by_magnitude(toy_maps):
+    images, maps = toy_maps("coat_lite")
     figure = plot_attention_maps(maps, images, by_head=True, blocks=["stage2_block0"])
     heat = figure.axes[1].images[1].get_array()
     assert heat.min() >= 0
     np.testing.assert_array_equal(heat, abs(maps["stage2_block0"].of_token()[0, 0]))
 
 
-def test_rollout_beside_images(looked):
+def test_rollout_beside_images(toy_maps):
     model, images = model_and_images("vit", count=5)
     rollout = attention_rollout(model, images)
     figure = plot_attention_rollout(images[..., :1], rollout)
@@ -119,8 +119,8 @@ def test_scales_of_parallel_blocks_share_a_depth():
     assert dots == [[0, 2], [1, 2]]  # stage1, stage2
 
 
-def test_refusals(looked):
-    images, maps = looked("vit")
+def test_arguments_that_do_not_fit_are_refused(toy_maps):
+    images, maps = toy_maps("vit")
     with pytest.raises(ValueError, match=r"blocks: expected some of \['block0', 'block1'\]. Received: \['block7'\]"):
         plot_attention_maps(maps, images, blocks=["block0", "block7"])
     with pytest.raises(ValueError, match="index: expected one of 2 images. Received: index=2"):

@@ -15,7 +15,7 @@ import pytest
 
 import keras_vit
 from keras_vit.analysis import count
-from keras_vit.layers import attention
+from keras_vit.layers import memory
 from keras_vit.models import VARIANTS, swin, vit
 from tests.models.toys import TOYS
 
@@ -100,8 +100,8 @@ def test_swin_stages_by_algebra():
 def test_queries_in_chunks_count_fully(monkeypatch):
     variant, shape = TOYS["vit"]
     whole = count(variant(weights=None, input_shape=shape))
-    monkeypatch.setattr(attention, "LARGEST_SCORES", 4 * attention.ASSUMED_BATCH * 300)
-    assert attention.count_chunks(3, 31, 31) > 3
+    monkeypatch.setattr(memory, "LARGEST_SCORES", 4 * memory.ASSUMED_BATCH * 300)
+    assert memory.count_chunks(3, 31, 31) > 3
     chunked = count(variant(weights=None, input_shape=shape))
     assert chunked.multiply_adds == whole.multiply_adds
 
@@ -141,7 +141,7 @@ def test_a_layer_called_twice_counts_its_products_twice_and_its_weights_once():
     assert (counts.parameters, counts.multiply_adds) == (42, 72)
 
 
-def test_refusals():
+def test_arguments_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="one input of known height and width"):
         count(keras.Sequential([keras.layers.Dense(3)]))
     image = keras.Input((None, None, 3))

@@ -1,4 +1,4 @@
-"""Pictures hold what they were given: tiles in their places, colours, numbers and texts."""
+"""Figures hold what they were given: tiles in their places, colours, numbers and texts."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def texts(figure):
 
 def test_tiles_lie_side_by_side():
     tiles = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
-    whole = figures._side_by_side(tiles)
+    whole = figures.side_by_side(tiles)
     assert whole.shape == (2 * 4 + 1, 3 * 5 + 2)
     np.testing.assert_array_equal(whole[5:, 6:11], tiles[1, 1])
     assert np.isnan(whole[4]).all() and np.isnan(whole[:, 5]).all()
@@ -47,7 +47,7 @@ def test_filters_are_scaled_around_grey(channels):
     assert any("first 9 principal components" in text for text in texts(figure))
 
 
-def test_filters_that_are_no_pictures():
+def test_filters_that_are_no_images():
     for shape in ((3, 4, 4, 2), (0, 4, 4, 3)):
         with pytest.raises(ValueError, match="filters: expected"):
             figures.plot_patch_filters(np.zeros(shape))
@@ -64,7 +64,7 @@ def test_biases_have_a_row_per_block_and_zero_in_the_middle_of_the_colours():
     assert {"stage0_block0\n3 heads", "stage1_block0\n8 of 12 heads", "bias, added to the score"} <= texts(figure)
 
 
-def test_relevance_lies_over_the_whole_picture():
+def test_relevance_lies_over_the_whole_image():
     images, heat = np.random.default_rng(0).uniform(size=(5, 8, 12, 3)), np.zeros((5, 2, 3))
     figure = figures.plot_relevance(images, heat, titles=[f"a $class$ {i}" for i in range(5)])
     below, above = figure.axes[0].images
@@ -74,7 +74,7 @@ def test_relevance_lies_over_the_whole_picture():
         figures.plot_relevance(images, heat[:4])
 
 
-def test_receptive_fields_tell_their_squares():
+def test_receptive_fields_name_the_sides_of_their_squares():
     field = np.zeros((9, 9))
     field[4, 4], field[3:6, 3:6] = 1, field[3:6, 3:6] + 0.05
     field[4, 4] = 1
@@ -84,7 +84,7 @@ def test_receptive_fields_tell_their_squares():
     assert {"stage0_block1", "50 % in 1 px (solid)\n95 % in 3 px (dashed)"} <= texts(figure)
 
 
-def test_figures_have_no_window(monkeypatch):
+def test_figures_open_no_window(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it would fail

@@ -72,7 +72,7 @@ def test_the_norm_before_the_first_projection_of_t2t_counts():
     np.testing.assert_allclose(found, gamma, atol=1e-6)
 
 
-def test_refusals():
+def test_arguments_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="begins with 'first' .Dense"):
         patch_filters(keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Dense(2, name="first")]))
     with pytest.raises(ValueError, match="components: expected at least 1"):

@@ -4,8 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vit.analysis.grad_cam import _features as explained_features
-from keras_vit.analysis.grad_cam import relevance
+from keras_vit.analysis.grad_cam import explained_features, relevance
 from tests.models.toys import TOYS
 
 
@@ -85,7 +84,7 @@ def test_half_precision_is_taken_as_it_comes():
     assert found.dtype == "float32" and np.isfinite(found).all() and found.max() == 1
 
 
-def test_refusals():
+def test_arguments_that_do_not_fit_are_refused():
     model, images = toy("vit")
     for classes in (5, -1, [1, 2, 3], 0.5, "cat"):
         with pytest.raises(ValueError, match="classes: expected a number from 0 to 4"):

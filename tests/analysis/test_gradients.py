@@ -1,4 +1,4 @@
-"""What the pictures of gradients share."""
+"""What the images of gradients share."""
 
 import keras
 import numpy as np
@@ -33,7 +33,7 @@ def test_scores_of_a_distilled_model_are_the_mean_of_both_heads():
     np.testing.assert_allclose(keras.ops.softmax(scores), model(images), atol=1e-6)
 
 
-def test_refusals(monkeypatch):
+def test_arguments_that_do_not_fit_are_refused(monkeypatch):
     with pytest.raises(ValueError, match="ends in 'pool' .GlobalAveragePooling2D"):
         image = keras.Input((2, 2, 3))
         model = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="pool")(image))

@@ -3,6 +3,7 @@
 import pytest
 
 from keras_vit.analysis import kinds
+from keras_vit.models.blocks import block_of
 
 
 @pytest.mark.parametrize(
@@ -15,17 +16,17 @@ from keras_vit.analysis import kinds
     ],
 )
 def test_receptive_fields_are_shown_by_depth(names, expected):
-    assert kinds._by_depth(names) == expected
+    assert kinds.by_depth([block_of(name) for name in names]) == expected
 
 
 def test_of_many_names_the_first_and_the_last_are_kept():
     names = list("abcdefghij")
-    assert kinds._spread(names, 4) == ["a", "d", "g", "j"]
-    assert kinds._spread(names[:3], 4) == ["a", "b", "c"]
-    assert kinds._spread(names[:1], 4) == ["a"]
+    assert kinds.spread(names, 4) == ["a", "d", "g", "j"]
+    assert kinds.spread(names[:3], 4) == ["a", "b", "c"]
+    assert kinds.spread(names[:1], 4) == ["a"]
 
 
-def test_every_kind_is_told_and_has_a_file_of_its_own():
-    every = (*kinds.OF_PICTURES, *kinds.OF_MODELS)
+def test_every_kind_has_a_text_and_a_file_of_its_own():
+    every = (*kinds.OF_IMAGES, *kinds.OF_MODELS)
     assert len({kind.file for kind in every}) == len({kind.title for kind in every}) == len(every)
     assert all(kind.text.endswith(".") and callable(kind.draw) for kind in every)

@@ -1,9 +1,8 @@
 """Where the maps of every toy are found."""
 
-import keras
 import pytest
 
-from keras_vit.analysis.maps import block_map, require_blocks, stage_grid, stage_maps
+from keras_vit.analysis.maps import block_map, stage_maps
 from tests.models.toys import TOYS
 
 
@@ -35,7 +34,6 @@ def test_maps_of_blocks():
     assert tuple(block_map(model, "stage1_block0").shape[1:]) == (8, 12, 15)
     assert tuple(block_map(model, "parallel0").shape[1:]) == (2, 3, 15)
     assert tuple(block_map(toy("tnt"), "block0").shape[1:]) == (5, 6, 24)
-    assert tuple(stage_grid(model, 2)) == (4, 6)
 
 
 def test_what_stands_behind_a_map_is_the_block():
@@ -45,10 +43,6 @@ def test_what_stands_behind_a_map_is_the_block():
     assert stage_maps(normed)[1] is normed.get_layer("stage1_norm").output
 
 
-def test_refusals():
+def test_a_layer_that_is_no_block_is_refused():
     with pytest.raises(ValueError, match="block0 or block1. Received: layer='patch_embed'"):
         block_map(toy("vit"), "patch_embed")
-    with pytest.raises(ValueError, match="relevance: expected a model of keras_vit.models"):
-        require_blocks(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()]), "relevance")
-    with pytest.raises(ValueError, match="Received: 'SwinT'"):
-        require_blocks("SwinT", "relevance")

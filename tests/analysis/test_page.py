@@ -35,9 +35,7 @@ class Reader(HTMLParser):
 
 
 def page():
-    shown = Row(
-        "Relevance", "Where <it> lies.", (Cell("model1/a.png", (640, 480), "A picture"), Cell(note="None: why"))
-    )
+    shown = Row("Relevance", "Where <it> lies.", (Cell("model1/a.png", (640, 480), "A figure"), Cell(note="None: why")))
     scores = Row("Prediction", "Best classes.", (Cell(scores=(("red & blue", 0.75),)), Cell(scores=(("green", 1.0),))))
     missing = Row("Biases", "What is added.", (Cell(note="None: no bias"), Cell(note="None: nor here")))
     sections = [Section("<flower>.jpg", (scores, shown)), Section("The models", (missing,))]
@@ -50,7 +48,7 @@ def test_models_stand_side_by_side_in_every_row():
     assert [row["style"] for row in rows] == ["--columns: 2"] * 2
     assert reader.texts.count("A") == reader.texts.count("<B>") == 2
     (image,) = reader.all("img")
-    assert (image["src"], image["alt"], image["width"], image["height"]) == ("model1/a.png", "A picture", "640", "480")
+    assert (image["src"], image["alt"], image["width"], image["height"]) == ("model1/a.png", "A figure", "640", "480")
 
 
 def test_texts_are_escaped():

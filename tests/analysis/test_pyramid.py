@@ -51,7 +51,7 @@ def test_a_pyramid_keeps_its_levels_in_a_file(toy, tmp_path):
         np.testing.assert_array_equal(loaded(image)[level], expected)
 
 
-def test_refusals():
+def test_arguments_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="expected a model of keras_vit.models"):
         keras_vit.feature_pyramid(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()]))
     toy = type(vit.ViTH14)("Toy", vit.VIT, vit.Config(16, 1, 2, 14))

@@ -30,7 +30,7 @@ def test_convolutions_see_what_their_kernels_reach(depth):
     np.testing.assert_allclose(field, expected / expected.sum(), atol=1e-6)
 
 
-def test_blocks_on_the_way_are_asked_by_name_and_the_last_one_without():
+def test_a_block_is_chosen_by_name_and_the_last_by_default():
     model, images = convolutions(3)
     assert np.count_nonzero(effective_receptive_field(model, images, "block0")) == 9
     last = effective_receptive_field(model, images)
@@ -82,7 +82,7 @@ def test_central_squares():
     assert central_square(field, 1.0) == (3, 6, 7)
 
 
-def test_refusals():
+def test_arguments_that_do_not_fit_are_refused():
     model, images = convolutions(1, trained=False)
     with pytest.raises(ValueError, match="its gradient is 0 everywhere"):
         effective_receptive_field(model, images)

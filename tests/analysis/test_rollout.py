@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_vit.analysis import attention, attention_maps, attention_rollout
-from keras_vit.analysis.rollout import _roll_out, _spread
+from keras_vit.analysis.rollout import roll_out, spread
 from tests.analysis.toys import attention_map, indifferent, model_and_images, noise, uniform
 
 
@@ -24,23 +24,23 @@ def test_rows_of_the_product(tokens):
     maps = [attention_map(each, (3, 4), tokens=tokens).mean_over_heads() for each in weights]
     product = half_residual(weights[2]) @ half_residual(weights[1]) @ half_residual(weights[0])
     rows = product[:, :tokens, tokens:].mean(axis=1)
-    np.testing.assert_allclose(_roll_out(maps).reshape(2, 12), rows / rows.sum(-1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(roll_out(maps).reshape(2, 12), rows / rows.sum(-1, keepdims=True), atol=1e-6)
 
 
 def test_without_tokens_it_is_the_mean_row():
     weights = [softmax(seed, 2, 1, 12, 12) for seed in range(2)]
     product = half_residual(weights[1]) @ half_residual(weights[0])
-    found = _roll_out([attention_map(each, (3, 4)) for each in weights])
+    found = roll_out([attention_map(each, (3, 4)) for each in weights])
     np.testing.assert_allclose(found.reshape(2, 12), product.mean(axis=1), atol=1e-6)
 
 
 @pytest.mark.parametrize("matrix", [np.eye(12)[None, None], uniform((3, 4))], ids=["identity", "uniform"])
 def test_identity_and_uniform_attention_prefer_no_place(matrix):
-    np.testing.assert_allclose(_roll_out([attention_map(matrix, (3, 4))] * 3), np.full((1, 3, 4), 1 / 12), atol=1e-7)
+    np.testing.assert_allclose(roll_out([attention_map(matrix, (3, 4))] * 3), np.full((1, 3, 4), 1 / 12), atol=1e-7)
 
 
 def test_a_class_token_that_looks_at_itself_alone_has_seen_nothing():
-    assert not _roll_out([attention_map(np.eye(13)[None, None], (3, 4), tokens=1)]).any()
+    assert not roll_out([attention_map(np.eye(13)[None, None], (3, 4), tokens=1)]).any()
 
 
 def test_vit_by_its_maps():
@@ -117,10 +117,10 @@ def test_batches_do_not_matter(monkeypatch):
 
 def test_shares_are_spread_evenly():
     shares = np.array([[[1.0, 2.0], [3.0, 6.0]]])
-    np.testing.assert_allclose(_spread(shares, (4, 4)), np.kron(shares, np.full((2, 2), 0.25)))
-    thirds = _spread(shares, (2, 3))  # the middle column is half of either
+    np.testing.assert_allclose(spread(shares, (4, 4)), np.kron(shares, np.full((2, 2), 0.25)))
+    thirds = spread(shares, (2, 3))  # the middle column is half of either
     np.testing.assert_allclose(thirds, [[[2 / 3, 1, 4 / 3], [2, 3, 4]]])
-    np.testing.assert_allclose(_spread(shares, (1, 1)), [[[12]]])
+    np.testing.assert_allclose(spread(shares, (1, 1)), [[[12]]])
 
 
 @pytest.mark.parametrize("toy", ["coat", "coat_lite"])

@@ -19,7 +19,7 @@ def test_a_sound_folder_is_said_to_be_so(folder, capsys):
 def test_findings_are_a_table_and_a_file_and_what_is_serious_the_exit_code(tmp_path, folder, capsys):
     (folder / "red" / "x.png").write_bytes((folder / "red" / "00.png").read_bytes())
     assert command.main(["check-data", str(folder)]) == 0
-    (folder / "red" / "y.png").write_bytes(b"no picture")
+    (folder / "red" / "y.png").write_bytes(b"no image")
     assert command.main(["check-data", str(folder), "--csv", str(tmp_path / "found.csv")]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[-3].split()[:2] == ["problem", "files"]
@@ -28,7 +28,7 @@ def test_findings_are_a_table_and_a_file_and_what_is_serious_the_exit_code(tmp_p
     with open(tmp_path / "found.csv", newline="") as file:
         assert list(csv.reader(file)) == [
             ["problem", "path", "detail"],
-            ["unreadable", "red/y.png", "no picture, or only the beginning of one"],
+            ["unreadable", "red/y.png", "no image, or only the beginning of one"],
             ["duplicate", "red/x.png", "as red/00.png"],
         ]
 

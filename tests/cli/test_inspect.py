@@ -1,4 +1,4 @@
-"""`keras-vit inspect`: what is a model, what a picture, and what is refused before anything is written."""
+"""`keras-vit inspect`: what is a model, what an image, and what is refused before anything is written."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ from PIL import Image
 
 from keras_vit.cli.inspect import _titled, _told_apart
 from keras_vit.cli.main import main
-from keras_vit.predictor import Predictor
+from keras_vit.prediction.predictor import Predictor
 from keras_vit.preprocessing import Spec
-from keras_vit.runs import Run
+from keras_vit.sources.run_folder import Run
 from tests import toy_artifacts
 from tests.models.toys import TOYS
 
@@ -23,67 +23,67 @@ def run(tmp_path):
 
 
 @pytest.fixture
-def picture(tmp_path):
-    path = tmp_path / "picture.png"
+def image(tmp_path):
+    path = tmp_path / "image.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), "uint8")).save(path)
     return path
 
 
-def test_a_page_of_a_run(run, picture, tmp_path, capsys):
+def test_a_page_of_a_run(run, image, tmp_path, capsys):
     output = tmp_path / "pages" / "one"
-    assert main(["inspect", str(picture), str(run), "--output", str(output), "--top", "2"]) == 0
+    assert main(["inspect", str(image), str(run), "--output", str(output), "--top", "2"]) == 0
     assert str(output / "index.html") in capsys.readouterr().out
     page = (output / "index.html").read_text(encoding="utf-8")
-    assert "<title>Inside toy</title>" in page and "picture.png" in page and page.count("<li><span>") == 2
-    assert (output / "model1" / "picture1_relevance.png").is_file()
+    assert "<title>Inside toy</title>" in page and "image.png" in page and page.count("<li><span>") == 2
+    assert (output / "model1" / "image1_relevance.png").is_file()
 
 
-def test_an_output_that_exists_is_kept(run, picture, tmp_path, capsys):
+def test_an_output_that_exists_is_kept(run, image, tmp_path, capsys):
     (tmp_path / "old").mkdir()
-    assert main(["inspect", str(run), str(picture), "--output", str(tmp_path / "old")]) == 1
+    assert main(["inspect", str(run), str(image), "--output", str(tmp_path / "old")]) == 1
     assert "exists already" in capsys.readouterr().err
     assert not list((tmp_path / "old").iterdir())
 
 
 @pytest.mark.parametrize("broken", ["text.png", "text.txt", "nowhere.jpg"])
-def test_pictures_that_cannot_be_read_leave_nothing(broken, run, picture, tmp_path, capsys):
+def test_images_that_cannot_be_read_leave_nothing(broken, run, image, tmp_path, capsys):
     if not broken.startswith("nowhere"):
-        (tmp_path / broken).write_text("no picture")
-    assert main(["inspect", str(run), str(picture), str(tmp_path / broken), "--output", str(tmp_path / "out")]) == 1
+        (tmp_path / broken).write_text("no image")
+    assert main(["inspect", str(run), str(image), str(tmp_path / broken), "--output", str(tmp_path / "out")]) == 1
     assert broken in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_unknown_models_and_artifacts_leave_nothing(run, picture, tmp_path, capsys):
+def test_unknown_models_and_artifacts_leave_nothing(run, image, tmp_path, capsys):
     output = ["--output", str(tmp_path / "out")]
-    assert main(["inspect", "SwimT", str(picture), *output]) == 1
+    assert main(["inspect", "SwimT", str(image), *output]) == 1
     assert "SwinT" in capsys.readouterr().err
-    assert main(["inspect", str(tmp_path / "no" / "run"), str(picture), *output]) == 1
+    assert main(["inspect", str(tmp_path / "no" / "run"), str(image), *output]) == 1
     assert "does not exist" in capsys.readouterr().err
     edge = tmp_path / "edge"
     edge.mkdir()
     toy_artifacts.write_tflite(edge / "toy.tflite")
     toy_artifacts.write_beside(edge)
-    assert main(["inspect", str(edge / "toy.tflite"), str(picture), *output]) == 1
-    assert "is a tflite, which cannot be looked into" in capsys.readouterr().err
+    assert main(["inspect", str(edge / "toy.tflite"), str(image), *output]) == 1
+    assert "is a tflite" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_both_models_and_pictures_are_needed(run, picture, capsys):
-    for given in ([run], [picture], [run, picture, "--top", "0"]):
+def test_both_models_and_images_are_needed(run, image, capsys):
+    for given in ([run], [image], [run, image, "--top", "0"]):
         assert main(["inspect", *map(str, given), "--output", "out"]) == 1
     assert "--top must be at least 1" in capsys.readouterr().err
 
 
-def test_models_and_pictures_come_in_any_order(run, picture, tmp_path):
+def test_models_and_images_come_in_any_order(run, image, tmp_path):
     folder = tmp_path / "folder.png"
     folder.mkdir()
     file = tmp_path / "without_suffix"
-    file.write_bytes(picture.read_bytes())
-    given = ["SwinT", str(picture), str(run), str(file), "nowhere.PNG", str(folder), str(run / "model.keras")]
-    models, pictures = _told_apart(given)
+    file.write_bytes(image.read_bytes())
+    given = ["SwinT", str(image), str(run), str(file), "nowhere.PNG", str(folder), str(run / "model.keras")]
+    models, images = _told_apart(given)
     assert models == ["SwinT", str(run), str(folder), str(run / "model.keras")]
-    assert list(map(str, pictures)) == [str(picture), str(file), "nowhere.PNG"]
+    assert list(map(str, images)) == [str(image), str(file), "nowhere.PNG"]
 
 
 def test_models_of_one_name_are_told_apart():

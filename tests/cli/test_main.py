@@ -37,12 +37,38 @@ def test_version(capsys):
     assert keras_vit.__version__ in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("verb", ["list", "info", "download", "predict", "validate"])
+@pytest.mark.parametrize("verb", command.VERBS)
 def test_every_verb_has_help(verb, capsys):
     with pytest.raises(SystemExit) as exit_:
         command.main([verb, "--help"])
     assert exit_.value.code == 0
     assert f"keras-vit {verb}" in capsys.readouterr().out
+
+
+LIGHT = [["--help"], ["--version"], ["list"], ["list", "swin*", "--pretrained", "--csv"], ["info", "SwinT.ms_in1k"]]
+
+
+@pytest.mark.parametrize("argv", [*LIGHT, *([verb, "--help"] for verb in command.VERBS)], ids=" ".join)
+def test_help_and_lists_import_neither_keras_nor_tensorflow(argv):
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print('LOADED', *{'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)))\n"
+        f"from keras_vit.cli.main import main; sys.exit(main({argv!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].split() == ["LOADED"] and done.stderr == ""
+
+
+def test_download_imports_neither_keras_nor_tensorflow(tmp_path):
+    code = (
+        "import sys\nfrom keras_vit.weights import download\ndownload.fetch = lambda row: sys.argv[1]\n"
+        "from keras_vit.cli.main import main; status = main(['download', 'SwinT'])\n"
+        "print(status, {'keras', 'tensorflow'} & set(sys.modules))"
+    )
+    (tmp_path / "w").write_bytes(b"x")
+    command_line = [sys.executable, "-c", code, str(tmp_path / "w")]
+    done = subprocess.run(command_line, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 set()"
 
 
 def test_unknown_verb_offers_the_closest(capsys):

@@ -1,4 +1,4 @@
-"""`keras-vit predict`: readable lines, and bad pictures named without stopping the others."""
+"""`keras-vit predict`: readable lines, and bad images named without stopping the others."""
 
 import pytest
 from PIL import Image
@@ -15,7 +15,7 @@ def run(tmp_path_factory):
 @pytest.fixture
 def images(tmp_path):
     paths = [tmp_path / f"{number}.png" for number in range(3)]
-    for path, image in zip(paths, toy.pictures()):
+    for path, image in zip(paths, toy.random_images()):
         Image.fromarray(image).save(path)
     return paths
 
@@ -29,9 +29,9 @@ def test_best_labels_with_scores(run, images, capsys):
         assert f"{100 * scores.max():.2f} %" in line
 
 
-def test_bad_picture_is_named_and_the_others_are_answered(run, images, tmp_path, capsys):
+def test_bad_image_is_named_and_the_others_are_answered(run, images, tmp_path, capsys):
     bad = tmp_path / "bad.png"
-    bad.write_text("no picture")
+    bad.write_text("no image")
     assert main(["predict", str(run), str(bad), str(tmp_path / "nowhere.png"), str(images[0])]) == 1
     out, err = capsys.readouterr()
     assert "red" in out and str(images[0]) in out

@@ -1,7 +1,7 @@
 import pytest
 
 from keras_vit.cli import main as command
-from keras_vit.training import data
+from keras_vit.training.datasets.load import load_dataset
 from tests.training.toy import recipe, write_folder
 
 
@@ -9,11 +9,11 @@ def test_a_folder_becomes_shards_that_training_reads(tmp_path, capsys):
     folder = write_folder(tmp_path / "d", per_class=10)
     arguments = ["prepare-data", str(folder), "--output", str(tmp_path / "s"), "--shards", "2", "--seed", "3"]
     assert command.main(arguments) == 0
-    text = f"{tmp_path / 's'}: 24 train, 3 val, 3 test pictures of 3 classes in 4 shards, 0.0 MB\n"
+    text = f"{tmp_path / 's'}: 24 train, 3 val, 3 test images of 3 classes in 4 shards, 0.0 MB\n"
     assert capsys.readouterr().out == text
     options = {"dataset": "records", "data_dir": str(tmp_path / "s")}
-    source, copy = (data.load(recipe(seed=3, **o)) for o in ({"data_dir": str(folder)}, options))
-    assert copy.train.names == source.train.names_from(folder)
+    source, copy = (load_dataset(recipe(seed=3, **o)) for o in ({"data_dir": str(folder)}, options))
+    assert copy.train.names == source.train.relative_names(folder)
     assert command.main(arguments) == 1
     assert "exists already" in capsys.readouterr().err
 
@@ -23,10 +23,10 @@ def test_a_manifest_and_the_digits(tmp_path, capsys):
     rows = [f"d/{path.parent.name}/{path.name},{path.parent.name}" for path in sorted(folder.rglob("*.png"))]
     (tmp_path / "m.csv").write_text("\n".join(["path,label", *rows]))
     assert command.main(["prepare-data", str(tmp_path / "m.csv"), "--output", str(tmp_path / "s")]) == 0
-    names = data.load(recipe(dataset="records", data_dir=str(tmp_path / "s"))).train.names
+    names = load_dataset(recipe(dataset="records", data_dir=str(tmp_path / "s"))).train.names
     assert {name.split("/")[0] for name in names} == {"d"}
     assert command.main(["prepare-data", "digits", "--output", str(tmp_path / "digits")]) == 0
-    assert "1,257 train, 180 val, 360 test pictures of 10 classes in 23 shards" in capsys.readouterr().out
+    assert "1,257 train, 180 val, 360 test images of 10 classes in 23 shards" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

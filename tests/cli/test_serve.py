@@ -3,7 +3,7 @@
 import pytest
 
 from keras_vit.cli import serve
-from keras_vit.export import server
+from keras_vit.export.devserver import app
 
 
 def test_arguments_reach_the_server(monkeypatch, capsys):
@@ -13,7 +13,7 @@ def test_arguments_reach_the_server(monkeypatch, capsys):
         asked.append((bundle, host, port, max_request, poll))
         ready("http://h:1", [("toys", 2), ("other", 1)])
 
-    monkeypatch.setattr(server, "serve", fake)
+    monkeypatch.setattr(app, "serve", fake)
     assert serve.main(["some folder"]) == 0
     assert capsys.readouterr().out.splitlines()[:3] == [
         "http://h:1/  a page to try them on",
@@ -38,4 +38,4 @@ def test_nothing_to_serve_is_a_sentence(tmp_path, capsys):
     from keras_vit.cli.main import main
 
     assert main(["serve", str(tmp_path)]) == 1
-    assert "holds no model that can be served; `keras-vit export` writes such a folder" in capsys.readouterr().err
+    assert "has no model that can be served; `keras-vit export` writes such a folder" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import pytest
 
 from keras_vit.cli import train
 from keras_vit.training import recipe, trainer
-from keras_vit.training.signals import Stopped
+from keras_vit.training.run.signals import Stopped
 from tests.training import toy
 
 
@@ -66,7 +66,7 @@ def test_a_folder_of_class_folders_is_trained(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(recipe, "load", lambda name: toy.recipe())
     data, run = toy.write_folder(tmp_path / "data"), tmp_path / "run"
     assert train.main(["--data-dir", str(data), "--output", str(run), "--epochs", "1"]) == 0
-    assert "Held-out accuracy" in capsys.readouterr().out and (run / "model.keras").is_file()
+    assert "Test accuracy" in capsys.readouterr().out and (run / "model.keras").is_file()
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 0), (signal.SIGINT, 130), (None, 0)])

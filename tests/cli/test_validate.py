@@ -1,4 +1,4 @@
-"""`keras-vit validate` over class folders, CSV files and held-out pictures, and the files it writes."""
+"""`keras-vit validate` over class folders, CSV files and held-out images, and the files it writes."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_vit.cli.main import main
 from keras_vit.evaluation.results import HEADER
-from keras_vit.runs import Run
+from keras_vit.sources.run_folder import Run
 from keras_vit.weights.download import sha256
 from tests import toy_artifacts as toy
 from tests.evaluation.toys import predictor_of
@@ -18,19 +18,19 @@ from tests.evaluation.toys import predictor_of
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run whose held-out pictures are right but for one."""
+    """A run whose held-out images are right but for one."""
     folder = toy.write_run(tmp_path_factory.mktemp("run"))
-    images = toy.pictures()[:3]
+    images = toy.random_images()[:3]
     for number, image in enumerate(images):
         Image.fromarray(image).save(folder / f"{number}.png")
-    Run.write_held_out(folder, [("0.png", 0), ("1.png", 1), ("2.png", 2), ("2.png", 1)])
+    Run.write_test_images(folder, [("0.png", 0), ("1.png", 1), ("2.png", 2), ("2.png", 1)])
     return folder
 
 
 @pytest.fixture
 def data(tmp_path):
     """Class folders under data/val: every class once, and 40 of the first."""
-    for number, (label, image) in enumerate(zip(toy.LABELS, toy.pictures())):
+    for number, (label, image) in enumerate(zip(toy.LABELS, toy.random_images())):
         folder = tmp_path / "data" / "val" / label
         folder.mkdir(parents=True)
         for copy in range(40 if number == 0 else 1):
@@ -42,9 +42,9 @@ def read(path):
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
-def test_held_out_pictures(run, capsys):
+def test_held_out_images(run, capsys):
     assert main(["validate", str(run)]) == 0
-    assert "top-1 75.000 %, top-3 100.000 % on 4 pictures" in capsys.readouterr().out
+    assert "top-1 75.000 %, top-3 100.000 % on 4 images" in capsys.readouterr().out
 
 
 def test_class_folders_and_results_file(run, data, tmp_path, capsys):
@@ -110,30 +110,30 @@ def test_imagenet_real(tmp_path, capsys, monkeypatch):
     scores = np.zeros((3, 1000), "float32")
     scores[np.arange(3), (5, 7, 7)] = 1
     predictor = predictor_of(scores, labels=tuple(f"label {number}" for number in range(1000)))
-    monkeypatch.setattr("keras_vit.predictor.open_predictor", lambda *arguments: predictor)
+    monkeypatch.setattr("keras_vit.prediction.predictor.Predictor.open", lambda *arguments: predictor)
     for number, folder in enumerate(("5", "10", "6"), 1):
         (tmp_path / "val" / folder).mkdir(parents=True)
         Image.new("RGB", (4, 4)).save(tmp_path / "val" / folder / f"ILSVRC2012_val_{number:08d}.JPEG")
-    (tmp_path / "real.json").write_text("[[8, 7], [], [6, 5]]")  # in the order of the pictures' numbers
+    (tmp_path / "real.json").write_text("[[8, 7], [], [6, 5]]")  # in the order of the images' numbers
     command = ["validate", "SwinT", "--data-dir", str(tmp_path / "val"), "--real-labels", str(tmp_path / "real.json")]
     assert main([*command, "--results-file", str(tmp_path / "r.csv"), "--output", str(tmp_path / "out")]) == 0
     first, second = capsys.readouterr().out.splitlines()  # folders in the order of their names: 10, 5, 6
-    assert "top-1 0.000 %" in first and "on 3 pictures" in first
-    assert second == "ImageNet-ReaL: top-1 50.000 %, top-5 50.000 % on 2 pictures"
+    assert "top-1 0.000 %" in first and "on 3 images" in first
+    assert second == "ImageNet-ReaL: top-1 50.000 %, top-5 50.000 % on 2 images"
     assert [(row["top1"], row["n_images"]) for row in read(tmp_path / "r.csv")] == [("50.000", "2")]
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["imagenet_real"]["n_images"] == 2
     (tmp_path / "val" / "6" / "cat.jpg").write_bytes(b"")
     assert main(command) == 1
-    assert "cat.jpg: expected a picture of ImageNet" in capsys.readouterr().err
+    assert "cat.jpg: expected an image of ImageNet" in capsys.readouterr().err
 
 
-def test_corrupt_picture_is_named_and_counted(run, data, capsys):
+def test_corrupt_image_is_named_and_counted(run, data, capsys):
     bad = data / "val" / "red" / "7.png"
     bad.write_bytes(bad.read_bytes()[:40])
     command = ["validate", str(run), "--data-dir", str(data / "val")]
     assert main(command) == 0
     out, err = capsys.readouterr()
-    assert str(bad) in err and "on 41 pictures, 1 unreadable skipped" in out
+    assert str(bad) in err and "on 41 images, 1 unreadable skipped" in out
     assert main([*command, "--max-bad-fraction", "0"]) == 1
     assert "1 or more of 42" in capsys.readouterr().err
 
@@ -147,8 +147,8 @@ def test_foreign_results_file_is_refused_before_measuring(run, tmp_path, capsys)
     assert results.read_text() == "something,else\n"
 
 
-def test_without_pictures(run, tmp_path, capsys):
+def test_without_images(run, tmp_path, capsys):
     assert main(["validate", str(run / "model.keras")]) == 1
     assert "--data-dir" in capsys.readouterr().err
     assert main(["validate", str(run), "--data-dir", str(tmp_path)]) == 1
-    assert "no folder with pictures" in capsys.readouterr().err
+    assert "no folder with images" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import io
 import pytest
 
 from keras_vit.cli.main import main
-from keras_vit.preprocessing import resolve_row
+from keras_vit.sources.registry import resolve_row
 from keras_vit.weights import download
 
 

@@ -1,7 +1,7 @@
-"""What a reader of the pages has: pictures in class folders, a trained run, and published weights in the cache.
+"""What a reader of the pages has: images in class folders, a trained run, and published weights in the cache.
 
-The pictures are cut from scikit-learn's two photographs. The weights are drawn by rule, in the names and shapes of the
-published files, and lie where huggingface_hub keeps what it has downloaded.
+The images are cut from scikit-learn's two photographs. The weights are synthetic, with the names and shapes of the
+published files, in the folders where huggingface_hub keeps its downloads.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from PIL import Image
 from keras_vit.models import vit
 from keras_vit.models.family import Variant
 from keras_vit.preprocessing import Spec
-from keras_vit.runs import Run
+from keras_vit.sources.run_folder import Run
 from keras_vit.weights import catalogue
 from tests.golden.compare import RECORDS, write_weights
 
@@ -23,8 +23,8 @@ CLASSES = {"building": "china.jpg", "flower": "flower.jpg"}
 COMMIT = "c" * 40
 
 
-def write_pictures(folder, count=12, side=160):
-    """photos/building and photos/flower with `count` pictures each, and single ones beside."""
+def write_images(folder, count=12, side=160):
+    """photos/building and photos/flower with `count` images each, and single ones beside."""
     from sklearn.datasets import load_sample_image
 
     draw = np.random.default_rng(0)
@@ -40,7 +40,7 @@ def write_pictures(folder, count=12, side=160):
 
 
 def write_run(folder, epochs):
-    """runs/photos: a small ViT, trained on the pictures; with 0 epochs fresh, and without what training leaves."""
+    """runs/photos: a small ViT, trained on the images; with 0 epochs untrained, without a run's other files."""
     run = folder / "runs" / "photos"
     if epochs:
         from keras_vit.training import recipe, trainer

@@ -23,8 +23,8 @@ def test_input_and_output_on_one_line_are_two_fields():
 
 
 def test_a_field_may_have_its_text_below():
-    lines = to_rst(["Raises:", "    ValueError for `x`."])
-    assert lines == [":Raises:", "    ValueError for ``x``."]
+    lines = to_rst(["Returns:", "    The map `x`."])
+    assert lines == [":Returns:", "    The map ``x``."]
 
 
 def test_indented_code_is_literal_and_ends_with_its_block():
@@ -33,8 +33,8 @@ def test_indented_code_is_literal_and_ends_with_its_block():
 
 
 def test_entries_are_left_to_napoleon():
-    lines = to_rst(["Args:", "    x: `a` or b_.", "        more", "Returns: y"])
-    assert lines == ["Args:", r"    x: ``a`` or b\_.", "        more", "", ":Returns: y"]
+    lines = to_rst(["Args:", "    x: `a` or b_.", "        more", "Raises:", "    ValueError: for `x`."])
+    assert lines == ["Args:", r"    x: ``a`` or b\_.", "        more", "", "Raises:", "    ValueError: for ``x``."]
 
 
 def test_attributes_that_share_a_text_stay_together():

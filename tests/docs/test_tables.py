@@ -3,22 +3,29 @@
 import keras
 import pytest
 
-from keras_vit.models import VARIANTS
-from keras_vit.zoo import lookup
-from tests import readme
-from tests.docs import tables
+from keras_vit.models import FAMILIES, VARIANTS
+from keras_vit.sources.registry import lookup
+from keras_vit.weights import catalogue
+from tests.docs import published, tables
 
 
 @pytest.mark.parametrize("page", tables.PAGES)
 def test_tables_are_current(page):
-    text = (readme.ROOT / page).read_text()
+    text = (published.ROOT / page).read_text()
     found = text.split(tables.begin(page))[1].split(tables.END)[0].strip()
     assert found == tables.PAGES[page](), "run: python -m tests.docs.tables --write"
 
 
 def test_every_model_has_its_row():
-    for table in tables.PAGES.values():
+    for table in (tables.models, tables.costs, tables.names):
         assert [line.split("`")[1] for line in table().splitlines() if line.startswith("| `")] == list(VARIANTS)
+
+
+def test_every_family_has_its_row():
+    rows = tables.families().splitlines()[2:]
+    assert len(rows) == len(FAMILIES)
+    assert sum(int(row.split("|")[2].partition(":")[0]) for row in rows) == len(VARIANTS)
+    assert sum(int(row.split("|")[6]) for row in rows) == len(catalogue.rows())
 
 
 def test_names_stand_for_the_models_beside_them():
@@ -34,7 +41,7 @@ def test_keras_has_the_names_that_are_said_to_be_its():
     assert set(tables.KECAM) <= set(VARIANTS)
 
 
-def test_latencies_are_those_of_one_picture(tmp_path, monkeypatch):
+def test_latencies_are_those_of_one_image(tmp_path, monkeypatch):
     (tmp_path / tables.LATENCIES).parent.mkdir(parents=True)
     rows = (
         "SwinT,1,predict_on_batch,41.6,two cores",
@@ -43,5 +50,5 @@ def test_latencies_are_those_of_one_picture(tmp_path, monkeypatch):
     )
     text = "\n".join(("model,batch,ours,ms,machine", *rows))
     (tmp_path / tables.LATENCIES).write_text(text)
-    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    monkeypatch.setattr(published, "ROOT", tmp_path)
     assert tables.latencies() == {"SwinT": "42"}

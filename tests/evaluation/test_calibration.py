@@ -27,7 +27,7 @@ def test_definition(bins):
     assert result.images.sum() == 300 and result.correct.sum() == hit.sum()
 
 
-def test_a_bin_has_its_upper_edge():
+def test_a_bin_includes_its_upper_edge():
     assert calibration(of([0.25, 0.26, 0.5, 0.51, 0.75, 1], [True] * 6), 4).images.tolist() == [1, 2, 2, 1]
     assert calibration(of([0.0, 0.125], [True, True]), 8).images.tolist() == [2, 0, 0, 0, 0, 0, 0, 0]
     rounded = of([1.0], [True])
@@ -35,12 +35,12 @@ def test_a_bin_has_its_upper_edge():
     assert calibration(rounded).images[-1] == 1
 
 
-def test_a_perfectly_calibrated_model_and_one_that_is_sure_and_wrong():
+def test_the_error_is_0_if_calibrated_and_1_if_certain_and_wrong():
     assert calibration(of([0.75] * 4, [True, True, True, False])).error == 0
     assert calibration(of([1.0] * 4, [False] * 4)).error == 1
 
 
-def test_scores_that_are_no_probabilities():
+def test_scores_that_are_not_probabilities_are_refused():
     logits = of([0.75], [True])
     logits.scores[0, 0] = 4.5
     with pytest.raises(ValueError, match="4.5 to 4.5"):

@@ -1,4 +1,4 @@
-"""What the pictures show, and that nothing on them is cut."""
+"""The contents of the figures, and that nothing is cropped."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from tests.evaluation.toys import LABELS, predictions, random_predictions
 def drawn(monkeypatch):
     """The figures that would have been saved."""
     kept = []
-    monkeypatch.setattr(figures, "_save", lambda figure, path: kept.append(figure))
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: kept.append(figure))
     return kept
 
 
@@ -42,12 +42,12 @@ def test_matrix_against_counting():
     found = random_predictions(300, LABELS)
     kept = np.flatnonzero(np.isin(found.labels, (1, 2, 5)))
     found = predictions(found.labels[kept], np.eye(7)[found.best[kept, 0]], k=1)
-    counts = figures._matrix(confusion(found), np.array([1, 2, 5]), 1)
+    counts = figures.matrix(confusion(found), np.array([1, 2, 5]), 1)
     expected = np.zeros((3, 4), int)
     for label, best in zip(found.labels, found.best[:, 0]):
         expected[(1, 2, 5).index(label), (1, 2, 5).index(best) if best in (1, 2, 5) else 3] += 1
     np.testing.assert_array_equal(counts, expected)
-    pairs = figures._matrix(confusion(found), np.array([1, 2, 5]), 2)
+    pairs = figures.matrix(confusion(found), np.array([1, 2, 5]), 2)
     np.testing.assert_array_equal(pairs, np.add.reduceat(np.add.reduceat(expected, [0, 2]), [0, 2, 3], axis=1))
 
 
@@ -76,7 +76,7 @@ def test_many_classes_have_numbers_and_a_logarithmic_scale(drawn):
     assert lines[-1].endswith("other pairs of classes")
 
 
-def test_predictions_of_classes_without_pictures_share_a_column_at_any_size(drawn):
+def test_predictions_of_classes_without_images_share_a_column_at_any_size(drawn):
     found = random_predictions(2000, names(200))
     few = predictions(found.labels[:150], np.eye(200)[found.best[:150, 0]], names(200), k=1)
     figures.save_confusion("c.png", few, "title")
@@ -86,7 +86,7 @@ def test_predictions_of_classes_without_pictures_share_a_column_at_any_size(draw
 
 
 def test_long_names_are_shortened_and_no_formula_is_read():
-    assert figures._shown("x" * 28, 0) == "x" * 28 and figures._shown("x" * 29, 0) == "x" * 27 + "…"
+    assert figures.short_name("x" * 28, 0) == "x" * 28 and figures.short_name("x" * 29, 0) == "x" * 27 + "…"
 
 
 def test_bars_of_the_reliability_diagram(drawn):
@@ -96,4 +96,4 @@ def test_bars_of_the_reliability_diagram(drawn):
     bars = {round(bar.get_x(), 2): bar.get_height() for bar in axis.patches}
     assert bars == pytest.approx({0.5: 1, 0.8: 0.5, 0.9: 1})
     assert [bar.get_height() for bar in below.patches] == [25, 50, 25] and texts(below) == ["1", "2", "1"]
-    assert "accuracy 75.00 %, mean confidence 80.50 %, 4 pictures" in axis.get_title("left")
+    assert "accuracy 75.00 %, mean confidence 80.50 %, 4 images" in axis.get_title("left")

@@ -1,4 +1,4 @@
-"""Counts against counting picture by picture."""
+"""Counts against brute force, image by image."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_per_class():
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_classes_without_pictures_or_mistakes(right):
+def test_classes_without_images_or_mistakes(right):
     found = random_predictions(2, LABELS)
     found.best[:, 0] = found.labels if right else 6
     rows = per_class(found)

@@ -1,4 +1,4 @@
-"""Accuracies against counting by hand, ties, unreadable pictures, and what is refused."""
+"""Accuracies against counting by hand, ties, unreadable images, and errors."""
 
 import threading
 import time
@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from keras_vit.evaluation import accuracy, evaluate
-from keras_vit.predictor import Predictor
-from tests.evaluation.toys import LABELS, pictures, predictor_of
+from keras_vit.prediction.predictor import Predictor
+from tests.evaluation.toys import LABELS, images, predictor_of
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
-def test_top1_and_top5_are_counted_right(tmp_path, batch_size):
+def test_top1_and_top5_equal_counting_by_hand(tmp_path, batch_size):
     scores = np.random.default_rng(0).random((20, 7)).astype("float32")
     labels = np.arange(20) % 7
     rank = (scores > scores[np.arange(20), labels][:, None]).sum(1)  # classes scored higher
-    paths, done = pictures(tmp_path, 20), []
+    paths, done = images(tmp_path, 20), []
     found = evaluate(
         predictor_of(scores), zip(paths, labels), batch_size, progress=lambda *numbers: done.append(numbers)
     )
@@ -30,21 +30,21 @@ def test_top1_and_top5_are_counted_right(tmp_path, batch_size):
 
 
 def test_of_equal_scores_the_lower_class_goes_first(tmp_path):
-    scores = np.zeros((7, 7), "float32")  # as a quantised model gives them
+    scores = np.zeros((7, 7), "float32")  # as a quantized model gives them
     scores[:, 6] = 1
-    found = evaluate(predictor_of(scores), zip(pictures(tmp_path, 7), range(7)))
+    found = evaluate(predictor_of(scores), zip(images(tmp_path, 7), range(7)))
     assert (found.best == [6, 0, 1, 2, 3]).all()
     assert (accuracy(found).correct, accuracy(found).correct5) == (1, 5)
 
 
-def test_no_more_guesses_than_are_scored(tmp_path):
-    scores, paths = np.eye(7, dtype="float32"), pictures(tmp_path, 1)
+def test_no_more_predictions_than_scores(tmp_path):
+    scores, paths = np.eye(7, dtype="float32"), images(tmp_path, 1)
     assert evaluate(predictor_of(scores, top_k=2), [(paths[0], 0)]).best.shape == (1, 2)
     assert evaluate(predictor_of(scores[:, :3], labels=LABELS[:3]), [(paths[0], 0)]).best.shape == (1, 3)
 
 
-def test_unreadable_pictures_are_skipped_and_named_up_to_a_fraction(tmp_path):
-    paths = pictures(tmp_path, 10, broken=(3, 9))
+def test_unreadable_images_are_skipped_and_named_up_to_a_fraction(tmp_path):
+    paths = images(tmp_path, 10, broken=(3, 9))
     scores, done = np.eye(7, dtype="float32")[[0] * 8], []
     found = evaluate(
         predictor_of(scores), [(p, 0) for p in paths], 4, 0.2, progress=lambda *numbers: done.append(numbers)
@@ -54,13 +54,13 @@ def test_unreadable_pictures_are_skipped_and_named_up_to_a_fraction(tmp_path):
     assert "3.png cannot be read" in found.bad[0][1] and done == [(4, 10), (8, 10), (10, 10)]
     with pytest.raises(ValueError, match=r"2 or more of 10.*0\.1.*3\.png.*9\.png"):
         evaluate(predictor_of(scores), [(p, 0) for p in paths], 10, max_bad_fraction=0.1)
-    with pytest.raises(ValueError, match="None of the 1 .*cannot be read as a picture"):
+    with pytest.raises(ValueError, match="None of the 1 .*cannot be read as an image"):
         evaluate(predictor_of(scores), [(paths[3], 0)], max_bad_fraction=1)
 
 
 def test_no_more_than_a_few_batches_are_held(tmp_path):
-    """The model waits until nothing is read any more: that must be after three batches, not after all."""
-    paths, prepared, lock = pictures(tmp_path, 1), [], threading.Lock()
+    """The model waits until no more images are read: that must be after three batches, not after all."""
+    paths, prepared, lock = images(tmp_path, 1), [], threading.Lock()
 
     class Counting(Predictor):
         def prepare(self, image):
@@ -84,15 +84,15 @@ def test_no_more_than_a_few_batches_are_held(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pictures": []}, "0 pictures"),
+        ({"images": []}, "0 images"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"max_bad_fraction": 5}, "max_bad_fraction=5"),
-        ({"pictures": [("a.png", 7)]}, "a.png.*0 to 6.*Received: 7"),
-        ({"pictures": [("a.png", -1)]}, "Received: -1"),
+        ({"images": [("a.png", 7)]}, "a.png.*0 to 6.*Received: 7"),
+        ({"images": [("a.png", -1)]}, "Received: -1"),
     ],
 )
-def test_what_cannot_be_evaluated(changes, message):
-    arguments = {"pictures": [("a.png", 0)], "batch_size": 1, "max_bad_fraction": 0.5}
+def test_bad_arguments_are_refused(changes, message):
+    arguments = {"images": [("a.png", 0)], "batch_size": 1, "max_bad_fraction": 0.5}
     with pytest.raises(ValueError, match=message):
         evaluate(predictor_of([]), **{**arguments, **changes})
 
@@ -101,4 +101,4 @@ def test_scores_that_are_not_finite_are_refused(tmp_path):
     scores = np.eye(7, dtype="float32")
     scores[2, 3] = np.nan
     with pytest.raises(ValueError, match="2.png are not finite"):
-        evaluate(predictor_of(scores), zip(pictures(tmp_path, 7), range(7)))
+        evaluate(predictor_of(scores), zip(images(tmp_path, 7), range(7)))

@@ -1,4 +1,4 @@
-"""ImageNet-ReaL: any of a picture's classes is right, pictures without one are left out."""
+"""ImageNet-ReaL: any of an image's classes is right, images without a class are left out."""
 
 import dataclasses
 import json
@@ -21,31 +21,31 @@ def file(tmp_path):
     return path
 
 
-def shown(best):
-    """Predictions of PATHS; the true classes do not matter here."""
+def predictions_of(best):
+    """Predictions for PATHS; the true classes do not matter here."""
     found = random_predictions(4, NAMES)
     found.best[:] = best
     return dataclasses.replace(found, paths=PATHS)
 
 
-def test_labels_are_found_by_the_number_in_the_name(file):
+def test_the_number_in_the_name_is_the_position_of_the_labels(file):
     labels = read_real_labels(file, PATHS, 1000)
     assert [labels[path] for path in PATHS] == [[0], [5, 1], [], [999, 4]]
 
 
-def test_any_class_counts_and_pictures_without_one_do_not(file):
+def test_any_class_counts_and_images_without_one_do_not(file):
     labels = read_real_labels(file, PATHS, 1000)
-    found = shown([[0, 10, 11, 12, 13], [10, 11, 12, 13, 5], [0, 1, 2, 3, 4], [10, 11, 12, 13, 14]])
+    found = predictions_of([[0, 10, 11, 12, 13], [10, 11, 12, 13, 5], [0, 1, 2, 3, 4], [10, 11, 12, 13, 14]])
     assert real_accuracy(found, labels) == Accuracy(images=3, correct=1, correct5=2, k=5)
 
 
-def test_no_picture_that_counts(file):
+def test_no_image_that_counts(file):
     with pytest.raises(ValueError, match="None of the 4"):
-        real_accuracy(shown(0), dict.fromkeys(PATHS, []))
+        real_accuracy(predictions_of(0), dict.fromkeys(PATHS, []))
 
 
 @pytest.mark.parametrize("name", ["cat.JPEG", "ILSVRC2012_val_00000005.JPEG", "ILSVRC2012_val_00000000.JPEG"])
-def test_other_pictures_are_refused(file, name):
+def test_other_images_are_refused(file, name):
     with pytest.raises(ValueError, match=f"{name}: expected .*ILSVRC2012_val_00000004.JPEG"):
         read_real_labels(file, [Path(name)], 1000)
 

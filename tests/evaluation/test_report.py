@@ -1,4 +1,4 @@
-"""The files of a report against the predictions they are made from."""
+"""The files of a report against its predictions."""
 
 import csv
 import dataclasses
@@ -64,7 +64,7 @@ def test_tables(folder, found):
     assert all((row["accuracy"] == "") == (row["n"] == "0") for row in bins)
 
 
-def test_every_picture(tmp_path):
+def test_the_file_of_predictions_has_a_line_per_image(tmp_path):
     found = predictions([1, 4], [[0.1, 0.2, 0.7, 0, 0], [0.5, 0.25, 0.15, 0.1, 0]], "abcde", k=3)
     write_predictions(tmp_path / "p.csv", found)
     first, second = read(tmp_path / "p.csv")

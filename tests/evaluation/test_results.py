@@ -1,4 +1,4 @@
-"""The results file: timm's columns, a line per measurement, replaced when measured again."""
+"""The file of results: timm's columns, a line per measurement, replaced by a new one of the same setup."""
 
 import csv
 import dataclasses
@@ -7,7 +7,7 @@ import pytest
 
 from keras_vit.evaluation.metrics import Accuracy
 from keras_vit.evaluation.results import HEADER, TIMM, read_results, result, write_result
-from keras_vit.predictor import Predictor
+from keras_vit.prediction.predictor import Predictor
 from keras_vit.preprocessing import Spec
 from keras_vit.weights.download import sha256
 
@@ -65,12 +65,12 @@ def test_a_line_is_added_or_replaces_that_of_the_same_setup(predictor, tmp_path)
     [
         ("model,top1\nx,1\n", "Received: model,top1"),
         ("", "Received: none"),
-        (",".join(TIMM) + "\n", "no results file"),
+        (",".join(TIMM) + "\n", "not a file of results"),
         (",".join(HEADER) + "\na,b\n", "line 2: expected 13 columns"),
         (",".join(HEADER) + "\n" + 14 * "a," + "\n", "line 2: expected 13 columns"),
     ],
 )
-def test_foreign_files_are_left_alone(predictor, tmp_path, text, message):
+def test_other_files_are_not_overwritten(predictor, tmp_path, text, message):
     path = tmp_path / "results.csv"
     path.write_text(text)
     with pytest.raises(ValueError, match=message):

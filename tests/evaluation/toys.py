@@ -1,4 +1,4 @@
-"""Predictors that answer what they are told, pictures to show them, and predictions made up."""
+"""Predictors with given scores, image files, and synthetic predictions."""
 
 from pathlib import Path
 
@@ -6,23 +6,23 @@ import numpy as np
 from PIL import Image
 
 from keras_vit.evaluation import Predictions
-from keras_vit.predictor import Predictor
+from keras_vit.prediction.predictor import Predictor
 
 LABELS = tuple("abcdefg")
 
 
 def predictor_of(scores, top_k=None, labels=LABELS):
-    """A predictor that answers with the next rows of `scores`, whatever the picture."""
+    """A predictor that returns the next rows of `scores`, whatever the image."""
     rows = iter(scores)
 
-    def run(pictures):
-        return np.stack([next(rows) for _ in pictures])
+    def run(images):
+        return np.stack([next(rows) for _ in images])
 
     return Predictor("keras model", "toy", labels, None, run, top_k=top_k)
 
 
-def pictures(folder, count, broken=()):
-    """Picture files; those whose number is in `broken` are cut off."""
+def images(folder, count, broken=()):
+    """Paths of image files; those whose number is in `broken` are truncated."""
     paths = [folder / f"{number}.png" for number in range(count)]
     for number, path in enumerate(paths):
         Image.fromarray(np.full((4, 4, 3), number, "uint8")).save(path)
@@ -32,7 +32,7 @@ def pictures(folder, count, broken=()):
 
 
 def predictions(labels, scores, names=LABELS, k=5):
-    """`Predictions` of N pictures from their classes and the scores (N, K) of all classes, sorted the slow way."""
+    """`Predictions` of N images from their classes and the scores (N, K) of all classes, by brute force."""
     best = [sorted(range(len(row)), key=lambda number: (-row[number], number))[:k] for row in scores]
     kept = [[row[number] for number in numbers] for row, numbers in zip(scores, best)]
     paths = tuple(Path(f"{number}.png") for number in range(len(labels)))
@@ -40,7 +40,7 @@ def predictions(labels, scores, names=LABELS, k=5):
 
 
 def random_predictions(count, names, seed=0, k=5):
-    """Seeded ones, right for about half of the pictures; every class has pictures if there are enough."""
+    """Seeded `Predictions`, right for about half of the images; every class has images if there are enough."""
     rng = np.random.default_rng(seed)
     labels, k = np.arange(count) % len(names), min(k, len(names))
     first = np.where(rng.random(count) < 0.5, labels, rng.integers(0, len(names), count))

@@ -1,4 +1,4 @@
-"""What every arm of a study must do: give logits, and learn a few pictures."""
+"""Checks of every arm of a study: it has logits, and it learns a few images."""
 
 import keras
 import numpy as np
@@ -6,23 +6,23 @@ import tensorflow as tf
 
 
 def build(study, arm, classes=10):
-    """The arm as it is trained: logits."""
+    """The model of an arm, with logits as for training."""
     shape = (study.img_size, study.img_size, 3)
     return study.arms[arm](weights=None, input_shape=shape, classes=classes, classifier_activation=None)
 
 
-def pictures(study, count=2):
+def random_images(study, count=2):
     return np.random.default_rng(0).uniform(-1, 1, (count, study.img_size, study.img_size, 3)).astype("float32")
 
 
 def count(model, pattern=""):
-    """Parameters of the variables whose path has the pattern in it."""
+    """Parameters of the variables whose path contains the pattern."""
     return sum(int(np.prod(v.shape)) for v in model.weights if pattern in v.path and "seed" not in v.path)
 
 
 def check_learns(study, arm):
-    """A step against the gradient, which reaches every trainable weight, lowers the loss of four pictures."""
-    model, images, labels = build(study, arm), pictures(study, 4), np.array([1, 2, 3, 1])
+    """Gradients reach every trainable weight, and a step against them lowers the loss of four images."""
+    model, images, labels = build(study, arm), random_images(study, 4), np.array([1, 2, 3, 1])
 
     def loss_of(training):
         logits = model(images, training=training)

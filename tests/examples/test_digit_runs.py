@@ -4,7 +4,7 @@ from examples.digit_runs import mean_and_range, read, train_on_digits, write
 from tests.examples.toys import SETTINGS, VIT
 
 
-def test_facts_of_a_training_and_of_the_same_again(tmp_path, few_digits):
+def test_results_of_a_training_and_of_the_same_run_again(tmp_path, few_digits):
     facts = train_on_digits(VIT, tmp_path / "run", **SETTINGS)
     assert (facts["epochs"], facts["best_epoch"]) == (1, 1)
     assert facts["parameters"] == VIT(weights=None, input_shape=(16, 16, 3), classes=10).count_params()

@@ -3,19 +3,19 @@ import pytest
 
 from examples import finetune_and_ship as example
 from keras_vit.preprocessing import read_image
-from keras_vit.training import folders
+from keras_vit.training.datasets import folders
 
 
 def test_digits_become_a_folder_of_class_folders(tmp_path):
     example.write_digits(tmp_path / "data", range(5, 10), per_class=3)
-    found = folders.find(tmp_path / "data")["all"]
+    found = folders.list_files(tmp_path / "data")["all"]
     assert list(found) == [f"digit_{digit}" for digit in range(5, 10)]
     assert all(len(files) == 3 for files in found.values())
     assert np.asarray(read_image(found["digit_5"][0])).shape == (8, 8, 3)
 
 
 @pytest.mark.slow
-def test_from_pictures_to_files(tmp_path):
+def test_from_images_to_files(tmp_path):
     run = example.finetune_digits(tmp_path, epochs=2)
     text = example.ship(run, tmp_path)
     assert [line.split()[0] for line in text.splitlines()][1:] and "serving" not in run.name

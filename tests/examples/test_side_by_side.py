@@ -1,20 +1,20 @@
 import numpy as np
 import pytest
 
+import keras_vit
 from examples import side_by_side
 from examples.digit_runs import train_on_digits
 from examples.side_by_side import Entry
 from keras_vit.models import convnext
 from keras_vit.models.family import Variant
-from keras_vit.runs import Run
 from tests.examples.toys import SETTINGS, VIT
 
 
-def test_a_run_is_measured_and_looked_into(tmp_path, few_digits):
+def test_a_run_is_measured_and_drawn(tmp_path, few_digits):
     facts = train_on_digits(VIT, tmp_path / "toy", **SETTINGS)
     (tmp_path / "unfinished").mkdir()
     (folder,) = side_by_side.finished_runs(tmp_path)
-    files = [path for path, _ in Run.open(folder).held_out()[:2]]
+    files = [path for path, _ in keras_vit.load_run(folder).test_images()[:2]]
     entry = side_by_side.measure(folder, files)
     assert (entry.name, entry.parameters) == ("toy", facts["parameters"])
     assert entry.top1 == pytest.approx(facts["top1"], abs=0.005) and entry.milliseconds > 0

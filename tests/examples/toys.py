@@ -1,4 +1,4 @@
-"""A run folder's training in a second or two: a model of a few hundred parameters on pictures of 16 pixels."""
+"""Toy models and settings with which a training takes a second or two: images of 16 pixels."""
 
 from keras_vit.models import swin, vit
 from keras_vit.models.family import Variant

@@ -1,4 +1,4 @@
-"""What is slow to make is made once: a run, its expected answers, its artifacts, and their answers."""
+"""Slow fixtures, made once: a run, its expected outputs, its artifacts, and their outputs."""
 
 import shutil
 
@@ -14,14 +14,14 @@ def toy_run(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def toy_source(toy_run):
-    from keras_vit.export.source import open_source
+    from keras_vit.export.model.source import open_source
 
     return open_source(toy_run)
 
 
 @pytest.fixture(scope="session")
 def expected(toy_source):
-    from keras_vit.export.parity import expect
+    from keras_vit.export.parity.parity import expect
 
     return expect(toy_source)
 
@@ -29,7 +29,7 @@ def expected(toy_source):
 @pytest.fixture(scope="session")
 def exported(toy_source, expected, tmp_path_factory):
     """(bundle, version folder, report) of the toy run."""
-    from keras_vit.export import bundle
+    from keras_vit.export.serving import bundle
 
     folder = tmp_path_factory.mktemp("serving")
     return folder, *bundle.export(toy_source, folder, expected, top_k=3)
@@ -50,24 +50,25 @@ def running(exported, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def served_answers(exported, expected):
-    """The answers of the SavedModel, from a process without this library."""
-    from keras_vit.export.parity import replay_all
+def served_outputs(exported, expected):
+    """The outputs of the SavedModel, from a process without this library."""
+    from keras_vit.export.parity.parity import replay_all
 
     return replay_all([("saved_model", exported[1])], expected)[0]
 
 
 @pytest.fixture
-def quick_exports(exported, served_answers, monkeypatch):
-    """Exports of the toy run take over the SavedModel and the answers that there are; called, other answers."""
-    from keras_vit.export import parity, saved_model
+def quick_exports(exported, served_outputs, monkeypatch):
+    """Exports of the toy run reuse the SavedModel and its outputs; the fixture's function replaces outputs."""
+    from keras_vit.export.parity import parity
+    from keras_vit.export.serving import saved_model
 
     def save(source, path, top_k):
         shutil.copytree(exported[1], path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("assets.extra"))
         return exported[2]["signatures"]
 
-    def replace(**answers):
-        monkeypatch.setattr(parity, "replay_all", lambda *arguments: [{**served_answers, **answers}])
+    def replace(**outputs):
+        monkeypatch.setattr(parity, "replay_all", lambda *arguments: [{**served_outputs, **outputs}])
 
     monkeypatch.setattr(saved_model, "save", save)
     replace()
@@ -77,7 +78,7 @@ def quick_exports(exported, served_answers, monkeypatch):
 @pytest.fixture(scope="session")
 def converted(toy_source, expected, float_file, tmp_path_factory):
     """(folder, report) of the toy run's .tflite files."""
-    from keras_vit.export import tflite
+    from keras_vit.export.edge import tflite
 
     folder = tmp_path_factory.mktemp("edge")
     with pytest.MonkeyPatch.context() as patch:
@@ -87,8 +88,8 @@ def converted(toy_source, expected, float_file, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def float_file(toy_source, tmp_path_factory):
-    """The toy run as TensorFlow's converter leaves it."""
-    from keras_vit.export import tflite
+    """The toy run's file as TensorFlow's converter writes it."""
+    from keras_vit.export.edge import tflite
 
     folder = tmp_path_factory.mktemp("float")
     tflite.run_converter(toy_source, folder / "float.tflite", folder / "static")
@@ -97,8 +98,8 @@ def float_file(toy_source, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def replayed(exported, converted, expected):
-    """The answers of the SavedModel, the float and the quantised file, from one process without this library."""
-    from keras_vit.export.parity import replay_all
+    """The outputs of the SavedModel, the float and the quantized file, from one process without this library."""
+    from keras_vit.export.parity.parity import replay_all
 
     files = [("tflite", converted[0] / file["file"]) for file in converted[1]["files"]]
     return replay_all([("saved_model", exported[1]), *files], expected, runs=3)
@@ -107,10 +108,10 @@ def replayed(exported, converted, expected):
 @pytest.fixture(scope="session")
 def integer(toy_source, expected, float_file, tmp_path_factory):
     """(folder, report) of the toy run's files in float16, int8 and int16x8."""
-    from keras_vit.export import calibration, tflite
+    from keras_vit.export.edge import calibration, tflite
 
     folder = tmp_path_factory.mktemp("integer")
-    calibrated = calibration.from_files([path for path, _ in toy_source.pictures], toy_source.spec)
+    calibrated = calibration.from_files([path for path, _ in toy_source.images], toy_source.spec)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tflite, "run_converter", lambda source, path, _: shutil.copyfile(float_file, path))
         report = tflite.convert(toy_source, folder, ["float16", "int8", "int16x8"], expected, calibrated)

@@ -1,6 +1,6 @@
 """Run a SavedModel as TF Serving does: by TensorFlow's C++ loader and session, here through its C interface.
 
-    python cpp_loader.py LIBRARY SAVED_MODEL NAMES PICTURE ...    prints a line of JSON: the answers of serving_default
+    python cpp_loader.py LIBRARY SAVED_MODEL NAMES IMAGE ...    prints a line of JSON: the outputs of serving_default
 
 No Python package is imported, TensorFlow's neither: LIBRARY is its libtensorflow_cc.so.2.
 """
@@ -11,12 +11,12 @@ import sys
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from pathlib import Path
 
-FLOAT, STRING = 1, 7  # of TF_DataType; 3 is a whole number of 32 bits
+FLOAT, STRING = 1, 7  # of TF_DataType; 3 is a 32-bit integer
 SIZEOF_STRING = 24  # of a TF_TString
 
 
 class Output(ctypes.Structure):
-    """A TF_Output: an operation, and which of its outputs."""
+    """A TF_Output: an operation and the index of its output."""
 
     _fields_ = [("operation", c_void_p), ("index", c_int)]
 
@@ -59,10 +59,10 @@ class Loader:
         self._check()
         self.meta_graph = ctypes.string_at(meta.contents.data, meta.contents.length)
 
-    def run(self, feed, pictures, fetches):
-        """The outputs named in `fetches` ("name:index") for encoded pictures fed into `feed`, as lists."""
+    def run(self, feed, images, fetches):
+        """The outputs named in `fetches` ("name:index") for encoded images fed into `feed`, as lists."""
         inputs, outputs = (Output * 1)(self._output(feed)), (Output * len(fetches))(*map(self._output, fetches))
-        tensors, given = (c_void_p * len(fetches))(), (c_void_p * 1)(self._strings(pictures))
+        tensors, given = (c_void_p * len(fetches))(), (c_void_p * 1)(self._strings(images))
         self._tf.TF_SessionRun(
             self._session, None, inputs, given, 1, outputs, tensors, len(fetches), None, 0, None, self._status
         )
@@ -103,11 +103,11 @@ class Loader:
 
 
 def main(library, folder, names, *files):
-    """Print what NAMES, {"input": tensor, "outputs": {name: tensor}}, asks for; the file "-" is no picture."""
+    """Print what NAMES, {"input": tensor, "outputs": {name: tensor}}, names; the file "-" is not an image."""
     names = json.loads(names)
-    pictures = [b"no picture" if file == "-" else Path(file).read_bytes() for file in files]
-    answers = Loader(library, folder).run(names["input"], pictures, list(names["outputs"].values()))
-    print(json.dumps({"modules": sorted(sys.modules), **dict(zip(names["outputs"], answers))}))
+    images = [b"no image" if file == "-" else Path(file).read_bytes() for file in files]
+    outputs = Loader(library, folder).run(names["input"], images, list(names["outputs"].values()))
+    print(json.dumps({"modules": sorted(sys.modules), **dict(zip(names["outputs"], outputs))}))
 
 
 if __name__ == "__main__":

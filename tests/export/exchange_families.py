@@ -6,12 +6,13 @@ Needs keras-vit-models[onnx,openvino] (`make test-exchange`).
 import sys
 import tempfile
 
-from keras_vit.export import exchange, parity
-from keras_vit.export.source import Source
+from keras_vit.export.interchange import onnx_openvino
+from keras_vit.export.model.source import ExportedModel
+from keras_vit.export.parity import parity
 from keras_vit.preprocessing import Spec
 from tests.models.toys import TOYS
 
-FAILS = {("openvino", "swin")}  # see export/exchange.py
+FAILS = {("openvino", "swin")}  # see export/interchange/onnx_openvino.py
 
 
 def main(formats):
@@ -19,14 +20,14 @@ def main(formats):
     surprises = 0
     for name, (variant, shape) in TOYS.items():
         model = variant(weights=None, input_shape=shape, classes=5)
-        for weight in model.weights:  # so that the answers differ
+        for weight in model.weights:  # so that the outputs differ
             weight.assign(8 * weight if weight.path.endswith("head/kernel") else weight)
-        source = Source(model, Spec(shape[:2], (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)), tuple("abcde"), name)
+        source = ExportedModel(model, Spec(shape[:2], (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)), tuple("abcde"), name)
         with tempfile.TemporaryDirectory() as folder:
             expected = parity.expect(source, folder=folder)
             for format in formats:
                 try:
-                    line, fails = parity.describe(exchange.convert(source, folder, format, expected)), False
+                    line, fails = parity.describe(onnx_openvino.convert(source, folder, format, expected)), False
                 except ValueError as error:
                     line, fails = f"FAILED: {error}", True
                 surprises += fails != ((format, name) in FAILS)
@@ -35,4 +36,4 @@ def main(formats):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or list(exchange.PACKAGES)))
+    sys.exit(main(sys.argv[1:] or list(onnx_openvino.PACKAGES)))

@@ -4,8 +4,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from keras_vit.export import bundle, parity
-from keras_vit.export.source import Source
+from keras_vit.export.model.source import ExportedModel
+from keras_vit.export.parity import parity
+from keras_vit.export.serving import bundle
 from keras_vit.preprocessing import Spec
 from tests.models.toys import TOYS
 
@@ -16,12 +17,12 @@ def write(folder, names=tuple(TOYS)):
     for name in names:
         variant, shape = TOYS[name]
         model = variant(weights=None, input_shape=shape, classes=5)
-        for weight in model.weights:  # so that the answers differ
+        for weight in model.weights:  # so that the outputs differ
             weight.assign(8 * weight if weight.path.endswith("head/kernel") else weight)
         spec = Spec(shape[:2], (0.5, 0.4, 0.3), (0.25, 0.2, 0.3), crop_pct=0.9)
-        source = Source(model, spec, tuple("abcde"), name)
-        with tempfile.TemporaryDirectory() as pictures:
-            expected = parity.expect(source, folder=pictures)
+        source = ExportedModel(model, spec, tuple("abcde"), name)
+        with tempfile.TemporaryDirectory() as images:
+            expected = parity.expect(source, folder=images)
             reports[name] = bundle.export(source, folder, expected, top_k=3)[1]
         print(f"{name}: {parity.describe(reports[name])}", flush=True)
     return reports

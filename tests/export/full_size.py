@@ -1,30 +1,32 @@
 """Every variant of up to 100 M parameters as .tflite:  python -m tests.export.full_size [--models NAME] [--csv FILE]
 
-The smallest of each family in every quantisation, the others in float32. Weights by rule, as in the records of
-parity; pictures: scikit-learn's two photographs, whole and in parts, and noise. The classes of such a model stand close
-together, so that files are judged by the cosine of their logits. Files beyond their limits are made and marked; what
-breaks the contract (Flex, operators, rank) ends the script with an error. The CSV keeps the rows of files that are not
-made this time.
+The smallest of each family in every quantization, the others in float32. Synthetic weights, as in the records of
+parity; images: scikit-learn's two photographs, whole and cropped, and noise. The classes of such a model have close
+probabilities, so files are checked by the cosine of their logits. Files beyond their limits are written and marked; a
+file that breaks the contract (Flex, operators, rank) ends the script with an error. The CSV keeps the rows of files
+that are not made this time.
 """
 
 import argparse
 import csv
-import os
 import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from keras_vit.system import startup
+
+startup.set_environment("3")  # before TensorFlow is imported
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from keras_vit.export import calibration, parity, tflite  # noqa: E402
-from keras_vit.export.quantise import QUANTISATIONS  # noqa: E402
-from keras_vit.export.source import Source  # noqa: E402
+from keras_vit.export.edge import calibration, tflite  # noqa: E402
+from keras_vit.export.edge.quantizations import QUANTIZATIONS  # noqa: E402
+from keras_vit.export.model.source import ExportedModel  # noqa: E402
+from keras_vit.export.parity import parity  # noqa: E402
 from keras_vit.models import VARIANTS  # noqa: E402
-from keras_vit.training.logs import write_csv  # noqa: E402
+from keras_vit.training.run.logs import write_csv  # noqa: E402
 from tests.golden.seeded import seeded  # noqa: E402
 
 MOST = 100_000_000  # parameters
@@ -35,18 +37,18 @@ COLUMNS = (
 
 
 def names():
-    """The zoo's models that are small enough."""
+    """The models of at most MOST parameters."""
     return [name for name, variant in VARIANTS.items() if variant.parameters <= MOST]
 
 
 def smallest():
-    """Of each family."""
+    """The smallest model of each family."""
     order = sorted(names(), key=lambda name: VARIANTS[name].parameters, reverse=True)
     return {VARIANTS[name].family.name: name for name in order}.values()
 
 
 def fill(model):
-    """Give every trainable weight its values by rule, as a matrix or kernel (outputs, inputs) where it is one."""
+    """Give every trainable weight synthetic values, as a matrix or kernel (outputs, inputs) where it is one."""
     for weight in model.trainable_weights:
         shape = tuple(weight.shape)
         if len(shape) < 2 or shape[0] == 1:
@@ -55,31 +57,31 @@ def fill(model):
             weight.assign(np.moveaxis(seeded(weight.path, (shape[-1], *shape[:-1])), 0, -1))
 
 
-def write_pictures(folder):
-    """(path, None) of the photographs, whole and in parts, and of noise."""
+def write_images(folder):
+    """(path, None) of the photographs, whole and cropped, and of noise."""
     from PIL import Image
     from sklearn.datasets import load_sample_images
 
-    pictures = parity.noise_pictures(folder, 6)
+    images = parity.noise_images(folder, 6)
     for number, pixels in enumerate(load_sample_images().images):
         image = Image.fromarray(pixels)
         width, height = image.size
         for part, box in enumerate([(0, 0, width, height), (0, 0, height, height), (width - height, 0, width, height)]):
-            pictures.append((Path(folder, f"photograph_{number}_{part}.png"), None))
-            image.crop(box).save(pictures[-1][0])
-    return pictures
+            images.append((Path(folder, f"photograph_{number}_{part}.png"), None))
+            image.crop(box).save(images[-1][0])
+    return images
 
 
-def convert(name, quantisations, folder):
+def convert(name, quantizations, folder):
     """A row per file of a model."""
     keras.backend.clear_session()
     variant = VARIANTS[name]
     model = variant(weights=None)
     fill(model)
-    source = Source(model, variant.spec, tuple(map(str, range(1000))), name)
-    expected = replace(parity.expect(source, write_pictures(folder)), kind="noise")
+    source = ExportedModel(model, variant.spec, tuple(map(str, range(1000))), name)
+    expected = replace(parity.expect(source, write_images(folder)), kind="noise")
     calibrated = calibration.Calibration(expected.images, "given")
-    report = tflite.convert(source, Path(folder, name), quantisations, expected, calibrated, force=True, runs=1)
+    report = tflite.convert(source, Path(folder, name), quantizations, expected, calibrated, force=True, runs=1)
     return [row(name, variant.image_size, file) for file in report["files"]]
 
 
@@ -101,28 +103,28 @@ def row(name, size, file):
 
 
 def merge(path, rows):
-    """Write the rows in place of earlier ones of the same files, in the order of the zoo."""
+    """Write the rows in place of earlier ones of the same files, in the order of VARIANTS."""
     found = {}
     if path.exists():
         with path.open(newline="", encoding="utf-8") as file:
             found = {(one["model"], one["quant"]): one for one in csv.DictReader(file)}
     found |= {(one["model"], one["quant"]): one for one in rows}
-    order = sorted(found, key=lambda key: (list(VARIANTS).index(key[0]), QUANTISATIONS.index(key[1])))
+    order = sorted(found, key=lambda key: (list(VARIANTS).index(key[0]), QUANTIZATIONS.index(key[1])))
     write_csv(path, COLUMNS, [found[key] for key in order])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", nargs="+", choices=names(), default=names(), metavar="NAME")
-    parser.add_argument("--quant", nargs="+", choices=QUANTISATIONS, help="of all models alike")
+    parser.add_argument("--quant", nargs="+", choices=QUANTIZATIONS, help="of all models alike")
     parser.add_argument("--csv", type=Path, help="where to write the rows as well")
     arguments = parser.parse_args()
     parity.on_cpu()
     beyond = 0
     for name in arguments.models:
-        quantisations = arguments.quant or (QUANTISATIONS if name in smallest() else ("none",))
+        quantizations = arguments.quant or (QUANTIZATIONS if name in smallest() else ("none",))
         with tempfile.TemporaryDirectory() as folder:
-            rows = convert(name, quantisations, folder)
+            rows = convert(name, quantizations, folder)
         for one in rows:
             print("  ".join(f"{column} {value}" for column, value in one.items()), flush=True)
             beyond += not one["within_limits"]

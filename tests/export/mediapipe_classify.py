@@ -16,14 +16,14 @@ TOLERANCE = 1e-5  # of scores
 
 
 def main(folder):
-    """Print a line per file; 1 if one of them is answered otherwise than by LiteRT."""
+    """Print a line per file; returns 1 if the results of one differ from LiteRT's."""
     wrong = 0
     files = sorted(Path(folder).glob("*/*.tflite"))
     for path in files:
-        images, answers = np.load(path.with_name("images.npy")), np.load(path.with_suffix(".npy"))
+        images, reference = np.load(path.with_name("images.npy")), np.load(path.with_suffix(".npy"))
         expected = path.with_name("labels.txt").read_text(encoding="utf-8").splitlines()
         labels, scores = classify(path, images)
-        difference = np.abs(scores - answers).max()
+        difference = np.abs(scores - reference).max()
         good = labels == expected and difference <= TOLERANCE
         verdict = "as LiteRT" if good else f"WRONG, labels {labels}"
         print(
@@ -39,8 +39,8 @@ def classify(path, images):
     names, scores = set(), []
     with vision.ImageClassifier.create_from_options(options) as classifier:
         for image in images:
-            answer = classifier.classify(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image))
-            [head] = answer.classifications
+            result = classifier.classify(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image))
+            [head] = result.classifications
             categories = sorted(head.categories, key=lambda category: category.index)
             names.add(tuple(category.category_name for category in categories))
             scores.append([category.score for category in categories])

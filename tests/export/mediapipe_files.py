@@ -1,9 +1,9 @@
-"""Edge folders of toys, and what LiteRT answers: python -m tests.export.mediapipe_files DIR
+"""Edge folders of toys, and LiteRT's outputs: python -m tests.export.mediapipe_files DIR
 
     DIR/NAME/   what `keras-vit convert` writes, float and integer; images.npy: uint8 (N, H, W, 3);
-                FILE.npy beside each FILE.tflite: its answers (N, K)
+                FILE.npy beside each FILE.tflite: its outputs (N, K)
 
-mediapipe_classify.py asks MediaPipe about them, in an environment of its own.
+mediapipe_classify.py runs MediaPipe on them, in an environment of its own.
 """
 
 import sys
@@ -12,15 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_vit.export import parity, tflite
-from keras_vit.export.source import Source
-from keras_vit.predictor import open_predictor
+from keras_vit.export.edge import tflite
+from keras_vit.export.model.source import ExportedModel
+from keras_vit.export.parity import parity
+from keras_vit.prediction.predictor import Predictor
 from keras_vit.preprocessing import Spec
 from tests.export import toys
 from tests.models.toys import TOYS
 
 FAMILIES = ("vit", "swin", "convnext")
-QUANTISATIONS = ("none", "float16", "dynamic_int8", "int8")
+QUANTIZATIONS = ("none", "float16", "dynamic_int8", "int8")
 
 
 def write(folder):
@@ -30,18 +31,18 @@ def write(folder):
     for name in FAMILIES:
         variant, shape = TOYS[name]
         model = variant(weights=None, input_shape=shape, classes=5)
-        model.get_layer("head").kernel.assign(8 * model.get_layer("head").kernel)  # so that the answers differ
+        model.get_layer("head").kernel.assign(8 * model.get_layer("head").kernel)  # so that the outputs differ
         write_folder(folder, name, model, shape[:2], tuple("abcde"))
 
 
 def write_folder(folder, name, model, size, labels):
-    source = Source(model, Spec(size, (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)), labels, name)
-    with tempfile.TemporaryDirectory() as pictures:
-        expected = parity.expect(source, folder=pictures)
-        tflite.convert(source, folder / name, QUANTISATIONS, expected, force=True)  # toys lose more than models
+    source = ExportedModel(model, Spec(size, (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)), labels, name)
+    with tempfile.TemporaryDirectory() as images:
+        expected = parity.expect(source, folder=images)
+        tflite.convert(source, folder / name, QUANTIZATIONS, expected, force=True)  # toys lose more than models
     np.save(folder / name / "images.npy", expected.images)
     for path in (folder / name).glob("*.tflite"):
-        np.save(path.with_suffix(".npy"), open_predictor(path).predict_prepared(expected.images.astype("float32")))
+        np.save(path.with_suffix(".npy"), Predictor.open(path).predict_prepared(expected.images.astype("float32")))
 
 
 if __name__ == "__main__":

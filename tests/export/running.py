@@ -1,4 +1,4 @@
-"""A server in a process of its own, and asking it."""
+"""A server in a process of its own, and requests to it."""
 
 import contextlib
 import http.client
@@ -9,7 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_vit.export import client
+from keras_vit.export.serving import client
+from keras_vit.system import startup
 from tests.export import serve_alone
 
 
@@ -25,9 +26,9 @@ class Running:
     def connect(self):
         return contextlib.closing(http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=60))
 
-    def ask(self, path, body=None, method=None):
+    def send(self, path, body=None, method=None):
         with self.connect() as connection:
-            return ask(connection, path, body, method)
+            return send(connection, path, body, method)
 
     def memory(self):
         """Bytes of the process that are in memory."""
@@ -35,7 +36,7 @@ class Running:
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def ask(connection, path, body=None, method=None):
+def send(connection, path, body=None, method=None):
     """(status, JSON) of a request; POST where there is a body."""
     content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     connection.request(method or ("GET" if body is None else "POST"), path, content)
@@ -44,12 +45,12 @@ def ask(connection, path, body=None, method=None):
 
 
 def start_ours(bundle, log, *models):
-    """`Running` of the development server, which answers for the models (default: the toys)."""
+    """`Running` of the development server, which serves the models (default: the toys)."""
     command = [sys.executable, "-P", serve_alone.__file__, str(bundle)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    environment = {**startup.environment("3"), "CUDA_VISIBLE_DEVICES": "-1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
     url, keras = (process.stdout.readline() or "none True").split()
     process.stdout.close()
     assert keras == "False", Path(log.name).read_text()[-2000:]
-    client.Server(url, 60).wait(models or ["toys"], 60)  # the address is told before it is listened to
+    client.Server(url, 60).wait(models or ["toys"], 60)  # the address is printed before the server listens
     return Running(url, bundle, process)

@@ -1,4 +1,4 @@
-"""The pictures of the page in the documentation:  python -m tests.export.screenshots BUNDLE [FOLDER]
+"""The screenshots of the page in the documentation:  python -m tests.export.screenshots BUNDLE [FOLDER]
 
 BUNDLE is what `make quickstart` leaves in serving/; FOLDER is docs/images unless another is given.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from keras_vit.export import client
+from keras_vit.export.serving import client
 from tests.export import chromium
 from tests.export.running import start_ours
 
@@ -17,10 +17,10 @@ DESKTOP = {"viewport": {"width": 1200, "height": 940}}  # as high as the page
 PHONE = {**chromium.PHONE, "viewport": {"width": 390, "height": 1310}, "device_scale_factor": 1}
 
 
-def take(page, url, picture, path):
-    """Show the picture to the model, look where it looked, and store the page as a picture."""
+def take(page, url, image, path):
+    """Classify the image, show the map of the first label, and store a screenshot."""
     page.goto(url)
-    page.set_input_files("#file", picture)
+    page.set_input_files("#file", image)
     page.wait_for_selector("#scores li")
     page.click("#look")
     page.wait_for_selector("#map:not([hidden])")
@@ -31,15 +31,15 @@ def take(page, url, picture, path):
 def main(bundle, folder):
     folder.mkdir(parents=True, exist_ok=True)
     [model] = [path.name for path in (bundle / "models").iterdir() if path.is_dir()]
-    picture = min((bundle / "examples" / model).glob("*/*.png"))
+    image = min((bundle / "examples" / model).glob("*/*.png"))
     with tempfile.NamedTemporaryFile("w") as log:
         running = start_ours(bundle, log, model)
         try:
-            client.Server(running.url, 60).predict(model, [picture.read_bytes()])  # the first one is slow
+            client.Server(running.url, 60).predict(model, [image.read_bytes()])  # the first one is slow
             with chromium.launch() as browser:
-                take(browser.new_page(**DESKTOP), running.url, picture, folder / "serve.png")
+                take(browser.new_page(**DESKTOP), running.url, image, folder / "serve.png")
                 phone = browser.new_page(**PHONE, color_scheme="dark")
-                take(phone, running.url, picture, folder / "serve_phone.png")
+                take(phone, running.url, image, folder / "serve_phone.png")
         finally:
             running.process.terminate()
             running.process.wait(30)

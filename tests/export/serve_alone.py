@@ -1,6 +1,6 @@
-"""The development server in a process that cannot import Keras, nor anything of this library but export/ and files.
+"""The development server in a process that can import neither Keras nor this library, except export/ and system/.
 
-python -P serve_alone.py BUNDLE      prints the server's URL once it answers
+python -P serve_alone.py BUNDLE      prints the server's URL once it listens
 """
 
 import importlib.machinery
@@ -16,7 +16,7 @@ class Refuse:
 
     def find_spec(self, name, path=None, target=None):
         package, _, rest = name.partition(".")
-        if package not in ("keras", "tf_keras") and (package != "keras_vit" or rest.startswith(("export", "files"))):
+        if package not in ("keras", "tf_keras") and (package != "keras_vit" or rest.startswith(("export", "system"))):
             return None
         return importlib.machinery.ModuleSpec(name, self, origin=f"/refused/{name}/__init__.py")
 
@@ -29,11 +29,11 @@ class Refuse:
 
 def main(bundle):
     for name, folder in (("keras_vit", ROOT / "keras_vit"), ("keras_vit.export", ROOT / "export")):
-        package = types.ModuleType(name)  # without running its __init__, which brings Keras
+        package = types.ModuleType(name)  # without running its __init__
         package.__path__ = [str(folder)]
         sys.modules[name] = package
     sys.meta_path.insert(0, Refuse())
-    from keras_vit.export.server import serve
+    from keras_vit.export.devserver.app import serve
 
     def ready(url, models):
         print(url, "keras" in sys.modules, flush=True)

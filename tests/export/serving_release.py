@@ -1,7 +1,7 @@
 """What the TensorFlow of TF Serving's release makes of exports: run in an environment of its own (`make test-serving`).
 
-    python serving_release.py operators FILE   write what this TensorFlow knows: the data file of export/operators.py
-    python serving_release.py check BUNDLE     run every version by its C++ loader, and compare with the stored answers
+    python serving_release.py operators FILE   write the operators of this TensorFlow, for export/serving/data
+    python serving_release.py check BUNDLE     run every version by its C++ loader, and compare with the stored results
 
 Needs TensorFlow alone.
 """
@@ -29,7 +29,7 @@ def operators(path):
 
 
 def check(bundle):
-    """Print a line per version; 1 if one of them answers otherwise than its bundle says."""
+    """Print a line per version; returns 1 if the results of one differ from those stored in the bundle."""
     wrong = []
     for path in sorted(Path(bundle).glob("expected/*/*.json")):
         problems = differences(Path(bundle), path.parent.name, path.stem, json.loads(path.read_text(encoding="utf-8")))
@@ -39,7 +39,7 @@ def check(bundle):
 
 
 def differences(bundle, name, version, expected):
-    """What differs in the answers of a version to its examples."""
+    """The examples of a version whose results differ."""
     sys.path.insert(0, str(bundle))
     import client  # the bundle's own
 
@@ -54,12 +54,12 @@ def differences(bundle, name, version, expected):
         return loader.run(fed, files, [signatures[signature].outputs[output].name for output in outputs])
 
     keys = ("classes", "scores", "class_ids")
-    answers = [dict(zip(keys, values)) for values in zip(*run("serving_default", keys))]
-    wanted = expected["answers"].items()
-    wrong = [f for (f, w), answer in zip(wanted, answers) if not client.alike(answer, w, expected["tolerance"])]
+    results = [dict(zip(keys, values)) for values in zip(*run("serving_default", keys))]
+    reference = expected["answers"].items()
+    wrong = [f for (f, w), result in zip(reference, results) if not client.alike(result, w, expected["tolerance"])]
     if "features" in signatures:
         (embedding,) = run("features", ["embedding"])
-        wrong += [f"embedding of {f}" for (f, w), e in zip(wanted, embedding) if any(e) != (w["class_ids"][0] >= 0)]
+        wrong += [f"embedding of {f}" for (f, w), e in zip(reference, embedding) if any(e) != (w["class_ids"][0] >= 0)]
     return wrong
 
 

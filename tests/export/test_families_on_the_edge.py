@@ -1,12 +1,13 @@
-"""Every family's toy in every quantisation."""
+"""Every family's toy in every quantization."""
 
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from keras_vit.export import parity, tflite
-from keras_vit.export.quantise import QUANTISATIONS
-from keras_vit.export.source import Source
+from keras_vit.export.edge import tflite
+from keras_vit.export.edge.quantizations import QUANTIZATIONS
+from keras_vit.export.model.source import ExportedModel
+from keras_vit.export.parity import parity
 from keras_vit.preprocessing import Spec
 from tests.models.toys import TOYS
 
@@ -17,12 +18,12 @@ def test_family(name, tmp_path):
     variant, shape = TOYS[name]
     model = variant(weights=None, input_shape=shape, classes=5)
     draw = np.random.default_rng(0)
-    for weight in model.weights:  # so that the answers differ, and nothing is a table of zeros
+    for weight in model.weights:  # so that the outputs differ, and no table is all zeros
         noise = 0.02 * draw.normal(size=weight.shape).astype("float32")
         weight.assign((8 * weight if weight.path.endswith("head/kernel") else weight) + noise)
-    source = Source(model, Spec(shape[:2], (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)), tuple("abcde"), name)
+    source = ExportedModel(model, Spec(shape[:2], (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)), tuple("abcde"), name)
     expected = parity.expect(source, folder=tmp_path)
-    report = tflite.convert(source, tmp_path / "edge", QUANTISATIONS, expected)
+    report = tflite.convert(source, tmp_path / "edge", QUANTIZATIONS, expected)
     # XNNPACK has no pooling whose stride is longer than its window, by which CoaT's blocks shrink maps to a quarter.
     assert report["files"][0]["partitions"] == (2 if name == "coat" else 1)
     for file in report["files"]:
@@ -36,7 +37,7 @@ def test_depthwise_convolutions_have_25_taps_at_most(name, tmp_path):
     """Larger ones are slow in XNNPACK, and with int8 weights it does not take them at all."""
     variant, shape = TOYS[name]
     spec = Spec(shape[:2], (0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
-    source = Source(variant(weights=None, input_shape=shape, classes=5), spec, tuple("abcde"), name)
+    source = ExportedModel(variant(weights=None, input_shape=shape, classes=5), spec, tuple("abcde"), name)
     tflite.run_converter(source, tmp_path / "float.tflite", tmp_path / "static")
     graph = schema.ModelT.InitFromPackedBuf((tmp_path / "float.tflite").read_bytes(), 0).subgraphs[0]
     kernels = [

@@ -1,25 +1,25 @@
-"""results/edge.csv, which `make test-edge` writes in an hour, tells of all models, and within the limits."""
+"""results/edge.csv, which `make test-edge` writes in an hour, has all models, within their limits."""
 
 import csv
 from pathlib import Path
 
 import pytest
 
-from keras_vit.export.quantise import QUANTISATIONS
+from keras_vit.export.edge.quantizations import QUANTIZATIONS
 from tests.export import full_size
 
 TABLE = Path(__file__).parents[2] / "results" / "edge.csv"
 ROWS = list(csv.DictReader(TABLE.read_text(encoding="utf-8").splitlines()))
 
 
-def test_every_model_of_up_to_100_million_parameters_is_there():
+def test_every_model_of_up_to_100_million_parameters_is_listed():
     assert len(full_size.names()) == 68
     assert [row["model"] for row in ROWS if row["quant"] == "none"] == full_size.names()
 
 
 @pytest.mark.parametrize("name", full_size.smallest())
-def test_the_smallest_of_each_family_is_there_in_every_quantisation(name):
-    assert [row["quant"] for row in ROWS if row["model"] == name] == list(QUANTISATIONS)
+def test_the_smallest_of_each_family_is_listed_in_every_quantization(name):
+    assert [row["quant"] for row in ROWS if row["model"] == name] == list(QUANTIZATIONS)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['model']}-{row['quant']}")

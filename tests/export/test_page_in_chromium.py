@@ -1,4 +1,4 @@
-"""The page as a person meets it: in a real browser, with a real server behind it."""
+"""The page in a real browser, with a real server behind it."""
 
 import io
 import os
@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from tests.export import chromium
 
 pytestmark = pytest.mark.skipif(chromium.PATH is None, reason=chromium.MISSING)
-TEXT = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
+TEXT = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no image"}
 CUT = {"name": "cut.png", "mimeType": "image/png"}
 WAIT = 30_000  # milliseconds, for what is loaded or computed
 
@@ -24,7 +24,7 @@ def browser():
 
 @pytest.fixture
 def page(browser, running):
-    """The page, opened; whatever the browser complains of and whatever is asked of others fails the test."""
+    """The open page; errors in the browser and requests to other servers fail the test."""
     context = browser.new_context()
     page, problems = context.new_page(), []
     page.on("pageerror", lambda error: problems.append(str(error)))
@@ -38,7 +38,7 @@ def page(browser, running):
 
 
 @pytest.fixture(scope="module")
-def picture(exported):
+def image(exported):
     return exported[0] / "examples/toys/1/00.png"
 
 
@@ -52,8 +52,8 @@ def error(page):
     return page.inner_text("#error")
 
 
-def test_a_picture_is_chosen_and_its_labels_are_shown(page, running, picture):
-    page.set_input_files("#file", picture)
+def test_the_labels_of_a_chosen_image_are_shown(page, running, image):
+    page.set_input_files("#file", image)
     shown = labels(page)
     stored = running.bundle.joinpath("expected/toys/1.json").read_text(encoding="utf-8")
     assert len(shown) == 3 and all(f'"{label}"' in stored for label in shown)
@@ -64,8 +64,8 @@ def test_a_picture_is_chosen_and_its_labels_are_shown(page, running, picture):
     assert page.inner_text("#call").endswith("/v1/models/toys/versions/1:predict")
 
 
-def test_where_the_model_looked_is_drawn_and_taken_away(page, picture):
-    page.set_input_files("#file", picture)
+def test_the_map_of_a_label_is_drawn_and_removed(page, image):
+    page.set_input_files("#file", image)
     first, second, _ = labels(page)
     page.click("#look")
     page.wait_for_selector("#map:not([hidden])")
@@ -82,7 +82,7 @@ def test_where_the_model_looked_is_drawn_and_taken_away(page, picture):
     assert not page.is_visible("#map") and not page.is_visible("#legend") and page.is_visible("#preview")
 
 
-def test_the_keyboard_is_enough(page, picture):
+def test_the_page_can_be_used_with_the_keyboard(page, image):
     def tab_to(selector):
         for _ in range(20):
             page.keyboard.press("Tab")
@@ -90,14 +90,14 @@ def test_the_keyboard_is_enough(page, picture):
                 return
         raise AssertionError(f"{selector} is not reached")
 
-    page.on("filechooser", lambda chooser: None)  # from now on the driver catches it; the key must not come before that
+    page.on("filechooser", lambda chooser: None)  # the driver intercepts it from now on, which the key must not precede
     tab_to("#model")
     tab_to("#file")
     outline = page.evaluate("getComputedStyle(document.querySelector('label.button')).outlineStyle")
     assert outline == "solid"
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
-    chooser.value.set_files(picture)
+    chooser.value.set_files(image)
     labels(page)
     tab_to("#scores li:nth-child(2) button")
     page.keyboard.press("Enter")
@@ -107,19 +107,19 @@ def test_the_keyboard_is_enough(page, picture):
     assert not page.is_visible("#map")
 
 
-def test_a_text_file_and_a_damaged_picture_are_told_in_a_sentence(page, picture):
-    page.set_input_files("#file", picture)
+def test_errors_for_a_text_file_and_a_damaged_image(page, image):
+    page.set_input_files("#file", image)
     labels(page)
     page.set_input_files("#file", TEXT)
-    assert error(page) == "“notes.txt” is not a picture that can be read. JPEG and PNG files are."
+    assert error(page) == "“notes.txt” is not an image that the browser can read; use JPEG or PNG."
     assert not page.is_visible("#shown") and not page.is_visible("#scores") and not page.is_visible("#inside")
-    page.set_input_files("#file", CUT | {"buffer": picture.read_bytes()[:60]})
+    page.set_input_files("#file", CUT | {"buffer": image.read_bytes()[:60]})
     assert error(page) == "The server cannot decode “cut.png”; the file may be damaged."
-    page.set_input_files("#file", picture)
+    page.set_input_files("#file", image)
     assert len(labels(page)) == 3 and not page.is_visible("#error")
 
 
-def test_a_picture_can_be_dropped_and_pasted(page, picture):
+def test_images_can_be_dropped_and_pasted(page, image):
     event = """([kind, bytes]) => {
         const data = new DataTransfer();
         data.items.add(new File([new Uint8Array(bytes)], kind + ".png", { type: "image/png" }));
@@ -128,17 +128,17 @@ def test_a_picture_can_be_dropped_and_pasted(page, picture):
                                                     : new ClipboardEvent(kind, { ...init, clipboardData: data }));
     }"""
     for kind in ("drop", "paste"):
-        page.evaluate(event, [kind, list(picture.read_bytes())])
+        page.evaluate(event, [kind, list(image.read_bytes())])
         expect(page.locator("#caption")).to_contain_text(f"{kind}.png")
         assert len(labels(page)) == 3
 
 
-def test_large_and_unknown_pictures_are_made_smaller_before_they_are_sent(page):
-    """By the browser: what the server would refuse for its size, and formats that it does not decode."""
+def test_the_browser_converts_images_that_the_server_would_refuse(page):
+    """For their size, or since it does not decode their format."""
 
     def limit(number, versions):
-        told = {"models": [{"model": "toys", "versions": versions}], "max_request_bytes": number}
-        page.route("**/page/models", lambda route: route.fulfill(json=told))
+        served = {"models": [{"model": "toys", "versions": versions}], "max_request_bytes": number}
+        page.route("**/page/models", lambda route: route.fulfill(json=served))
         expect(page.locator("#model option")).to_have_count(len(versions))
 
     limit(60_000, [1, 0])
@@ -154,8 +154,8 @@ def test_large_and_unknown_pictures_are_made_smaller_before_they_are_sent(page):
     assert "is too large for this server" in error(page)
 
 
-def test_versions_come_and_go_while_the_page_is_open(page, running, picture):
-    page.set_input_files("#file", picture)
+def test_versions_come_and_go_while_the_page_is_open(page, running, image):
+    page.set_input_files("#file", image)
     labels(page)
     models = running.bundle / "models/toys"
     config = running.bundle / "models.config"
@@ -167,7 +167,7 @@ def test_versions_come_and_go_while_the_page_is_open(page, running, picture):
     os.rename(models / ".2.tmp", models / "2")
     try:
         expect(page.locator("#model option")).to_have_count(2, timeout=WAIT)
-        assert page.inner_text("#news") == "Version 2 of toys is served now."
+        assert page.inner_text("#news") == "Version 2 of toys is now served."
         assert page.locator("#model option:checked").inner_text() == "toys, version 1"
         page.select_option("#model", label="toys, version 2")
         expect(page.locator("#status")).to_contain_text("version 2 of toys after", timeout=WAIT)
@@ -177,14 +177,14 @@ def test_versions_come_and_go_while_the_page_is_open(page, running, picture):
         shutil.rmtree(models / "2")
         config.write_text(before)
     expect(page.locator("#status")).to_contain_text("version 1 of toys after", timeout=WAIT)
-    assert page.inner_text("#news") == "Version 2 of toys is served no more." and not page.is_visible("#map")
+    assert page.inner_text("#news") == "Version 2 of toys is no longer served." and not page.is_visible("#map")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_has_no_need_to_scroll_sideways_and_text_has_contrast(browser, running, picture, scheme):
+def test_a_phone_need_not_scroll_sideways_and_text_has_contrast(browser, running, image, scheme):
     page = browser.new_page(**chromium.PHONE, color_scheme=scheme)
     page.goto(running.url)
-    page.set_input_files("#file", picture)
+    page.set_input_files("#file", image)
     labels(page)
     page.tap("#look")
     page.wait_for_selector("#map:not([hidden])")

@@ -1,4 +1,4 @@
-"""The three verbs from their arguments to their last line."""
+"""export, convert and compare, from their arguments to what they print."""
 
 import json
 import shutil
@@ -6,11 +6,12 @@ import shutil
 import pytest
 
 from keras_vit.cli import compare, convert, export
-from keras_vit.export import tflite
-from keras_vit.export.parity import read_picture
-from keras_vit.training import digits, logs
-from keras_vit.training.parts import fingerprint
+from keras_vit.export.edge import tflite
+from keras_vit.export.parity.parity import read_image
+from keras_vit.training.datasets import digits
+from keras_vit.training.datasets.splits import fingerprint
 from keras_vit.training.recipe import Recipe
+from keras_vit.training.run import logs
 
 
 def test_export_convert_compare(toy_run, tmp_path, capsys):
@@ -20,7 +21,7 @@ def test_export_convert_compare(toy_run, tmp_path, capsys):
     assert "models/mine/1" in capsys.readouterr().out
     assert convert.main([*arguments, edge, "--quant", "none"]) == 0
     printed = capsys.readouterr().out
-    assert "toys_16x24_fp32.tflite" in printed and "4 held-out pictures" in printed
+    assert "toys_16x24_fp32.tflite" in printed and "4 test images" in printed
     assert not list(tmp_path.glob("edge/*int8*"))
     assert compare.main([str(toy_run), serving, edge, "--csv", table, "--max-images", "4"]) == 0
     printed = capsys.readouterr().out
@@ -28,40 +29,38 @@ def test_export_convert_compare(toy_run, tmp_path, capsys):
     assert (tmp_path / "table.csv").read_text().count("\n") == 4
 
 
-def test_a_model_without_pictures_is_checked_on_noise(toy_run, tmp_path, capsys):
+def test_a_model_without_images_is_checked_on_noise(toy_run, tmp_path, capsys):
     spec = str(toy_run / "preprocessing.json")
     arguments = [str(toy_run / "model.keras"), "--preprocessing", spec, "--output", str(tmp_path)]
     assert convert.main(arguments) == 0
-    assert "16 noise pictures" in capsys.readouterr().out
+    assert "16 noise images" in capsys.readouterr().out
 
 
-def test_ranges_are_measured_on_given_pictures(toy_run, float_file, tmp_path, capsys, monkeypatch):
+def test_ranges_are_measured_on_given_images(toy_run, float_file, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(tflite, "run_converter", lambda source, path, _: shutil.copyfile(float_file, path))
     arguments = [str(toy_run), "--output", str(tmp_path), "--quant", "int8", "--max-loss", "1"]
     assert convert.main([*arguments, "--calibration", str(toy_run / "held_out")]) == 0
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["calibration"] == {"n_images": 12, "pictures": "given", "skipped": 0} and report["max_loss"] == 1
-    assert convert.main(arguments) == 0  # this run does not say what it was trained on
-    assert "--calibration with a few hundred real pictures is better" in capsys.readouterr().out
+    assert convert.main(arguments) == 0  # this run has no record of its training images
+    assert "--calibration with a few hundred real images is better" in capsys.readouterr().out
 
 
-def test_ranges_are_measured_on_a_runs_training_pictures(toy_source, tmp_path):
+def test_ranges_are_measured_on_a_runs_training_images(toy_source, tmp_path):
     data_set = digits.load()
     settings = Recipe(model="ViTTi16", dataset="digits").settings()
     logs.write_settings(tmp_path, settings | {"data_sha256": fingerprint(data_set)})
-    arguments = convert._parser().parse_args([str(tmp_path), "--output", "edge", "--quant", "int8"])
-    calibrated = convert._calibration(arguments, toy_source)
+    arguments = convert.parser().parse_args([str(tmp_path), "--output", "edge", "--quant", "int8"])
+    calibrated = convert.calibration_of(arguments, toy_source)
     assert calibrated.report() == {"n_images": 200, "pictures": "training", "skipped": 0}
-    held_out = [
-        read_picture(name, data_set.held_out.read(i), toy_source.spec) for i, name in enumerate(data_set.held_out.names)
-    ]
+    held_out = [read_image(name, data_set.test.read(i), toy_source.spec) for i, name in enumerate(data_set.test.names)]
     assert not {image.tobytes() for image in held_out} & {image.tobytes() for image in calibrated.images}
     arguments.quant = ["none", "dynamic_int8"]
-    assert convert._calibration(arguments, toy_source) is None
+    assert convert.calibration_of(arguments, toy_source) is None
     logs.write_settings(tmp_path, settings | {"data_sha256": "another"})
     arguments.quant = ["int16x8"]
     with pytest.raises(ValueError, match="have changed since.* with --calibration"):
-        convert._calibration(arguments, toy_source)
+        convert.calibration_of(arguments, toy_source)
 
 
 @pytest.mark.parametrize("verb", [export, convert, compare])

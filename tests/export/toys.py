@@ -1,18 +1,18 @@
-"""A toy model, pictures that it tells apart, and the run folder of both."""
+"""A toy model, images that it distinguishes, and a run folder of both."""
 
 import keras
 import numpy as np
 from PIL import Image
 
 from keras_vit.preprocessing import Spec, decode_image, normalize, resize
-from keras_vit.runs import Run
+from keras_vit.sources.run_folder import Run
 
 LABELS = ("zero", "one", "two", "three", "vier", "fünf")
 SIZE = (16, 24)  # H, W: not square, so that a swap shows
 
 
 def toy_model(classes=len(LABELS), activation="softmax", dtype=None, layer=None):
-    """A small convolutional classifier with weights large enough to be sure of its answers."""
+    """A small convolutional classifier with weights large enough for clear results."""
     keras.utils.set_random_seed(3)
     image = keras.Input((*SIZE, 3), name="image")
     x = keras.layers.Conv2D(32, 4, strides=4, dtype=dtype, name="stem")(image)
@@ -26,8 +26,8 @@ def toy_model(classes=len(LABELS), activation="softmax", dtype=None, layer=None)
     return keras.Model(image, head(x), name="toy")
 
 
-def write_pictures(folder, number, seed=0):
-    """Pictures of one colour with some noise, of several sizes, PNG and JPEG in turn."""
+def write_images(folder, number, seed=0):
+    """Images of one colour with some noise, of several sizes, PNG and JPEG in turn."""
     draw, paths = np.random.default_rng(seed), []
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(number):
@@ -40,13 +40,13 @@ def write_pictures(folder, number, seed=0):
 
 
 def write_run(folder, model, number=12):
-    """The run folder of `model`; the last held-out picture has a label that the model does not give."""
+    """The run folder of `model`; the last test image has a label that the model does not predict."""
     spec = Spec(SIZE, (0.5, 0.4, 0.3), (0.25, 0.2, 0.3), crop_pct=0.9)
     Run.write_description(folder, name="toys", model_name="Toy", labels=LABELS, spec=spec)
     model.save(folder / "model.keras")
-    paths = write_pictures(folder / "held_out", number)
+    paths = write_images(folder / "held_out", number)
     images = np.stack([resize(decode_image(path.read_bytes()), spec) for path in paths])
     best = np.asarray(model(normalize(images, spec))).argmax(-1)
     best[-1] = (best[-1] + 1) % len(LABELS)
-    Run.write_held_out(folder, zip(paths, best))
+    Run.write_test_images(folder, zip(paths, best))
     return folder

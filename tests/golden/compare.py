@@ -1,6 +1,6 @@
 """Compares keras_vit with records of the published code:  python -m tests.golden.compare [--csv FILE] [records/*.npz]
 
-Rebuilds each record's weights by rule, writes them as safetensors in the record's own layout, and loads them through
+Rebuilds each record's synthetic weights, writes them as safetensors in the record's own layout, and loads them through
 the public API. Prints a line per record; exit status 1 if any falls short. Without names it takes all the records.
 The CSV keeps the rows of records not compared this time, and lists every public name that has none.
 """
@@ -20,8 +20,8 @@ from safetensors.numpy import save_file
 
 import keras_vit
 from keras_vit.models import VARIANTS
-from keras_vit.zoo import lookup
-from tests.golden.seeded import picture, seeded
+from keras_vit.sources.registry import lookup
+from tests.golden.seeded import seeded, seeded_image
 
 RECORDS = pathlib.Path(__file__).parent / "records"
 # Published as repositories that cannot be installed; a few of each were recorded from copies of those.
@@ -72,7 +72,7 @@ def compare(path):
         model = keras_vit.create_model(
             meta["name"], weights=weights, input_shape=size, classes=len(reference), classifier_activation=None
         )
-    images = np.concatenate([picture(meta["input_seed"] + 1000, *size), picture(meta["input_seed"], *size)])
+    images = np.concatenate([seeded_image(meta["input_seed"] + 1000, *size), seeded_image(meta["input_seed"], *size)])
     logits = keras.ops.convert_to_numpy(model(images, training=False))[1].astype("float64")
     looser = meta["resampled"] or re.search(r"_r\d|_r_", meta["name"])  # hybrids and resampled positions
     return Comparison(
@@ -122,7 +122,7 @@ def record_of(row):
 
 
 def order(row):
-    """Rows go in the order of the zoo, then by size."""
+    """Rows in the order of the published models, then by size."""
     size = [int(side) for side in row["image_size"].split("x") if side]
     return list(VARIANTS).index(row["variant"]), size, row["reference_name"], row["resampled"]
 

@@ -18,7 +18,7 @@ torch.library.register_fake = lambda *args, **kwargs: lambda function: function 
 import timm  # noqa: E402
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
-from tests.golden.seeded import picture, seeded  # noqa: E402
+from tests.golden.seeded import seeded, seeded_image  # noqa: E402
 
 # Models whose class timm has, though not the name.
 UNNAMED = {
@@ -27,7 +27,7 @@ UNNAMED = {
         {"embed_dim": 192, "inner_dim": 12, "num_heads_outer": 3, "num_heads_inner": 2},
     )
 }
-SIZELESS = ("convnext", "pvt_v2")  # take pictures of any size, and no argument for it
+SIZELESS = ("convnext", "pvt_v2")  # take images of any size, and no argument for it
 CLASSES = 1000  # timm's names without a classifier get one
 
 
@@ -42,7 +42,7 @@ def shared_names(model):
 
 
 def fill(model):
-    """Every float parameter and buffer of a state dict by rule, except what the architecture determines."""
+    """Synthetic values of all float entries of a state dict but those that the architecture determines."""
     state, aliases = model.state_dict(), shared_names(model)
     fixed = [k for k, v in state.items() if not v.is_floating_point() or k.endswith("attn_mask")]
     for key, tensor in state.items():
@@ -81,7 +81,7 @@ def record(request):
     keys, fixed, aliases = fill(model)
     if resample:
         model = _moved(name, size, model, fixed)
-    image, parameters = picture(0, *size), sum(p.numel() for p in model.parameters())
+    image, parameters = seeded_image(0, *size), sum(p.numel() for p in model.parameters())
     single = logits(model, image)
     double = logits(model.double(), image)
     meta = {

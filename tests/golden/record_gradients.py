@@ -16,7 +16,7 @@ import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 from tests.golden.record import fill, timm  # noqa: E402
-from tests.golden.seeded import picture  # noqa: E402
+from tests.golden.seeded import seeded_image  # noqa: E402
 
 from timm.layers import GroupNormAct, StdConv2dSame  # noqa: E402 isort: skip
 from timm.models import coat, convnext, deit, pvt_v2, resnetv2, swin_transformer, tnt  # noqa: E402 isort: skip
@@ -47,7 +47,7 @@ def hybrid_vit(img_size, stem, groups, **arguments):
     return vit.VisionTransformer(img_size=img_size, patch_size=1, embed_layer=embed, **arguments)
 
 
-# name: (class, arguments, image size, whether the class asks for that size)
+# name: (class, arguments, image size, whether the class takes that size as an argument)
 TOYS = {
     "vit": (vit.VisionTransformer, {"patch_size": 8, **ENCODER}, (40, 48), True),
     "hybrid": (hybrid_vit, {"stem": 8, "groups": 4, "embed_dim": 12, "depth": 1, "num_heads": 3}, (40, 48), True),
@@ -97,7 +97,7 @@ def record(name):
     with torch.no_grad():
         keys, fixed, aliases = fill(model)
     model = model.double()
-    images = torch.from_numpy(picture(0, *size, count=len(LABELS))).permute(0, 3, 1, 2).double()
+    images = torch.from_numpy(seeded_image(0, *size, count=len(LABELS))).permute(0, 3, 1, 2).double()
     logits = model(images)
     loss = torch.nn.functional.cross_entropy(logits, torch.tensor(LABELS))
     loss.backward()

@@ -1,4 +1,4 @@
-"""Weights by rule: each array drawn from its own name, so that a record of outputs needs no weight file."""
+"""Synthetic weights: each array drawn from its own name, so that a record of outputs needs no weight file."""
 
 import zlib
 
@@ -23,6 +23,6 @@ def seeded(key, shape):
     return x / np.sqrt(np.prod(shape[1:]))
 
 
-def picture(seed, height, width, channels=3, count=1):
+def seeded_image(seed, height, width, channels=3, count=1):
     """The input of a record, (B, H, W, C) float32, fed to the network as it is."""
     return np.random.default_rng(seed).standard_normal((count, height, width, channels)).astype("float32")

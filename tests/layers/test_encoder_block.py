@@ -84,7 +84,7 @@ def test_variable_paths_are_those_of_the_checkpoint_rules():
     assert set(weights(build(relative_positions=True))) == {*expected, "attn/offset_keys"}
 
 
-def test_layer_scale_starts_where_it_is_told():
+def test_layer_scale_starts_at_its_initial_value():
     block = EncoderBlock(3, layer_scale=1e-4)
     block.build(SHAPE)
     np.testing.assert_allclose(block.scale1.gamma, np.full(12, 1e-4, "float32"))

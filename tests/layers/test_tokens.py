@@ -1,9 +1,12 @@
 """Tokens go where the papers put them."""
 
+import json
+import zipfile
+
 import keras
 import numpy as np
 
-from keras_vit.layers import GridOfTokens, PositionEmbedding, PrependToken, TakeToken
+from keras_vit.layers import PositionEmbedding, PrependToken, SelectToken, TokensToGrid
 
 X = np.random.default_rng(0).standard_normal((2, 6, 4)).astype("float32")
 
@@ -22,13 +25,35 @@ def test_positions_are_added():
     assert np.unique(np.asarray(layer.table)).size == 24
 
 
-def test_take_and_grid():
-    np.testing.assert_array_equal(TakeToken(index=1)(X), X[:, 1])
+def test_a_token_is_selected_and_the_patches_become_a_map():
+    np.testing.assert_array_equal(SelectToken(index=1)(X), X[:, 1])
     with_class = np.concatenate([np.zeros((2, 1, 4), "float32"), X], axis=1)
-    np.testing.assert_array_equal(GridOfTokens(2, 3)(with_class), X.reshape(2, 2, 3, 4))
+    np.testing.assert_array_equal(TokensToGrid(2, 3)(with_class), X.reshape(2, 2, 3, 4))
 
 
 def test_symbolic_shapes_are_the_real_ones():
-    for layer in (PrependToken(), PositionEmbedding(), TakeToken(), GridOfTokens(2, 3)):
+    for layer in (PrependToken(), PositionEmbedding(), SelectToken(), TokensToGrid(2, 3)):
         symbolic = layer(keras.Input((6, 4))).shape
         assert symbolic[1:] == layer(X).shape[1:]
+
+
+def test_files_with_the_former_names_load(tmp_path):
+    """Files saved before TakeToken became SelectToken and GridOfTokens TokensToGrid."""
+    tokens = keras.Input((7, 4))
+    outputs = [SelectToken(name="pooled_token")(tokens), TokensToGrid(2, 3, name="grid")(tokens)]
+    model = keras.Model(tokens, outputs)
+    model.save(tmp_path / "new.keras")
+    with zipfile.ZipFile(tmp_path / "new.keras") as new, zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
+        for name in new.namelist():
+            data = new.read(name)
+            if name == "config.json":
+                assert data.count(b"SelectToken") == data.count(b"TokensToGrid") == 2  # class and registered name
+                data = data.replace(b"SelectToken", b"TakeToken").replace(b"TokensToGrid", b"GridOfTokens")
+            old.writestr(name, data)
+    loaded = keras.saving.load_model(tmp_path / "old.keras")
+    assert [type(layer) for layer in loaded.layers[1:]] == [SelectToken, TokensToGrid]
+    x = np.random.default_rng(0).standard_normal((2, 7, 4)).astype("float32")
+    for found, expected in zip(loaded(x), model(x)):
+        np.testing.assert_array_equal(found, expected)
+    registered = {layer["registered_name"] for layer in json.loads(loaded.to_json())["config"]["layers"]}
+    assert {"keras_vit>SelectToken", "keras_vit>TokensToGrid"} <= registered

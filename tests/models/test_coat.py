@@ -12,6 +12,7 @@ import keras_vit
 from keras_vit.layers.conv_attention import factorised_attention
 from keras_vit.layers.scales import interpolate
 from keras_vit.models import coat
+from keras_vit.system.keras_private import all_layers
 from tests.models.toys import TOYS
 
 KINDS = pytest.mark.parametrize("kind", ["coat", "coat_lite"])
@@ -37,7 +38,7 @@ def toy(kind, **changes):
     return model
 
 
-def picture(kind, count=2):
+def random_image(kind, count=2):
     return normal(count, *TOYS[kind][1], seed=9)
 
 
@@ -63,7 +64,7 @@ def test_parallel_block_against_its_equations():
 
 @KINDS
 def test_epsilons_and_gelu_are_those_of_the_published_code(kind):
-    flat = toy(kind)._flatten_layers(include_self=False)
+    flat = all_layers(toy(kind))
     epsilons = {"patch": set(), "other": set()}
     for layer in flat:
         if isinstance(layer, keras.layers.LayerNormalization):
@@ -83,21 +84,21 @@ def test_encodings_exist_once_and_are_shared_by_all_blocks_of_a_scale(kind, tmp_
     config, changed = TOYS[kind][0].config, []
     for each in (model, keras.saving.load_model(tmp_path / "model.keras")):
         paths = [variable.path for variable in each.weights]
+        calls = {layer["name"]: len(layer["inbound_nodes"]) for layer in each.get_config()["layers"]}
         assert len(set(paths)) == len(paths)
         for s, depth in enumerate(config.depths):
             assert [p for p in paths if "cpe" in p and "proj" in p].count(f"cpe{s}/proj/kernel") == 1
-            calls = depth + (config.parallel_depth if s else 0)
-            assert len(each.get_layer(f"cpe{s}")._inbound_nodes) == calls
-            assert len(each.get_layer(f"crpe{s}")._inbound_nodes) == calls
+            users = depth + (config.parallel_depth if s else 0)
+            assert calls[f"cpe{s}"] == calls[f"crpe{s}"] == users
         each.get_layer("crpe1").convs[2].bias.assign(normal(*each.get_layer("crpe1").convs[2].bias.shape))
-        changed.append(array(each(picture(kind))))
+        changed.append(array(each(random_image(kind))))
     np.testing.assert_array_equal(*changed)
-    assert not np.allclose(changed[0], array(toy(kind)(picture(kind))))
+    assert not np.allclose(changed[0], array(toy(kind)(random_image(kind))))
 
 
 @KINDS
 def test_every_block_has_the_same_drop_path_rate(kind):
-    flat = toy(kind, drop_path_rate=0.3)._flatten_layers(include_self=False)
+    flat = all_layers(toy(kind, drop_path_rate=0.3))
     rates = [layer.rate for layer in flat if isinstance(layer, keras.layers.Dropout)]
     config = TOYS[kind][0].config
     assert rates == [0.3] * (sum(config.depths) + config.parallel_depth)
@@ -116,7 +117,7 @@ def test_class_tokens_are_aggregated_by_a_learned_sum():
     model = toy("coat")
     names = [f"take_token{s}" for s in (1, 2, 3)]
     inner = keras.Model(model.input, [*(model.get_layer(name).output for name in names), model.get_layer("head").input])
-    *tokens, aggregated = (array(x) for x in inner(picture("coat")))
+    *tokens, aggregated = (array(x) for x in inner(random_image("coat")))
     weights, bias = (array(v) for v in model.get_layer("aggregate").weights)
     np.testing.assert_allclose(aggregated, np.tensordot(weights, tokens, 1) + bias, atol=1e-5)
 
@@ -124,7 +125,7 @@ def test_class_tokens_are_aggregated_by_a_learned_sum():
 @pytest.mark.parametrize("pooling", ["avg", "max", "token"])
 @KINDS
 def test_pooling_without_the_classifier(kind, pooling):
-    full, image = toy(kind), picture(kind)
+    full, image = toy(kind), random_image(kind)
     features, maps = (toy(kind, include_top=False, pooling=p) for p in (pooling, None))
     for model in (features, maps):
         assert {v.path for v in model.weights} == {v.path for v in full.weights if "head" not in v.path}
@@ -141,14 +142,14 @@ def test_pooling_without_the_classifier(kind, pooling):
 
 
 def test_average_pooling_aggregates_the_means_of_the_scales():
-    model, image = toy("coat", include_top=False, pooling="avg"), picture("coat")
+    model, image = toy("coat", include_top=False, pooling="avg"), random_image("coat")
     norms = keras.Model(model.input, [model.get_layer(f"norm{s}").output for s in (1, 2, 3)])
     means = [array(x)[:, 1:].mean(axis=1) for x in norms(image)]
     np.testing.assert_allclose(array(model(image)), array(model.get_layer("aggregate")(means)), atol=1e-5)
 
 
 def test_pyramid_ends_where_each_scale_ends():
-    model, image = toy("coat"), picture("coat")
+    model, image = toy("coat"), random_image("coat")
     maps = keras_vit.feature_pyramid(model)(image)
     shapes = {level: tuple(x.shape[1:]) for level, x in maps.items()}
     assert shapes == {"P2": (16, 24, 10), "P3": (8, 12, 15), "P4": (4, 6, 15), "P5": (2, 3, 15)}
@@ -288,7 +289,7 @@ def test_names_of_one_tensor_that_disagree_are_an_error(kind, tmp_path):
 
 
 @KINDS
-def test_official_files_hold_norms_that_nobody_uses(kind, tmp_path):
+def test_official_files_have_norms_that_no_model_uses(kind, tmp_path):
     model, dims = toy(kind), TOYS[kind][0].config.dims
     entries = torch_entries(model, TOYS[kind][0].config)
     for s in (1,) if kind == "coat" else (1, 2, 3):

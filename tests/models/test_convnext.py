@@ -1,10 +1,11 @@
-"""ConvNeXt's block against its figure; what tells its models apart."""
+"""ConvNeXt's block against its figure; what distinguishes its models."""
 
 import keras
 import numpy as np
 import pytest
 
 from keras_vit.models import convnext
+from keras_vit.system.keras_private import all_layers
 
 
 def test_block_is_the_figure():
@@ -23,7 +24,7 @@ def test_block_is_the_figure():
 
 def test_epsilons_are_the_published_ones():
     model = convnext.ConvNeXtAtto(weights=None)
-    norms = [layer for layer in model._flatten_layers() if hasattr(layer, "epsilon")]
+    norms = [layer for layer in all_layers(model) if hasattr(layer, "epsilon")]
     assert len(norms) == 1 + 3 + 12 + 1 and {norm.epsilon for norm in norms} == {1e-6}
 
 
@@ -33,7 +34,7 @@ def test_pools_before_it_normalises():
 
 
 @pytest.mark.parametrize("gamma", [True, False])
-def test_isotropic_files_tell_their_layer_scale(gamma):
+def test_layer_scale_of_isotropic_models_follows_the_file(gamma):
     entries = {"blocks.0.gamma": np.ones(3)} if gamma else {"blocks.0.norm.weight": np.ones(3)}
     config = convnext.configure_isotropic(convnext.IsotropicConfig(2, 3, not gamma), entries, 1000)
     assert config.layer_scale is gamma

@@ -36,7 +36,7 @@ def without_blocks(variant):
     return Variant(variant.name, variant.family, vit.Config(24, 0, 3, 8), 0)
 
 
-def pictures(count=3):
+def images(count=3):
     return np.random.default_rng(1).standard_normal((count, *SHAPE)).astype("float32")
 
 
@@ -68,7 +68,7 @@ def test_deit_is_vit():
     model, twin = build(DEIT), Variant("ToyViT", vit.VIT, DEIT.config, 0)
     twin = twin(weights=None, input_shape=SHAPE, classes=5, classifier_activation=None)
     twin.set_weights(model.get_weights())
-    np.testing.assert_array_equal(twin(pictures()), model(pictures()))
+    np.testing.assert_array_equal(twin(images()), model(images()))
 
 
 # Two tokens, two heads -----------------------------------------------------------------------------------------------
@@ -77,13 +77,13 @@ def test_deit_is_vit():
 def test_tokens_are_class_then_distillation_then_patches():
     model = build(without_blocks(DISTILLED))
     w = arrays(model)
-    tokens = keras.Model(model.input, model.get_layer("positions").output)(pictures())
+    tokens = keras.Model(model.input, model.get_layer("positions").output)(images())
     assert tokens.shape == (3, 2 + 30, 24)
     table = w["positions/table"][0]
     for i, name in enumerate(("class_token", "dist_token")):
         expected = np.broadcast_to(w[f"{name}/token"][0, 0] + table[i], (3, 24))
         np.testing.assert_allclose(tokens[:, i], expected, atol=1e-6)
-    patches = keras.Model(model.input, model.get_layer("patch_embed").output)(pictures())
+    patches = keras.Model(model.input, model.get_layer("patch_embed").output)(images())
     np.testing.assert_allclose(tokens[:, 2:], ops.reshape(patches, (3, 30, 24)) + table[2:], atol=1e-5)
 
 
@@ -96,8 +96,8 @@ def test_output_is_the_activation_of_the_mean_of_the_logits():
     ]
     exponentials = np.exp((logits[0] + logits[1]) / 2)
     expected = np.broadcast_to(exponentials / exponentials.sum(), (3, 5))
-    np.testing.assert_allclose(model(pictures()), expected, atol=1e-5)
-    for got, want in zip(deit.two_heads(model)(pictures()), logits):
+    np.testing.assert_allclose(model(images()), expected, atol=1e-5)
+    for got, want in zip(deit.two_heads(model)(images()), logits):
         np.testing.assert_allclose(got, np.broadcast_to(want, (3, 5)), atol=1e-5)
 
 
@@ -108,23 +108,23 @@ def test_two_heads_shares_the_model(reloaded, tmp_path):
         model.save(tmp_path / "model.keras")
         model = keras.saving.load_model(tmp_path / "model.keras")
     heads = deit.two_heads(model)
-    logits, distilled = heads(pictures())
+    logits, distilled = heads(images())
     assert logits.shape == distilled.shape == (3, 5)
     assert not np.allclose(logits, distilled, atol=1e-3)
-    np.testing.assert_allclose(model(pictures()), (logits + distilled) / 2, atol=1e-6)
+    np.testing.assert_allclose(model(images()), (logits + distilled) / 2, atol=1e-6)
     assert {id(v) for v in heads.weights} == {id(v) for v in model.weights}
     model.get_layer("head_dist").bias.assign(10 * np.ones(5))
-    assert np.abs(heads(pictures())[1] - distilled).max() > 5
+    assert np.abs(heads(images())[1] - distilled).max() > 5
 
 
 def test_two_heads_train_with_keras_own_fit_and_the_model_follows():
     model = build(DISTILLED, drop_path_rate=0.1, drop_rate=0.1)
-    before, heads = ops.convert_to_numpy(model(pictures())), deit.two_heads(model)
+    before, heads = ops.convert_to_numpy(model(images())), deit.two_heads(model)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     heads.compile("adam", [loss, loss])
-    history = heads.fit(pictures(8), [np.arange(8) % 5, np.arange(8) % 3], epochs=1, verbose=0)
+    history = heads.fit(images(8), [np.arange(8) % 5, np.arange(8) % 3], epochs=1, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
-    assert np.abs(model(pictures()) - before).max() > 1e-4
+    assert np.abs(model(images()) - before).max() > 1e-4
 
 
 def test_each_head_learns_from_its_own_loss():
@@ -132,7 +132,7 @@ def test_each_head_learns_from_its_own_loss():
     heads = deit.two_heads(model)
     for used, idle in ((0, "head_dist"), (1, "head")):
         with tf.GradientTape() as tape:
-            loss = ops.mean(heads(pictures(), training=True)[used] ** 2)
+            loss = ops.mean(heads(images(), training=True)[used] ** 2)
         named = {
             v.path: tape_gradient
             for v, tape_gradient in zip(
@@ -156,12 +156,12 @@ def test_heads_compute_in_float32_under_bfloat16():
     model = build(DISTILLED, dtype="mixed_bfloat16", classifier_activation="softmax")
     dtypes = {name: model.get_layer(name).compute_dtype for name in ("head", "head_dist", "mean", "predictions")}
     assert set(dtypes.values()) == {"float32"}
-    np.testing.assert_allclose(ops.sum(model(pictures()), axis=-1), np.ones(3), atol=1e-6)
+    np.testing.assert_allclose(ops.sum(model(images()), axis=-1), np.ones(3), atol=1e-6)
 
 
 def test_features_of_the_distilled_model():
     model = build(DISTILLED)
-    tokens = keras.Model(model.input, model.get_layer("norm").output)(pictures())
+    tokens = keras.Model(model.input, model.get_layer("norm").output)(images())
     for pooling, expected in (
         (None, ops.reshape(tokens[:, 2:], (3, 5, 6, 24))),
         ("avg", ops.mean(tokens[:, 2:], axis=1)),
@@ -170,7 +170,7 @@ def test_features_of_the_distilled_model():
     ):
         features = DISTILLED(include_top=False, weights=None, input_shape=SHAPE, pooling=pooling)
         features.set_weights([v for v in model.get_weights()][: len(features.weights)])
-        np.testing.assert_allclose(features(pictures()), expected, atol=1e-5)
+        np.testing.assert_allclose(features(images()), expected, atol=1e-5)
 
 
 def test_a_new_number_of_classes_gives_two_new_heads(tmp_path, caplog):
@@ -191,9 +191,9 @@ def test_deit3_gives_positions_to_patches_only():
     model = build(without_blocks(DEIT3))
     w = arrays(model)
     assert w["positions/table"].shape == (1, 30, 24)
-    tokens = keras.Model(model.input, model.get_layer("class_token").output)(pictures())
+    tokens = keras.Model(model.input, model.get_layer("class_token").output)(images())
     np.testing.assert_allclose(tokens[:, 0], np.broadcast_to(w["class_token/token"][0, 0], (3, 24)), atol=1e-6)
-    patches = keras.Model(model.input, model.get_layer("patch_embed").output)(pictures())
+    patches = keras.Model(model.input, model.get_layer("patch_embed").output)(images())
     expected = ops.reshape(patches, (3, 30, 24)) + w["positions/table"]
     np.testing.assert_allclose(tokens[:, 1:], expected, atol=1e-5)
 
@@ -259,7 +259,7 @@ def test_published_layouts_load(variant, scales, tmp_path):
     assert not scales or f"blocks.1.{scales[1]}" in stored
     save_file(stored, tmp_path / "w.safetensors")
     again = variant(weights=tmp_path / "w.safetensors", input_shape=SHAPE, classes=5, classifier_activation=None)
-    np.testing.assert_array_equal(again(pictures()), model(pictures()))
+    np.testing.assert_array_equal(again(images()), model(images()))
 
 
 @pytest.mark.parametrize("variant, prefix", [(DEIT, 1), (DISTILLED, 2), (DEIT3, 0)], ids=str)

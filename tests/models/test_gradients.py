@@ -1,6 +1,6 @@
 """Gradients of the published code on toy models, for every trainable entry (tests/golden/record_gradients.py).
 
-Weights by rule, loaded through the public API; two images; mean cross-entropy. As at inference, and as in training
+Synthetic weights, loaded through the public API; two images; mean cross-entropy. As at inference, and as in training
 with nothing dropped, where GELU and attention are computed a second time for their gradients.
 """
 
@@ -16,7 +16,7 @@ from keras_vit.models import coat, convnext, deit, hybrid, pvt_v2, swin, t2t, t2
 from keras_vit.models.family import Variant
 from keras_vit.weights.rules import best_match
 from tests.golden.compare import write_weights
-from tests.golden.seeded import picture
+from tests.golden.seeded import seeded_image
 
 FOLDER = pathlib.Path(__file__).parents[1] / "golden" / "gradients"
 ENCODER = vit.Config(24, 2, 3, 8)
@@ -56,7 +56,7 @@ def test_logits_and_gradients_equal_the_published_code(name, tmp_path, narrow_re
     size = meta.get("image_size") or [meta["config"]["img_size"]] * 2
     arguments = {"input_shape": (*size, 3), "classes": record["logits"].shape[1], "classifier_activation": None}
     model = Variant("Toy", family, config)(weights=tmp_path / "weights.safetensors", **arguments)
-    images = picture(meta["input_seed"], *size, count=meta["batch"])
+    images = seeded_image(meta["input_seed"], *size, count=meta["batch"])
     theirs = published_gradients(record, meta, model, family)
     for training in (False, True):
         logits, loss, ours = differentiate(model, images, meta["labels"], training)

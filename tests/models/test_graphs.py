@@ -11,10 +11,10 @@ from tests.models.cases import one_per_family, params
 TRACED = """
 import sys
 import tensorflow as tf
-from tests.models.test_contract import build, pictures
+from tests.models.test_contract import build, random_images
 toy = sys.argv[1]
 model = build(toy)
-tf.function(lambda x: model(x, training=False), autograph=False)(tf.constant(pictures(toy)))
+tf.function(lambda x: model(x, training=False), autograph=False)(tf.constant(random_images(toy)))
 """
 
 

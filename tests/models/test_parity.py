@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_vit.models import VARIANTS
-from keras_vit.zoo import lookup
+from keras_vit.sources.registry import lookup
 from tests.golden.compare import RECORDS, compare
 
 SMALL = 10_000_000  # parameters; beyond, only the smallest of each family runs in `make test`
@@ -16,7 +16,7 @@ def recorded():
     """(parameters, path, family) of each record."""
     for path in sorted(RECORDS.glob("*.npz")):
         meta = json.loads(str(np.load(path)["meta"]))
-        yield meta["parameters"], path, lookup(meta["name"])[0].family
+        yield meta["parameters"], path, VARIANTS[lookup(meta["name"])[0].name].family
 
 
 def marked(records):

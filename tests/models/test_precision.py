@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.test_contract import FAMILIES, build, liven, pictures
+from tests.models.test_contract import FAMILIES, build, liven, random_images
 
 POLICIES = pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 ONE_POLICY = pytest.mark.parametrize(  # which operations a graph has is the same for both
@@ -25,7 +25,7 @@ def operations(model):
 @POLICIES
 def test_no_nan_at_ten_times_the_usual_input(toy, policy):
     model = liven(build(toy, dtype=policy))
-    logits = keras.ops.convert_to_numpy(model(10 * pictures(toy), training=False))
+    logits = keras.ops.convert_to_numpy(model(10 * random_images(toy), training=False))
     assert logits.dtype == "float32" and np.isfinite(logits).all() and logits.std() > 0
 
 
@@ -34,7 +34,7 @@ def test_no_nan_at_ten_times_the_usual_input(toy, policy):
 def test_no_nan_in_training_at_ten_times_the_usual_input(toy, policy):
     model = liven(build(toy, dtype=policy, drop_path_rate=0.1))
     with tf.GradientTape() as tape:
-        logits = model(10 * pictures(toy), training=True)
+        logits = model(10 * random_images(toy), training=True)
         loss = keras.ops.mean(keras.losses.sparse_categorical_crossentropy(np.arange(4), logits, from_logits=True))
     gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
     assert np.isfinite(loss)
@@ -65,7 +65,7 @@ def test_products_do_run_in_half_precision(toy, policy):
 @FAMILIES
 @POLICIES
 def test_half_precision_is_close_to_float32(toy, policy):
-    full, images = liven(build(toy)), pictures(toy)
+    full, images = liven(build(toy)), random_images(toy)
     model = build(toy, dtype=policy)
     model.set_weights(full.get_weights())
     expected, found = (keras.ops.convert_to_numpy(m(images, training=False)) for m in (full, model))

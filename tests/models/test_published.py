@@ -1,4 +1,4 @@
-"""The zoo's names: exact parameter counts, none forgotten, none without its catalogue rows."""
+"""The published names: exact parameter counts, none forgotten, none without its catalogue rows."""
 
 import keras
 import pytest
@@ -22,7 +22,9 @@ def test_parameter_count_is_exact(name):
 
 
 def test_names_agree_with_attributes():
-    assert {name for name in keras_vit.models.__all__ if name[0].isupper()} == {"VARIANTS", *VARIANTS}
+    assert {name for name in dir(keras_vit.models) if name[0].isupper()} == {"VARIANTS", *VARIANTS}
+    with pytest.raises(AttributeError, match="SwinQ"):
+        keras_vit.models.SwinQ
     for name, variant in VARIANTS.items():
         assert variant.name == name and getattr(keras_vit.models, name) is variant
     assert len({variant.snake_name for variant in VARIANTS.values()}) == len(VARIANTS)

@@ -8,7 +8,8 @@ from safetensors.numpy import save_file
 from keras_vit.analysis.pyramid import feature_pyramid
 from keras_vit.models import pvt
 from keras_vit.models.family import Variant
-from tests.golden.seeded import picture, seeded
+from keras_vit.system.keras_private import all_layers
+from tests.golden.seeded import seeded, seeded_image
 
 DIMS, DEPTHS, RATIOS, REDUCTIONS = (12, 18, 24), (1, 2, 1), (2, 3, 2), (4, 2, 1)
 TOY = Variant("ToyPVT", pvt.PVT, pvt.Config(DEPTHS, DIMS, (1, 3, 3), RATIOS, REDUCTIONS))
@@ -39,7 +40,7 @@ def block_shapes(block, C, ratio, reduction):
 
 
 def official_entries(side=32):
-    """The names and shapes of an official file trained at `side` pixels, filled by rule."""
+    """The names and shapes of an official file trained at `side` pixels, with synthetic values."""
     shapes = {"cls_token": (1, 1, DIMS[-1])}
     for s, (C, depth) in enumerate(zip(DIMS, DEPTHS)):
         kernel = (4, 4) if s == 0 else (2, 2)
@@ -59,11 +60,11 @@ def load(entries, path, size):
 
 def test_official_files_load_and_every_position_counts(tmp_path):
     entries = official_entries()
-    before = numpy(load(entries, tmp_path / "a.safetensors", (32, 32))(picture(0, 32, 32)))
+    before = numpy(load(entries, tmp_path / "a.safetensors", (32, 32))(seeded_image(0, 32, 32)))
     assert np.isfinite(before).all() and before.std() > 0.1
     for stage in (1, 2, 3):
         changed = entries | {f"pos_embed{stage}": entries[f"pos_embed{stage}"][:, ::-1].copy()}
-        after = numpy(load(changed, tmp_path / "b.safetensors", (32, 32))(picture(0, 32, 32)))
+        after = numpy(load(changed, tmp_path / "b.safetensors", (32, 32))(seeded_image(0, 32, 32)))
         assert np.abs(after - before).max() > 1e-3
 
 
@@ -83,13 +84,13 @@ def test_positions_move_linearly_without_antialiasing(tmp_path):
 
 def test_shrinking_takes_samples_not_averages():
     table = np.arange(64.0).reshape(1, 8, 8, 1)
-    moved = pvt._positions(table, (1, 2, 2, 1), (0, 0))
+    moved = pvt.move_positions(table, (1, 2, 2, 1), (0, 0))
     np.testing.assert_allclose(moved[0, :, :, 0], [[13.5, 17.5], [45.5, 49.5]])  # means of the middle four pixels
 
 
 def test_epsilons():
     model = TOY(weights=None, input_shape=(32, 48, 3))
-    norms = {n.path: n.epsilon for n in model._flatten_layers() if isinstance(n, keras.layers.LayerNormalization)}
+    norms = {n.path: n.epsilon for n in all_layers(model) if isinstance(n, keras.layers.LayerNormalization)}
     after_patches = {path for path in norms if path.endswith(("_patch_norm", "attn/norm"))}
     assert len(after_patches) == 3 + 3 and len(norms) == 6 + 2 * 4 + 1
     assert {path for path, epsilon in norms.items() if epsilon == 1e-5} == after_patches

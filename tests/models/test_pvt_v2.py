@@ -10,7 +10,8 @@ from safetensors.numpy import save_file
 from keras_vit.analysis.pyramid import feature_pyramid
 from keras_vit.models import pvt_v2
 from keras_vit.models.family import Variant
-from tests.golden.seeded import picture, seeded
+from keras_vit.system.keras_private import all_layers
+from tests.golden.seeded import seeded, seeded_image
 
 DIMS, DEPTHS, RATIOS = (12, 18), (1, 2), (2, 3)
 TOY = Variant("ToyPVTV2", pvt_v2.PVT_V2, pvt_v2.Config(DEPTHS, DIMS, (1, 3), RATIOS, (2, 1)))
@@ -133,7 +134,7 @@ def test_branches_are_dropped_for_whole_samples(reduction):
 @pytest.mark.parametrize("variant", [TOY, TOY_LINEAR])
 def test_epsilons(variant):
     model = variant(weights=None, input_shape=(36, 45, 3))
-    norms = {n.path: n.epsilon for n in model._flatten_layers() if isinstance(n, keras.layers.LayerNormalization)}
+    norms = {n.path: n.epsilon for n in all_layers(model) if isinstance(n, keras.layers.LayerNormalization)}
     coarse = {path for path in norms if path.endswith(("_patch_norm", "attn/norm"))}
     assert len(coarse) == 2 + (1 if variant is TOY else 3)
     assert {path for path, epsilon in norms.items() if epsilon == 1e-5} == coarse
@@ -148,7 +149,7 @@ def test_any_size_runs_down_to_the_reductions():
     with pytest.raises(ValueError, match="PVT v2 needs at least 32 x 32 pixels. Received: 32 x 31"):
         pvt_v2.PVTV2B0(weights=None, input_shape=(32, 31, 3))
     tiny = TOY_LINEAR(weights=None, input_shape=(5, 3, 3), **LOGITS)
-    assert np.isfinite(numpy(tiny(picture(0, 5, 3)))).all()
+    assert np.isfinite(numpy(tiny(seeded_image(0, 5, 3)))).all()
 
 
 @pytest.mark.parametrize("variant", [TOY, TOY_LINEAR])
@@ -156,12 +157,12 @@ def test_pyramid_levels_carry_the_norm_of_their_stage(variant):
     model = variant(weights=None, input_shape=(36, 45, 3), include_top=False)
     pyramid = feature_pyramid(model)
     assert {name: x.shape[1:] for name, x in pyramid.pyramid_outputs.items()} == {"P2": (9, 12, 12), "P3": (5, 6, 18)}
-    x = picture(0, 36, 45)
+    x = seeded_image(0, 36, 45)
     np.testing.assert_array_equal(numpy(pyramid(x)["P3"]), numpy(model(x)))
 
 
 def test_there_is_no_class_token_to_pool():
-    with pytest.raises(ValueError, match="this family has none"):
+    with pytest.raises(ValueError, match="needs a class token, which this family does not have"):
         TOY(weights=None, input_shape=(36, 45, 3), include_top=False, pooling="token")
 
 
@@ -211,6 +212,6 @@ def test_both_layouts_are_one_model(variant, kernels, tmp_path):
         path = tmp_path / f"{layout}.safetensors"
         save_file(dict(zip(names, arrays)), path)
         model = variant(weights=path, input_shape=(36, 45, 3), **LOGITS)
-        logits.append(numpy(model(picture(0, 36, 45))))
+        logits.append(numpy(model(seeded_image(0, 36, 45))))
     assert np.isfinite(logits[0]).all() and logits[0].std() > 0.1
     np.testing.assert_array_equal(*logits)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.models.cases import params
-from tests.models.test_contract import build, liven, pictures
+from tests.models.test_contract import build, liven, random_images
 
 # In Keras' mode "full" every layer inside a block would be computed again within that block's own second computation.
 BLOCKS = "list_of_layers"
@@ -42,7 +42,7 @@ def test_recomputed_gradients_are_the_same(toy):
         again = build(toy)
     for mine, others in zip(again.variables, plain.variables, strict=True):  # and the seeds: T2T's modules have dropout
         mine.assign(others)
-    images = tf.constant(pictures(toy))
+    images = tf.constant(random_images(toy))
     (expected, once), (found, twice) = gradients(plain, images), gradients(again, images)
     assert twice > once  # the forward products are there a second time
     for variable, a, b in zip(plain.trainable_variables, expected, found):
@@ -63,5 +63,5 @@ def test_a_model_in_the_scope_saves_and_loads_as_any_other(tmp_path):
     with keras.RematScope(mode=BLOCKS, layer_names=["block0", "block1"]):
         model = build("vit")
     model.save(tmp_path / "model.keras")
-    loaded, images = keras.saving.load_model(tmp_path / "model.keras"), pictures("vit")
+    loaded, images = keras.saving.load_model(tmp_path / "model.keras"), random_images("vit")
     np.testing.assert_array_equal(loaded(images), model(images))

@@ -7,6 +7,7 @@ import pytest
 
 import keras_vit
 from keras_vit.models import swin
+from keras_vit.system.keras_private import all_layers
 
 
 @pytest.mark.parametrize("window", [(7, 7), (2, 3)])
@@ -100,7 +101,7 @@ def test_a_block_without_shift_treats_windows_alone():
 
 def test_epsilons_are_the_published_ones():
     model = swin.SwinT(weights=None, input_shape=(32, 32, 3))
-    norms = [layer for layer in model._flatten_layers() if hasattr(layer, "epsilon")]
+    norms = [layer for layer in all_layers(model) if hasattr(layer, "epsilon")]
     assert len(norms) == 1 + 12 * 2 + 3 + 1 and {norm.epsilon for norm in norms} == {1e-5}
 
 

@@ -12,7 +12,8 @@ from safetensors.numpy import save_file
 
 from keras_vit.models import t2t
 from keras_vit.models.family import Variant
-from tests.golden.seeded import picture, seeded
+from keras_vit.system.keras_private import all_layers
+from tests.golden.seeded import seeded, seeded_image
 from tests.models.toys import TOYS
 
 SPLITS = pytest.mark.parametrize("kernel, stride, padding", [(7, 4, 2), (3, 2, 1)])
@@ -56,7 +57,7 @@ def test_last_soft_split_and_projection_are_one_convolution():
 
 
 def test_windows_change_from_channel_first_to_channel_last():
-    permuted = t2t._window_order(np.arange(4 * 9)[None], 3)[0]
+    permuted = t2t.window_order(np.arange(4 * 9)[None], 3)[0]
     for c in range(4):
         for row in range(3):
             for column in range(3):
@@ -144,7 +145,7 @@ def test_positions_are_the_table_and_not_trained():
 @pytest.mark.parametrize("toy", T2T_TOYS)
 def test_every_layer_norm_has_the_published_epsilon(toy):
     variant, shape = TOYS[toy]
-    found = variant(weights=None, input_shape=shape)._flatten_layers(include_self=False)
+    found = all_layers(variant(weights=None, input_shape=shape))
     epsilons = [layer.epsilon for layer in found if isinstance(layer, layers.LayerNormalization)]
     assert len(epsilons) >= 9 and set(epsilons) == {1e-5}
 
@@ -183,7 +184,7 @@ def load(official, folder, **changes):
 
 
 def test_only_the_performer_drops_out_in_training(official, tmp_path):
-    model, image = load(official, tmp_path), picture(0, 32, 32)
+    model, image = load(official, tmp_path), seeded_image(0, 32, 32)
     performer = official[0].config.performer
     difference = numpy(model(image, training=True)) - numpy(model(image, training=False))
     assert (np.abs(difference).max() > 1e-3) == performer
@@ -213,24 +214,24 @@ def kernel_sum(x, a=-0.75):
     return sum(keys(x - i) * (1 if i <= 0 else 2) for i in range(-3, 4))
 
 
-def test_a_grey_picture_needs_one_channel(official, tmp_path):
+def test_a_grey_image_needs_one_channel(official, tmp_path):
     arrays = official[1]
     for name in ("weight", "bias"):  # exact where the norm treats the channels alike
         key = f"tokens_to_token.attention1.norm1.{name}"
         arrays[key] = np.tile(arrays[key][:49], 3)
-    grey = picture(0, 32, 32, 1)
+    grey = seeded_image(0, 32, 32, 1)
     one = load(official, tmp_path, input_shape=(32, 32, 1))(grey)
     np.testing.assert_allclose(one, load(official, tmp_path)(np.repeat(grey, 3, axis=-1)), atol=1e-4)
 
 
 def test_six_channels_repeat_the_three(official, tmp_path):
-    image = picture(0, 32, 32, 3)
+    image = seeded_image(0, 32, 32, 3)
     six = load(official, tmp_path, input_shape=(32, 32, 6))(np.concatenate([image, image], axis=-1))
     np.testing.assert_allclose(six, load(official, tmp_path)(image), atol=1e-4)
 
 
 def test_the_head_of_token_labelling_is_left_out(official, tmp_path):
-    image = picture(0, 32, 32)
+    image = seeded_image(0, 32, 32)
     expected = load(official, tmp_path)(image)
     official[1].update({"aux_head.weight": random(5, 24), "aux_head.bias": random(5)})
     np.testing.assert_array_equal(load(official, tmp_path)(image), expected)

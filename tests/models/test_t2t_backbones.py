@@ -64,9 +64,9 @@ def test_ghost_perceptron_makes_both_ghosts_from_the_first():
     np.testing.assert_allclose(layer(x), linear(hidden, layer.fc2), atol=1e-5)
 
 
-@pytest.mark.parametrize("num_heads, width", [(5, 12), (3, 9)])
-def test_ghost_attention_needs_halves_and_heads(num_heads, width):
-    with pytest.raises(ValueError, match="num_heads must divide"):
+@pytest.mark.parametrize("num_heads, width, message", [(5, 12, "num_heads must divide"), (3, 9, "an even number")])
+def test_ghost_attention_needs_halves_and_heads(num_heads, width, message):
+    with pytest.raises(ValueError, match=message):
         t2t_backbones.GhostAttention(num_heads).build((None, 5, width))
 
 

@@ -10,7 +10,8 @@ from safetensors.numpy import save_file
 from keras_vit.analysis.pyramid import feature_pyramid
 from keras_vit.models import tnt
 from keras_vit.models.family import Variant
-from tests.golden.seeded import picture, seeded
+from keras_vit.system.keras_private import all_layers
+from tests.golden.seeded import seeded, seeded_image
 
 D, C, P, DEPTH = 24, 6, 8, 2
 M = (P // 4) ** 2  # pixels per patch
@@ -148,7 +149,7 @@ def test_the_inner_branches_are_dropped_for_whole_patches():
 def test_epsilons_and_the_exact_gelu():
     for variant in (TOY, TOY_LEGACY):
         model = variant(weights=None, input_shape=(40, 48, 3))
-        norms = [n for n in model._flatten_layers() if isinstance(n, keras.layers.LayerNormalization)]
+        norms = [n for n in all_layers(model) if isinstance(n, keras.layers.LayerNormalization)]
         assert len(norms) == 3 + DEPTH * (5 if variant is TOY_LEGACY else 6)
         assert {n.epsilon for n in norms} == {1e-5}
     for mlp in (model.get_layer("block0").inner.mlp, model.get_layer("block1").outer.mlp):
@@ -175,7 +176,7 @@ def encoder_shapes(source, names, width):
 
 
 def timm_entries(legacy=False, grid=25):
-    """The names and shapes of a timm file, filled by rule."""
+    """The names and shapes of a timm file, with synthetic values."""
     shapes = {"cls_token": (1, 1, D), "patch_pos": (1, 1 + grid, D), "pixel_pos": (1, C, P // 4, P // 4)}
     shapes |= {"pixel_embed.proj.weight": (C, 3, 7, 7), "pixel_embed.proj.bias": (C,)}
     shapes |= {"norm1_proj.weight": (M * C,), "norm1_proj.bias": (M * C,)}
@@ -228,9 +229,9 @@ def load(variant, entries, path, size=(40, 40)):
 def test_both_layouts_are_one_model(tmp_path):
     timm = load(TOY, timm_entries(), tmp_path / "timm.safetensors")
     official = load(TOY, official_entries(timm_entries()), tmp_path / "official.safetensors")
-    logits = numpy(timm(picture(0, 40, 40)))
+    logits = numpy(timm(seeded_image(0, 40, 40)))
     assert np.isfinite(logits).all() and logits.std() > 0.1
-    np.testing.assert_array_equal(numpy(official(picture(0, 40, 40))), logits)
+    np.testing.assert_array_equal(numpy(official(seeded_image(0, 40, 40))), logits)
 
 
 def test_q_k_and_v_are_stacked_in_this_order(tmp_path):
@@ -250,9 +251,9 @@ def test_pixel_positions_go_row_by_row(tmp_path):
     np.testing.assert_array_equal(table[0, 2], entries["pixel_pos"][0, :, 1, 0])
 
 
-def test_legacy_files_are_told_apart(tmp_path):
+def test_legacy_files_and_others_are_not_confused(tmp_path):
     legacy, current = tmp_path / "legacy.safetensors", tmp_path / "current.safetensors"
-    assert np.isfinite(numpy(load(TOY_LEGACY, timm_entries(legacy=True), legacy)(picture(0, 40, 40)))).all()
+    assert np.isfinite(numpy(load(TOY_LEGACY, timm_entries(legacy=True), legacy)(seeded_image(0, 40, 40)))).all()
     save_file(timm_entries(), current)
     with pytest.raises(ValueError, match="missing: block0/inject/norm2"):
         TOY(weights=legacy, input_shape=(40, 40, 3), **LOGITS)

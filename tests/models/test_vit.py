@@ -31,7 +31,7 @@ def build(pool="token", positions="learned_1d", **arguments):
     return model
 
 
-def pictures(count=3, height=40, width=48):
+def random_images(count=3, height=40, width=48):
     return np.random.default_rng(1).standard_normal((count, height, width, 3)).astype("float32")
 
 
@@ -63,7 +63,7 @@ def test_an_ablation_trains_and_every_weight_has_a_gradient(pool, positions):
     losses = []
     for _ in range(5):
         with tf.GradientTape() as tape:
-            logits = model(pictures(8), training=True)
+            logits = model(random_images(8), training=True)
             loss = ops.mean(keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True))
         gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
         assert [v.path for v, g in zip(model.trainable_variables, gradients) if g is None or not np.any(g)] == []
@@ -74,14 +74,14 @@ def test_an_ablation_trains_and_every_weight_has_a_gradient(pool, positions):
 
 @ABLATIONS
 def test_an_ablation_sees_the_order_of_patches_unless_it_has_no_positions(pool, positions):
-    model, images = build(pool, positions), pictures()
+    model, images = build(pool, positions), random_images()
     difference = np.abs(model(shuffled(images)) - model(images)).max()
     assert difference < 1e-5 if positions == "none" else difference > 1e-2
 
 
 @ABLATIONS
 def test_an_ablation_survives_a_round_trip(pool, positions, tmp_path):
-    model, images = build(pool, positions), pictures()
+    model, images = build(pool, positions), random_images()
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(again(images), model(images))
@@ -107,7 +107,7 @@ def test_parameters_of_the_ablations():
 
 
 def test_average_pooling_is_the_mean_of_the_normalised_patches():
-    model, images = build("gap"), pictures()
+    model, images = build("gap"), random_images()
     assert "class_token" not in {layer.name for layer in model.layers}
     tokens = keras.Model(model.input, model.get_layer("norm").output)(images)
     assert tokens.shape == (3, 30, 24)

@@ -1,4 +1,4 @@
-"""A run that is never stopped and one that is killed again and again, for test_resume:
+"""A run that is never stopped and one that is killed repeatedly, for test_resume:
 
     python -m tests.training.killed FOLDER REPLICAS KILLS
 
@@ -18,14 +18,14 @@ from keras_vit.training import trainer
 from tests.training import toy
 
 EPOCHS, STEPS = 6, 3
-SETTINGS = {  # all that a checkpoint must keep
+SETTINGS = {  # with everything that a checkpoint must contain
     **{"grad_accum_steps": 2, "model_ema_decay": 0.9, "precision": "float16", "clip_grad": 0.5},
     **{"mixup": 0.8, "cutmix": 1.0, "drop": 0.3, "deterministic": True, "recovery_interval": 1},
 }
 
 
 def start(data, folder, replicas, epochs):
-    """The number of a process that trains into `folder`."""
+    """The id of a process that trains into `folder`."""
     process = os.fork()
     if process:
         return process
@@ -47,7 +47,7 @@ def steps_done(folder):
 
 
 def ended(process):
-    """Whether it is over; RuntimeError unless it ended well."""
+    """Whether the process has ended; RuntimeError unless its status is 0."""
     found, status = os.waitpid(process, os.WNOHANG)
     if found and status:
         raise RuntimeError(f"Training ended with the status {status}.")

@@ -1,4 +1,4 @@
-"""A photograph that scikit-learn carries, and pictures made from it."""
+"""A photograph that scikit-learn includes, and images made from it."""
 
 import functools
 import io
@@ -21,7 +21,7 @@ def small(side=64):
 
 
 def encode(pixels, kind="JPEG", **options):
-    """The bytes of a picture file."""
+    """The bytes of an image file."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind, **options)
     return file.getvalue()

@@ -11,7 +11,7 @@ def test_measure_counts_top1_and_top5():
     assert (measured.images, measured.correct, measured.correct5) == (3, 1, 2)
 
 
-def test_of_equal_scores_the_lower_class_goes_first():
+def test_of_equal_scores_the_lower_class_ranks_first():
     measured = finish.measure(np.full((6, 6), 1 / 6), np.arange(6))
     assert (measured.correct, measured.correct5) == (1, 5)
 
@@ -24,9 +24,9 @@ def test_only_a_finished_run_has_results(tmp_path):
         assert finish.read_results(tmp_path) == expected
 
 
-def test_the_report_says_what_the_number_is_of():
+def test_the_report_names_the_split_and_the_images():
     results = {"top1": 99.5, "correct": 199, "n_images": 200, "bad_pictures": 0}
     text = finish.report(results | {"chosen_on_same_pictures": False})
-    assert text == "Held-out accuracy: 99.50 % (199 of 200 pictures)"
+    assert text == "Test accuracy: 99.50 % (199 of 200 images)"
     text = finish.report(results | {"chosen_on_same_pictures": True, "bad_pictures": 2})
     assert text.startswith("Validation (") and "2 unreadable left out" in text

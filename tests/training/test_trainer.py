@@ -8,10 +8,12 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
-from keras_vit.files import held
-from keras_vit.runs import Run
-from keras_vit.training import data, devices, trainer
-from keras_vit.training.signals import Stopped
+from keras_vit.sources.run_folder import Run
+from keras_vit.system.files import held
+from keras_vit.training import trainer
+from keras_vit.training.pipeline import batches
+from keras_vit.training.run.signals import Stopped
+from keras_vit.training.step import distribute
 from tests.training import toy
 
 EPOCHS, STEPS = 3, 3  # of the toy's run; steps per epoch
@@ -33,16 +35,16 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def loop_only(monkeypatch):
-    """Read the pictures once for all tests, and leave out what comes after the last epoch."""
-    monkeypatch.setattr(data, "prepare", lambda part, spec, **limits: prepared(part.names, spec, part, **limits))
+    """Read the images once for all tests, and skip what follows the last epoch."""
+    monkeypatch.setattr(batches, "prepare", lambda split, spec, **limits: prepared(split.names, spec, split, **limits))
     monkeypatch.setattr(trainer, "finish", lambda *args: None)
 
 
 PREPARED = {}
 
 
-def prepared(names, spec, part, prepare=data.prepare, **limits):
-    return PREPARED.setdefault(names, prepare(part, spec, **limits))
+def prepared(names, spec, split, prepare=batches.prepare, **limits):
+    return PREPARED.setdefault(names, prepare(split, spec, **limits))
 
 
 def train(recipe, folder):
@@ -50,27 +52,27 @@ def train(recipe, folder):
     return trainer.train(recipe, folder, out), out.file.getvalue()
 
 
-def test_a_run_folder_is_complete_and_a_finished_run_says_so(tmp_path, recipe):
+def test_a_run_folder_is_complete_and_a_finished_run_is_reported(tmp_path, recipe):
     results, text = train(recipe.replace(epochs=2), tmp_path / "run")
     run = Run.open(tmp_path / "run")
     assert (run.model_name, run.labels, run.spec.size) == ("Toy", ("blue", "green", "red"), (8, 8))
-    held_out = run.held_out()
-    assert len(held_out) == results["n_images"] == 4
-    assert all(path.is_file() for path, _ in held_out)
+    images = run.test_images()
+    assert len(images) == results["n_images"] == 4
+    assert all(path.is_file() for path, _ in images)
     names = {path.name for path in run.path.iterdir()}
     assert names >= {"summary.csv", "args.yaml", "curves.png", "held_out.png", "results.csv", "tensorboard"}
     assert "2 x CPU" in text and "8 (4 per device)" in text and "epoch   2/2" in text
     again, text = train(recipe.replace(epochs=2), tmp_path / "run")
-    assert again == results and "is finished. Held-out accuracy" in text and "epoch" not in text
+    assert again == results and "is finished. Test accuracy" in text and "epoch" not in text
 
 
-def test_a_folder_that_another_run_writes_to_is_left_alone(tmp_path, recipe):
+def test_a_folder_that_another_run_writes_to_is_refused(tmp_path, recipe):
     folder = tmp_path / "run"
     folder.mkdir()
     with held(folder):
         with pytest.raises(ValueError, match="is being written to by another process"):
             train(recipe, folder)
-    assert list(folder.iterdir()) == []
+    assert all(path.name.startswith(".") for path in folder.iterdir())  # nothing but the lock
 
 
 def test_colours_are_learned(tmp_path, recipe):
@@ -79,10 +81,10 @@ def test_colours_are_learned(tmp_path, recipe):
     assert results["top1"] == 100
 
 
-def test_devices_and_parts_do_not_change_what_is_learned(tmp_path, whole, loop_only, monkeypatch):
+def test_devices_and_micro_batches_do_not_change_what_is_learned(tmp_path, whole, loop_only, monkeypatch):
     still = whole[0].replace(drop=0.0, mixup=0.8, cutmix=1.0, reprob=0.5, grad_accum_steps=2)
     train(still, tmp_path / "two")
-    monkeypatch.setattr(devices, "make_strategy", lambda: tf.distribute.MirroredStrategy(["CPU:0"]))
+    monkeypatch.setattr(distribute, "make_strategy", lambda: tf.distribute.MirroredStrategy(["CPU:0"]))
     train(still.replace(grad_accum_steps=1), tmp_path / "one")
     (arrays, rows), (others, other_rows) = toy.last(tmp_path / "one"), toy.last(tmp_path / "two")
     for a, b in zip(rows, other_rows):
@@ -121,7 +123,7 @@ def assert_continues(whole, folder, where, interval=0):
     [
         ("after_step", 5, 2, "4, in epoch 2"),  # within an epoch
         ("evaluate", 2, 0, "3, in epoch 2"),  # back to the last epoch's end
-        ("save_model", 2, 1, "6, in epoch 3"),
+        ("save_model", 2, 1, "6, in epoch 3"),  # after the checkpoint, before model.keras
     ],
 )
 def test_a_stopped_run_ends_as_one_that_was_not(tmp_path, whole, loop_only, monkeypatch, method, call, interval, where):
@@ -138,7 +140,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(tmp_path, whole, loop_only, monk
         pytest.param(2, "evaluate", 1, "3, in epoch 1", marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_saves_at_the_next_step(tmp_path, whole, loop_only, monkeypatch, number, method, call, where):
+def test_a_signal_saves_and_stops_after_the_step(tmp_path, whole, loop_only, monkeypatch, number, method, call, where):
     original, calls = getattr(trainer.Trainer, method), []
 
     def signalled(self, *args):
@@ -154,40 +156,40 @@ def test_a_signal_saves_at_the_next_step(tmp_path, whole, loop_only, monkeypatch
     assert_continues(whole, tmp_path / "run", where)
 
 
-def test_minutes_too_ask_for_a_checkpoint(tmp_path, whole, loop_only, monkeypatch):
-    saved, original = [], trainer.Trainer.save
-    monkeypatch.setattr(trainer.Trainer, "save", lambda self: (saved.append(self.step), original(self)))
+def test_a_checkpoint_is_due_after_minutes_too(tmp_path, whole, loop_only, monkeypatch):
+    saved, original = [], trainer.Trainer.save_checkpoint
+    monkeypatch.setattr(trainer.Trainer, "save_checkpoint", lambda self: (saved.append(self.step), original(self)))
     train(whole[0].replace(recovery_minutes=1e-9, epochs=1), tmp_path / "run")
     assert saved == [1, 2, 3]
 
 
-def test_a_damaged_checkpoint_is_said_and_the_one_before_it_taken(tmp_path, whole, loop_only, monkeypatch):
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_it_used(tmp_path, whole, loop_only, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Stop):
         stop_at(patch, "after_step", 8)
         train(whole[0], tmp_path / "run")
     newest = tmp_path / "run" / "checkpoints" / "step-00000006.npz"
     newest.write_bytes(newest.read_bytes()[:-100])
     _, text = train(whole[0], tmp_path / "run")
-    assert f"{newest} is not a complete checkpoint" in text and "The checkpoint before it is taken." in text
+    assert f"{newest} is not a complete checkpoint" in text and "The checkpoint before it is used." in text
     assert "continuing after step 3, in epoch 2" in text
     toy.assert_same_run(whole[1], tmp_path / "run")
 
 
 def test_a_full_disk_leaves_the_epoch_before(tmp_path, whole, loop_only, monkeypatch):
-    limits, original = resource.getrlimit(resource.RLIMIT_FSIZE), trainer.Trainer.keep
+    limits, original = resource.getrlimit(resource.RLIMIT_FSIZE), trainer.Trainer.save_epoch
 
-    def keep(self, row):
+    def save_epoch(self, row):
         if len(self.history) == 1:
             resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
         return original(self, row)
 
-    monkeypatch.setattr(trainer.Trainer, "keep", keep)
+    monkeypatch.setattr(trainer.Trainer, "save_epoch", save_epoch)
     try:
         with pytest.raises(OSError, match="could not be written: .*Checkpoints written before are intact"):
             train(whole[0], tmp_path / "run")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    monkeypatch.setattr(trainer.Trainer, "keep", original)
+    monkeypatch.setattr(trainer.Trainer, "save_epoch", original)
     assert_continues(whole, tmp_path / "run", "3, in epoch 2")
 
 
@@ -198,7 +200,9 @@ def test_a_full_disk_leaves_the_epoch_before(tmp_path, whole, loop_only, monkeyp
         pytest.param({"precision": "float16", "grad_accum_steps": 2}, marks=pytest.mark.slow),
     ],
 )
-def test_what_is_not_finite_stops_the_run_and_names_step_and_layer(tmp_path, whole, loop_only, monkeypatch, settings):
+def test_a_value_that_is_not_finite_stops_the_run_and_names_step_and_layer(
+    tmp_path, whole, loop_only, monkeypatch, settings
+):
     original = trainer.Trainer.after_step
 
     def poison(self):
@@ -215,7 +219,7 @@ def test_what_is_not_finite_stops_the_run_and_names_step_and_layer(tmp_path, who
     assert len(rows) == 1
 
 
-def test_a_corrupt_picture_is_named_counted_and_listed(tmp_path, recipe):
+def test_a_corrupt_image_is_named_counted_and_listed(tmp_path, recipe):
     for i in range(12, 40):  # so that one of them is below the fraction
         (tmp_path / "data" / "red" / f"{i}.png").write_bytes((tmp_path / "data" / "red" / "00.png").read_bytes())
     broken = tmp_path / "data" / "red" / "05.png"
@@ -224,14 +228,16 @@ def test_a_corrupt_picture_is_named_counted_and_listed(tmp_path, recipe):
     results, text = train(settings, tmp_path / "run")
     assert results["bad_pictures"] == 1 and "1 unreadable left out" in text
     assert str(broken) in (tmp_path / "run" / "bad_files.txt").read_text()
-    (tmp_path / "run" / "run.json").unlink()  # as if stopped before the end: it is not read again, but still known
+    (
+        tmp_path / "run" / "run.json"
+    ).unlink()  # as if stopped before the end: the image is not read again, but still recorded
     assert train(settings, tmp_path / "run")[0]["bad_pictures"] == 1
     assert str(broken) in (tmp_path / "run" / "bad_files.txt").read_text()
 
 
 def test_bad_input_leaves_nothing_behind(tmp_path, recipe):
     for path in (tmp_path / "data" / "red").iterdir():
-        path.write_bytes(b"no picture")
+        path.write_bytes(b"no image")
     with pytest.raises(ValueError, match="cannot be decoded, more than max_bad_fraction"):
         train(recipe, tmp_path / "run")
     with pytest.raises(ValueError, match="batch_size"):

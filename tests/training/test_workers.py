@@ -1,4 +1,4 @@
-"""Two worker processes over loopback: the result of one, and nothing lost when one of them is."""
+"""Two worker processes over loopback: the result of one, and nothing is lost when one of them is killed."""
 
 import json
 import os
@@ -57,14 +57,14 @@ def assert_close(one, other):
         np.testing.assert_allclose(first[name], second[name], atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("parts", [1, 2])
-def test_two_workers_train_as_one(tmp_path, data, parts):
-    settings = {"drop": 0.0, "mixup": 0.8, "epochs": 3, "grad_accum_steps": parts, "model_ema_decay": 0.9}
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_two_workers_train_as_one(tmp_path, data, micro_batches):
+    settings = {"drop": 0.0, "mixup": 0.8, "epochs": 3, "grad_accum_steps": micro_batches, "model_ema_decay": 0.9}
     ((code, _, errors),) = wait(start(data, tmp_path / "one", **settings))
     assert code == 0, errors
     (code, shown, errors), (other_code, nothing, other_errors) = wait(start(data, tmp_path / "two", 2, **settings))
     assert (code, other_code) == (0, 0), errors + other_errors
-    assert "2 workers x 1 x CPU" in shown and "Held-out accuracy" in shown and nothing == ""
+    assert "2 workers x 1 x CPU" in shown and "Test accuracy" in shown and nothing == ""
     assert_close(tmp_path / "one", tmp_path / "two")
     assert {path.name for path in (tmp_path / "one").iterdir()} == {path.name for path in (tmp_path / "two").iterdir()}
 
@@ -77,7 +77,7 @@ def wait_for(condition, seconds=120):
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_worker_that_is_killed_ends_the_others_and_all_go_on_together(tmp_path, data, victim):
+def test_a_killed_worker_ends_the_others_and_all_resume_together(tmp_path, data, victim):
     settings = {"epochs": 40, "recovery_interval": 1, "deterministic": True}
     assert [code for code, _, _ in wait(start(data, tmp_path / "whole", 2, **settings))] == [0, 0]
     processes = start(data, tmp_path / "killed", 2, **settings)
@@ -91,7 +91,7 @@ def test_a_worker_that_is_killed_ends_the_others_and_all_go_on_together(tmp_path
     toy.assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
 
-def test_one_worker_that_is_asked_to_stop_stops_both(tmp_path, data):
+def test_a_signal_to_one_worker_stops_both(tmp_path, data):
     processes = start(data, tmp_path / "run", 2, epochs=100_000)
     wait_for((tmp_path / "run" / "summary.csv").exists)
     processes[1].terminate()

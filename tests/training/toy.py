@@ -6,13 +6,13 @@ from keras import layers
 from PIL import Image
 
 from keras_vit.models.family import dtype_scope
-from keras_vit.runs import Run
-from keras_vit.training import checkpoint
+from keras_vit.sources.run_folder import Run
 from keras_vit.training.recipe import Recipe
+from keras_vit.training.run import checkpoint
 
 
 class ToyVariant:
-    """What a recipe needs of a variant, for a model of four layers that is traced in no time."""
+    """The interface of a variant, for a model of four layers that is traced quickly."""
 
     name, config, image_size, tags = "Toy", "patch 2, 12 channels", (8, 8), ()
 
@@ -60,7 +60,7 @@ def recipe(**changes):
 
 
 def write_folder(folder, per_class=12, classes=tuple(COLOURS), side=10, seed=0):
-    """Class folders with noisy pictures of one colour each."""
+    """Class folders with noisy images of one colour each."""
     generator = np.random.default_rng(seed)
     for name in classes:
         (folder / name).mkdir(parents=True)
@@ -72,7 +72,7 @@ def write_folder(folder, per_class=12, classes=tuple(COLOURS), side=10, seed=0):
 
 
 def last(folder):
-    """Arrays of the newest checkpoint of a run, and its history without what a clock says."""
+    """Arrays of the newest checkpoint of a run, and its history without durations."""
     _, arrays, state = checkpoint.Store(folder / "checkpoints", 2).load_newest()
     clock = {"seconds", "images_per_second"}
     return arrays, [{name: value for name, value in row.items() if name not in clock} for row in state["history"]]

@@ -2,7 +2,7 @@
 
     python -m tests.training.worker DATA FOLDER '{"epochs": 2}'
 
-trains the toy on one CPU device, among the workers that TF_CONFIG names, if it is set.
+trains the toy on one CPU device, as one of the workers that TF_CONFIG names, if it is set.
 """
 
 import json

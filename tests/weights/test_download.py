@@ -1,6 +1,4 @@
-"""Downloads against a server in this process: whole or absent, checked, and quiet once they are
-cached.
-"""
+"""Downloads from a server in this process: complete or absent, verified, and without a request once cached."""
 
 import dataclasses
 import hashlib
@@ -18,7 +16,7 @@ COMMIT = "c" * 40
 
 @dataclasses.dataclass
 class Reply:
-    """What the server says for one path."""
+    """The server's response for one path."""
 
     content: bytes = CONTENT
     status: int = 200
@@ -77,7 +75,7 @@ def files_in(folder):
 # ----------------------------------------------------------------------------------- official files
 
 
-def test_an_official_file_is_fetched_once(server, tmp_path):
+def test_an_official_file_is_downloaded_once(server, tmp_path):
     server.replies["/files/net.pth"] = Reply()
     path = download.fetch_url(f"{server.url}/files/net.pth", cache_dir=tmp_path)
     assert path.read_bytes() == CONTENT and path.name == "net.pth"
@@ -95,7 +93,7 @@ def test_the_home_folder_is_named_by_the_environment(server, tmp_path, monkeypat
     assert path.is_relative_to(tmp_path / "home" / "weights") and path.read_bytes() == CONTENT
 
 
-def test_equal_names_of_different_urls_do_not_meet(server, tmp_path):
+def test_files_of_equal_names_and_different_urls_are_kept_apart(server, tmp_path):
     server.replies |= {"/one/ViT.npz": Reply(b"1"), "/two/ViT.npz": Reply(b"2")}
     one, two = (download.fetch_url(f"{server.url}/{folder}/ViT.npz", cache_dir=tmp_path) for folder in ("one", "two"))
     assert (one.read_bytes(), two.read_bytes()) == (b"1", b"2")
@@ -104,16 +102,16 @@ def test_equal_names_of_different_urls_do_not_meet(server, tmp_path):
 @pytest.mark.parametrize(
     "reply, reason",
     [
-        (Reply(announced=len(CONTENT) + 1), "5120 of 5121 bytes came"),
+        (Reply(announced=len(CONTENT) + 1), "5120 of 5121 bytes"),
         (Reply(status=404), "404"),
         (Reply(status=503), "503"),
-        (Reply(b"<html>quota exceeded</html>", kind="text/html"), "a web page came"),
+        (Reply(b"<html>quota exceeded</html>", kind="text/html"), "a web page"),
     ],
 )
 def test_a_failed_download_leaves_nothing_and_may_be_repeated(server, tmp_path, reply, reason):
     server.replies["/files/net.pth"] = reply
     url = f"{server.url}/files/net.pth"
-    with pytest.raises(ConnectionError, match=f"net.pth could not be fetched from {url}.*{reason}.*weights=path"):
+    with pytest.raises(ConnectionError, match=f"net.pth could not be downloaded from {url}.*{reason}.*weights=path"):
         download.fetch_url(url, cache_dir=tmp_path)
     assert files_in(tmp_path) == []
     server.replies["/files/net.pth"] = Reply()
@@ -124,7 +122,7 @@ def test_a_changed_file_in_the_cache_is_noticed(server, tmp_path):
     server.replies["/files/net.pth"] = Reply()
     path = download.fetch_url(f"{server.url}/files/net.pth", cache_dir=tmp_path)
     path.write_bytes(CONTENT[:-1] + b"x")
-    with pytest.raises(ValueError, match=f"net.pth is not what was published.*{SHA256}.*Delete it"):
+    with pytest.raises(ValueError, match=f"net.pth is not the published file.*{SHA256}.*Delete it"):
         download.fetch_url(f"{server.url}/files/net.pth", cache_dir=tmp_path)
     path.unlink()
     assert download.fetch_url(f"{server.url}/files/net.pth", cache_dir=tmp_path).read_bytes() == CONTENT
@@ -132,12 +130,12 @@ def test_a_changed_file_in_the_cache_is_noticed(server, tmp_path):
 
 def test_no_network(server, tmp_path):
     url = f"{server.url}/files/net.pth"
-    server.server_close()  # the port is free now: nobody answers
+    server.server_close()  # nothing listens on the port now
     with pytest.raises(ConnectionError, match=f"net.pth.*{url}.*weights=path.*HF_HUB_OFFLINE.*HF_ENDPOINT"):
         download.fetch_url(url, cache_dir=tmp_path)
 
 
-def test_files_that_only_a_browser_gets(tmp_path):
+def test_files_for_browsers_only_are_refused(tmp_path):
     with pytest.raises(ValueError, match="drive.google.com.*by hand.*weights="):
         download.fetch_url("https://drive.google.com/file/d/1/view", cache_dir=tmp_path)
 
@@ -155,7 +153,7 @@ def hub(server, monkeypatch):
     return server
 
 
-def test_a_hub_file_is_fetched_once(hub, tmp_path, monkeypatch):
+def test_a_hub_file_is_downloaded_once(hub, tmp_path, monkeypatch):
     hub.replies[f"{REPOSITORY}/model.safetensors"] = Reply()
     path = download.fetch_hub("timm/net.tag", cache_dir=tmp_path)
     assert path.read_bytes() == CONTENT and path.name == "model.safetensors"
@@ -173,9 +171,9 @@ def test_the_second_choice_where_the_first_is_missing(hub, tmp_path):
         download.fetch_hub("timm/other", cache_dir=tmp_path)
 
 
-def test_a_hub_file_that_is_not_what_its_sha256_says(hub, tmp_path):
+def test_a_hub_file_of_another_sha256_is_refused(hub, tmp_path):
     hub.replies[f"{REPOSITORY}/model.safetensors"] = Reply(etag="0" * 64)
-    with pytest.raises(ValueError, match=f"not what was published.*{'0' * 64}.*{SHA256}"):
+    with pytest.raises(ValueError, match=f"not the published file.*{'0' * 64}.*{SHA256}"):
         download.fetch_hub("timm/net.tag", cache_dir=tmp_path)
     assert not list(tmp_path.rglob("model.safetensors")) and not list(tmp_path.rglob("0" * 64))
     hub.replies[f"{REPOSITORY}/model.safetensors"] = Reply()
@@ -186,7 +184,7 @@ def test_a_changed_hub_file_in_the_cache_is_noticed(hub, tmp_path):
     hub.replies[f"{REPOSITORY}/model.safetensors"] = Reply()
     path = download.fetch_hub("timm/net.tag", cache_dir=tmp_path)
     path.resolve().write_bytes(b"something else")
-    with pytest.raises(ValueError, match=f"not what was published.*{SHA256}.*Delete it"):
+    with pytest.raises(ValueError, match=f"not the published file.*{SHA256}.*Delete it"):
         download.fetch_hub("timm/net.tag", cache_dir=tmp_path)
 
 
@@ -208,7 +206,7 @@ def test_no_hub(hub, tmp_path):
         download.fetch_hub("timm/net.tag", cache_dir=tmp_path)
 
 
-def test_a_row_is_fetched_from_the_hub_or_its_official_url(hub, tmp_path):
+def test_a_row_is_downloaded_from_the_hub_or_its_official_url(hub, tmp_path):
     row = dataclasses.replace(
         catalogue.default("SwinT"),
         hub_id="timm/net.tag",

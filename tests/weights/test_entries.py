@@ -1,4 +1,4 @@
-"""Entries read nothing before they are asked; members of a zip are checked by their checksum."""
+"""Entries read an array when it is accessed; members of a zip are verified by their checksum."""
 
 import zipfile
 
@@ -8,17 +8,17 @@ import pytest
 from keras_vit.weights.entries import Archive, Entries, Entry, from_bfloat16, widen
 
 
-def test_entries_are_read_when_asked_for():
-    asked = []
+def test_entries_are_read_on_access():
+    loaded = []
 
     def load():
-        asked.append("a")
+        loaded.append("a")
         return np.ones((2, 3), "float16")
 
     entries = Entries("w.npz", {"a": Entry((2, 3), load)})
     assert entries.shapes() == {"a": (2, 3)} and "a" in entries and list(entries) == ["a"] and len(entries) == 1
-    assert "b" not in entries and not asked
-    assert entries["a"].dtype == np.float32 and asked == ["a"]
+    assert "b" not in entries and not loaded
+    assert entries["a"].dtype == np.float32 and loaded == ["a"]
     with pytest.raises(KeyError):
         entries["b"]
 
@@ -29,7 +29,7 @@ def test_bfloat16_is_the_upper_half_of_a_float32():
     np.testing.assert_array_equal(from_bfloat16(bits), numbers)
 
 
-def test_widening_touches_half_precision_only():
+def test_widening_changes_half_precision_only():
     assert widen(np.ones(2, "float16")).dtype == np.float32
     for kind in ("float32", "float64", "int64", "bool"):
         assert widen(np.ones(2, kind)).dtype == np.dtype(kind)

@@ -1,4 +1,4 @@
-"""Every format gives back what was written; what is no weight file is refused by name."""
+"""Every format returns what was written; other files are refused by name."""
 
 import json
 import zipfile
@@ -46,7 +46,7 @@ def test_bfloat16_safetensors(tmp_path):
     check(readers.read(str(tmp_path / "w")), {"x": numbers})
 
 
-def test_a_number_format_nobody_reads(tmp_path):
+def test_an_unsupported_number_format_is_refused(tmp_path):
     item = {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}
     write_safetensors(tmp_path / "w.safetensors", {"x": item}, bytes(4))
     with pytest.raises(ValueError, match="w.safetensors: x .*F8_E4M3.*F32"):
@@ -81,7 +81,7 @@ def test_content_decides_not_the_suffix(tmp_path):
 
 FOREIGN = {
     "empty": (b"", "an empty file"),
-    "jpeg": (b"\xff\xd8\xff\xe0" + bytes(80), "a JPEG picture"),
+    "jpeg": (b"\xff\xd8\xff\xe0" + bytes(80), "a JPEG image"),
     "html": (b"\n<!DOCTYPE html><html><body>404</body></html>", "a web page"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "Git LFS pointer"),
     "text": (b"hello, this is a text and no weight file", "first bytes b'hello, t'"),
@@ -92,7 +92,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_foreign_files_are_named_with_what_they_are(tmp_path, kind):
+def test_errors_name_other_files_and_their_kind(tmp_path, kind):
     content, found = FOREIGN[kind]
     (tmp_path / "w.pth").write_bytes(content)
     with pytest.raises(ValueError, match=f"(?s)w.pth is damaged.*expected.*Received: .*{found}.*Download it again"):
@@ -101,7 +101,7 @@ def test_foreign_files_are_named_with_what_they_are(tmp_path, kind):
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz"])
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.95])
-def test_truncated_files(tmp_path, suffix, kept):
+def test_truncated_files_are_refused(tmp_path, suffix, kept):
     path = tmp_path / f"w{suffix}"
     if suffix == ".npz":
         np.savez(path, **ARRAYS)
@@ -113,7 +113,7 @@ def test_truncated_files(tmp_path, suffix, kept):
         dict(readers.read(path))
 
 
-def test_files_of_keras_are_loaded_elsewhere(tmp_path):
+def test_files_of_keras_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "renamed.zip", "w") as file:
         file.writestr("config.json", "{}")
         file.writestr("model.weights.h5", b"")
@@ -125,14 +125,14 @@ def test_files_of_keras_are_loaded_elsewhere(tmp_path):
             readers.read(tmp_path / name)
 
 
-def test_an_unknown_zip(tmp_path):
+def test_an_unknown_zip_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "w.zip", "w") as file:
         file.writestr("notes.txt", "")
     with pytest.raises(ValueError, match="notes.txt"):
         readers.read(tmp_path / "w.zip")
 
 
-def test_missing_file_and_folder(tmp_path):
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file.*nothing.npz"):
         readers.read(tmp_path / "nothing.npz")
     with pytest.raises(FileNotFoundError, match="it is a folder"):

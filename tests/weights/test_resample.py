@@ -1,4 +1,4 @@
-"""Resampling matrices against brute force and PIL; tests/models/test_parity.py holds the reference loaders'."""
+"""Resampling against algebra and PIL; tests/models/test_parity.py compares with the reference loaders."""
 
 import numpy as np
 import pytest
@@ -24,8 +24,8 @@ def test_rows_sum_to_one_and_same_size_is_identity(kernel, antialias, old, new):
 @pytest.mark.parametrize("new", [(9, 21), (24, 5)])
 def test_antialiased_equals_pil_in_float(kernel, pil, new):
     grid = RNG.uniform(0, 255, (14, 12, 1))
-    picture = Image.fromarray(grid[..., 0].astype("float32"))
-    expected = np.asarray(picture.resize((new[1], new[0]), pil))
+    image = Image.fromarray(grid[..., 0].astype("float32"))
+    expected = np.asarray(image.resize((new[1], new[0]), pil))
     np.testing.assert_allclose(resample.resample_grid(grid, new, kernel)[..., 0], expected, atol=2e-4)
 
 
@@ -52,7 +52,7 @@ def test_a_stored_grid_of_known_proportions_need_not_be_square():
     np.testing.assert_allclose(moved[0, 1:].reshape(5, 5, 3), expected)
 
 
-def test_positions_leave_tables_of_another_kind_alone():
+def test_tables_without_a_grid_are_returned_unchanged():
     table = RNG.standard_normal((1, 1 + 15, 3))
     assert resample.positions(prefix=1)(table, (1, 17, 3), (64, 64)) is table
 

@@ -1,4 +1,4 @@
-"""The rules engine on names alone."""
+"""Matching of rules, on names alone."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_placeholders_are_integers_and_the_whole_name_matters():
     assert found.unexpected == tuple(names[1:])
 
 
-def test_dots_are_dots():
+def test_a_dot_in_a_pattern_matches_a_dot_only():
     assert match(Layout("l", param("a.b", "x")), ["aXb"]).unexpected == ("aXb",)
 
 
@@ -50,21 +50,21 @@ def test_fused_entries_are_taken_together_or_not_at_all():
     assert found.unexpected == ("b1/q",)
 
 
-def test_aliases_stand_in_and_duplicates_are_remembered():
+def test_aliases_replace_a_source_and_duplicates_are_recorded():
     layout = Layout("l", param("shared", "x", aliases=["blocks.{i}.shared"]))
     assert match(layout, ["blocks.7.shared"]).assignments["x"].names == ("blocks.7.shared",)
     both = match(layout, ["shared", "blocks.7.shared"])
     assert both.assignments["x"].duplicates == ("blocks.7.shared",) and not both.unexpected
 
 
-def test_best_layout_explains_most():
+def test_the_best_layout_leaves_least_over():
     timm = Layout("timm", param("down.{s}", "merge{s}") + param("fc", "head"))
     official = Layout("official", param("down.{s}", "merge{s+1}") + param("fc", "head"))
     assert best_match((timm, official), ["down.0", "fc"], {"merge1", "head"}).layout.name == "official"
     assert best_match((timm, official), ["down.1", "fc"], {"merge1", "head"}).layout.name == "timm"
 
 
-def test_transforms_bring_torch_kernels_to_keras_layout():
+def test_transforms_convert_torch_kernels_to_keras_layout():
     dense, conv, depthwise = (f("a", "b")[0].transform for f in (rules.dense, rules.conv, rules.depthwise))
     w = np.arange(2 * 3 * 5 * 7).reshape(2, 3, 5, 7)
     assert conv(w)[4, 6, 2, 1] == w[1, 2, 4, 6]

@@ -1,6 +1,4 @@
-"""PyTorch's files: those recorded with PyTorch, and others assembled here opcode by opcode, hostile
-ones included.
-"""
+"""PyTorch's files: some recorded with PyTorch, others assembled here opcode by opcode, hostile ones included."""
 
 import pathlib
 import pickle
@@ -165,13 +163,13 @@ OUTSIDE = {
 
 @WRITERS
 @pytest.mark.parametrize("case", OUTSIDE)
-def test_a_view_outside_its_storage(tmp_path, write, case):
+def test_a_view_outside_its_storage_is_refused(tmp_path, write, case):
     tree = table(x=tensor(storage("0", 12), **OUTSIDE[case]))
     with pytest.raises(ValueError, match="w.pth is not read: a"):
         readers.read(write(tmp_path / "w.pth", tree, {"0": NUMBERS}))
 
 
-def test_a_storage_shorter_than_announced(tmp_path):
+def test_a_storage_shorter_than_its_count_is_refused(tmp_path):
     tree = table(x=tensor(storage("0", 13)))
     for write, expected in (
         (zip_file, "52 bytes in archive/data/0"),
@@ -183,7 +181,7 @@ def test_a_storage_shorter_than_announced(tmp_path):
         readers.read(zip_file(tmp_path / "w.pth", tree, {}))
 
 
-def test_one_storage_described_twice(tmp_path):
+def test_one_storage_with_two_descriptions_is_refused(tmp_path):
     tree = table(x=tensor(storage("0", 12)), y=tensor(storage("0", 24, "HalfStorage")))
     with pytest.raises(ValueError, match="storage 0 twice"):
         readers.read(zip_file(tmp_path / "w.pth", tree, {"0": NUMBERS}))
@@ -225,7 +223,7 @@ def test_the_order_of_preference(tmp_path):
         np.testing.assert_array_equal(entries["x"], [first, first])
 
 
-def test_a_wrapper_without_tensors_is_passed_over(tmp_path):
+def test_a_wrapper_without_tensors_is_skipped(tmp_path):
     tree = table(model=literal("SwinT"), state_dict=table(x=one("0"), epoch=literal(3)))
     assert list(readers.read(zip_file(tmp_path / "w.pth", tree, {"0": bytes(8)}))) == ["x"]
 
@@ -241,7 +239,7 @@ def test_prefixes_common_to_all_are_removed(tmp_path):
 
 
 @pytest.mark.parametrize("tree", [literal({"epoch": 3}), literal([1, 2]), literal("text"), one("0")])
-def test_no_state_dict(tmp_path, tree):
+def test_files_without_a_state_dict_are_refused(tmp_path, tree):
     with pytest.raises(ValueError, match="w.pth holds no state dict"):
         readers.read(zip_file(tmp_path / "w.pth", tree, {"0": bytes(8)}))
 
@@ -288,14 +286,14 @@ def test_the_attack_would_have_worked(tmp_path):
     assert target.exists()
 
 
-def test_the_refused_name_and_the_remedy_are_told(tmp_path):
+def test_the_error_has_the_refused_name_and_the_remedy(tmp_path):
     path = zip_file(tmp_path / "w.pth", call(name("os", "system"), literal("true")), {})
     with pytest.raises(ValueError, match=r"\(os.system\).*not executed.*state dict.*safetensors"):
         readers.read(path)
 
 
 @WRITERS
-def test_stubs_swallow_whatever_is_done_to_them(tmp_path, write):
+def test_stubs_ignore_every_operation(tmp_path, write):
     stub = name("yacs.config", "CfgNode") + b")\x81"
     filled = stub + literal({"a": 1}) + b"b" + b"(" + literal("k") + literal("v") + b"u"
     longer = stub + b"(" + literal(1) + literal(2) + b"e" + literal(3) + b"a"
@@ -314,12 +312,12 @@ def test_attributes_set_on_a_dictionary_change_nothing(tmp_path):
 
 @WRITERS
 @pytest.mark.parametrize("pid", [("module", "x", "y", "z", 1), "storage", 7, ("storage", 1, "0", "cpu", 2)])
-def test_persistent_ids_of_other_kinds(tmp_path, write, pid):
+def test_persistent_ids_of_other_kinds_are_refused(tmp_path, write, pid):
     with pytest.raises(ValueError, match="w.pth is not read"):
         readers.read(write(tmp_path / "w.pth", table(x=literal(pid) + b"Q"), {"0": bytes(8)}))
 
 
-def test_random_bytes_in_place_of_the_pickle(tmp_path):
+def test_random_bytes_instead_of_the_pickle_are_refused(tmp_path):
     for seed in range(200):
         tree = np.random.default_rng(seed).bytes(40)
         with pytest.raises(ValueError, match="w.pth"):

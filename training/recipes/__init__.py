@@ -1,1 +1,1 @@
-"""One file per recipe: `RECIPE = Recipe(...)`, and a docstring with what to type, how long it takes, what comes out."""
+"""One file per recipe: `RECIPE = Recipe(...)`, and a docstring with its command, duration and result."""

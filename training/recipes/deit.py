@@ -4,8 +4,8 @@
     keras-vit train --recipe deit --model DeiTTi ...
 
 Learning rate: 5e-4 x batch / 512. The published code also keeps a moving average of the weights, and reports the
-weights themselves. Here MixUp and CutMix draw lambda for every pair of pictures instead of once for a batch, and pixels
-are brought to [-1, 1] instead of to the mean and deviation of ImageNet.
+weights themselves. Here MixUp and CutMix draw lambda per pair of images instead of per batch, and pixels are scaled
+to [-1, 1] instead of to the mean and deviation of ImageNet.
 
 Expected: top-1 72.2 % (DeiTTi), 79.9 % (DeiTS), 81.8 % (DeiTB), as published; not reproduced here.
 """

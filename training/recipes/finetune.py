@@ -1,12 +1,12 @@
-"""Fine-tune published weights on a folder of class folders; the recipe that `--data-dir` stands for.
+"""Fine-tune published weights on a folder of class folders; the default recipe if `--data-dir` is given.
 
     keras-vit train --data-dir photos --output runs/photos
     keras-vit train --data-dir photos --output runs/photos --model ConvNeXtT --epochs 20
 
 The learning rate is that of Swin's fine-tuning (arXiv:2103.14030, Appendix A2.1), scaled to the smaller batch and
-raised for the new head. `--weights None` trains from scratch; give it 1e-3 and more epochs then.
+raised for the new head. `--weights None` trains from scratch, which needs --lr 1e-3 and more epochs.
 
-Time and accuracy: depend on the pictures; not measured.
+Time and accuracy: depend on the images; not measured.
 """
 
 from keras_vit.training.recipe import Recipe

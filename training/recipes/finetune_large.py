@@ -4,7 +4,7 @@
         --output runs/swin_b_384
 
 Thirty epochs at a constant learning rate; the augmentation is that of the first training, with less stochastic depth.
-Windows of 12 and bias tables for them are made from those of 7. The paper gives a batch of 1,024 for the models from
+The bias tables of windows of 7 are resampled to windows of 12. The paper gives a batch of 1,024 for the models from
 ImageNet-22k, and none for these.
 
 Expected: top-1 84.5 % (SwinB384 from SwinB, ImageNet alone), as published; not reproduced here.

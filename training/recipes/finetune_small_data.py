@@ -1,11 +1,11 @@
-"""Fine-tune on tens to hundreds of pictures per class, where forgetting and overfitting are what to fear.
+"""Fine-tune on tens to hundreds of images per class, where forgetting and overfitting are the main risks.
 
     keras-vit train --recipe finetune_small_data --data-dir photos --output runs/photos
 
-The lower a layer, the less it moves (layer_decay); pictures are varied by crop, RandAugment and erasing, not mixed; a
-moving average of the weights is judged and kept.
+Lower layers learn more slowly (layer_decay); images are augmented by crop, RandAugment and erasing, not mixed; a
+moving average of the weights is evaluated and saved.
 
-Time and accuracy: depend on the pictures; not measured. Expected top-1: no published figure; not reproduced here.
+Time and accuracy: depend on the images; not measured. Expected top-1: no published figure; not reproduced here.
 """
 
 from keras_vit.training.recipe import Recipe

@@ -2,8 +2,8 @@
 
     keras-vit train --recipe inception --dataset records --data-dir imagenet --output runs/vit_b16
 
-Crop (arXiv:1409.4842, Sec. 6) and flip are all the augmentation; strong weight decay and dropout take
-its place. The paper's warm-up of 10,000 steps is 32 epochs of 312 steps. Its dropout follows every dense layer; here
+Crop (arXiv:1409.4842, Sec. 6) and flip are the only augmentation; weight decay and dropout are strong
+instead. The paper's warm-up of 10,000 steps is 32 epochs of 312 steps. Its dropout follows every dense layer; here
 it precedes the classifier.
 
 Expected: top-1 77.9 % (ViTB16) and 73.4 % (ViTB32) after fine-tuning at 384 pixels (Table 5), as published;

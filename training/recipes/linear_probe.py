@@ -1,11 +1,11 @@
-"""Train a new classifier on frozen features: the quickest first look at what weights are worth for some pictures.
+"""Train a new classifier on frozen features: the quickest test of how well weights suit a data set.
 
     keras-vit train --recipe linear_probe --data-dir photos --output runs/probe
 
-Crop and flip only, no decay, no smoothing: as features are probed in He et al., arXiv:2111.06377, App. A.1, Table 10,
-with SGD in place of LARS, which only its batches of 16,384 need.
+Crop and flip only, no weight decay, no label smoothing, as in He et al., arXiv:2111.06377, App. A.1, Table 10, but with
+SGD in place of LARS, which only its batches of 16,384 need.
 
-Time and accuracy: depend on the pictures; not measured. Expected top-1: no published figure; not reproduced here.
+Time and accuracy: depend on the images; not measured. Expected top-1: no published figure; not reproduced here.
 """
 
 from keras_vit.training.recipe import Recipe

@@ -4,7 +4,7 @@
     keras-vit train --recipe swin --model SwinB --drop-path 0.5 ...
 
 drop_path is 0.2 for SwinT, 0.3 for SwinS, 0.5 for SwinB. Repeated augmentation and moving averages did not help and
-are left out; all else is as in `deit`.
+are not used; all else is as in `deit`.
 Learning rate: 5e-4 x batch / 512 in the published code; it clips the gradient at 5, the paper says 1.
 
 Expected: top-1 81.3 % (SwinT), 83.0 % (SwinS), 83.5 % (SwinB), as published; not reproduced here.

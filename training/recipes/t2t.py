@@ -5,8 +5,8 @@
     keras-vit train --recipe t2t --model T2TViT7 --lr 1e-3 --weight-decay 0.03 ...
 
 weight_decay is 0.065 for T2TViT19, T2TViT24, T2TViTT19 and T2TViTT24; T2TViT7, T2TViT10 and T2TViT12 take 0.03, and a
-learning rate of 1e-3. The moving average is judged. The published schedule ends its cosine after 300 epochs and keeps
-the lowest rate for ten more; here the cosine takes all 310.
+learning rate of 1e-3. The moving average is evaluated. The published schedule ends its cosine after 300 epochs and
+keeps the lowest rate for ten more; here the cosine takes all 310.
 
 Expected: top-1 71.7 % (T2TViT7), 75.2 % (T2TViT10), 76.5 % (T2TViT12), 81.5 % (T2TViT14), 81.9 % (T2TViT19), 82.3 %
 (T2TViT24), 81.7 % (T2TViTT14), 82.4 % (T2TViTT19), 82.6 % (T2TViTT24), as published; not reproduced here.

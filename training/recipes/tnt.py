@@ -2,7 +2,7 @@
 
     keras-vit train --recipe tnt --dataset records --data-dir imagenet --output runs/tnt_s
 
-DeiT's strategy. What the table leaves open is as in the published command, which keeps a moving average of the weights.
+DeiT's strategy. Settings that the table omits are those of the published command, which averages the weights.
 
 Expected: top-1 81.5 % (TNTS), 82.9 % (TNTB), as published; not reproduced here.
 """

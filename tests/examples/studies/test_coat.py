@@ -5,7 +5,7 @@ import pytest
 from examples.studies.coat import STUDY
 from keras_vit.models import coat
 from keras_vit.models.family import Variant
-from tests.examples.arms import build, check_learns, count, pictures
+from tests.examples.arms import build, check_learns, count, random_images
 
 
 @pytest.mark.parametrize("arm", STUDY.arms)
@@ -13,7 +13,7 @@ def test_every_arm_learns(arm):
     check_learns(STUDY, arm)
 
 
-def test_position_encodings_are_what_the_arms_lack():
+def test_arms_differ_by_the_parameters_of_their_position_encodings():
     none, cpe, crpe, both = (count(build(STUDY, arm)) for arm in list(STUDY.arms)[:4])
     model = build(STUDY, "serial, CPE and CRPE")
     assert cpe - none == both - crpe == count(model, "cpe") > 0
@@ -27,15 +27,15 @@ def test_serial_and_connected_parallel_arms_are_the_librarys():
             weights=None, input_shape=(32, 32, 3), classes=10, classifier_activation=None
         )
         theirs.set_weights(ours.get_weights())
-        np.testing.assert_array_equal(ours(pictures(STUDY)), theirs(pictures(STUDY)))
+        np.testing.assert_array_equal(ours(random_images(STUDY)), theirs(random_images(STUDY)))
 
 
-def test_scales_hear_of_each_other_only_where_they_are_connected():
-    image = pictures(STUDY, 1)
-    for arm, hears in (("parallel, not connected", False), ("parallel, connected by interpolation", True)):
+def test_scales_affect_each_other_only_if_connected():
+    image = random_images(STUDY, 1)
+    for arm, connected in (("parallel, not connected", False), ("parallel, connected by interpolation", True)):
         model = build(STUDY, arm)
         finest = keras.Model(model.input, model.get_layer("parallel0").output[0])
         before = np.array(finest(image))
         projection = model.get_layer("stage3_parallel0_qkv").qkv.kernel
         projection.assign(projection + 1)
-        assert (np.abs(np.array(finest(image)) - before).max() > 0) == hears
+        assert (np.abs(np.array(finest(image)) - before).max() > 0) == connected

@@ -7,7 +7,7 @@ import pytest
 from examples.studies.convnext import STUDY
 from keras_vit.models import convnext
 from keras_vit.models.family import Variant
-from tests.examples.arms import build, check_learns, count, pictures
+from tests.examples.arms import build, check_learns, count, random_images
 
 
 @pytest.mark.parametrize("arm", STUDY.arms)
@@ -16,7 +16,7 @@ def test_every_arm_learns(arm):
 
 
 def kinds(arm):
-    """How many layers of each kind a model has."""
+    """Number of layers of each class."""
     return collections.Counter(type(layer).__name__ for layer in build(STUDY, arm).layers)
 
 
@@ -26,13 +26,13 @@ def test_a_step_changes_one_thing():
         assert sum(before[name] != after[name] for name in before) == 1
 
 
-def test_the_road_begins_with_a_resnet():
+def test_the_first_arm_is_a_resnet():
     found = kinds("ResNet")
     assert found["BatchNormalization"] == found["Conv2D"] == 1 + 3 * 5 + 4 and found["MaxPooling2D"] == 1
     assert found["DepthwiseConv2D"] == found["LayerNormalization"] == 0
 
 
-def test_activations_and_norms_go_as_the_paper_lets_them():
+def test_numbers_of_activations_and_norms_are_the_papers():
     assert kinds("ReLU to GELU")["Activation"] == 3 * 6 and kinds("fewer activations")["Activation"] == 6
     assert (
         kinds("fewer activations")["BatchNormalization"] == 3 * 6 + 3
@@ -41,18 +41,18 @@ def test_activations_and_norms_go_as_the_paper_lets_them():
     assert kinds("BatchNorm to LayerNorm")["LayerNormalization"] == 9
 
 
-def test_the_road_ends_with_a_convnext():
+def test_the_last_arm_is_a_convnext():
     arm = "separate downsampling (ConvNeXt)"
     config = STUDY.arms[arm].config
     ours = build(STUDY, arm)
     variant = Variant("Own", convnext.CONVNEXT, convnext.Config(config.depths, config.widths))
     theirs = variant(weights=None, input_shape=(32, 32, 3), classes=10, classifier_activation=None)
     assert count(ours) == count(theirs) - count(theirs, "/scale/")
-    for variable in theirs.weights:  # layer scale of 1 is none
+    for variable in theirs.weights:  # a layer scale of 1 has no effect
         if "/scale/" in variable.path:
             variable.assign(0 * variable + 1)
     values = iter(ours.get_weights())
     for variable in theirs.weights:
         if "/scale/" not in variable.path:
             variable.assign(next(values).reshape(variable.shape))
-    np.testing.assert_allclose(ours(pictures(STUDY)), theirs(pictures(STUDY)), atol=1e-5)
+    np.testing.assert_allclose(ours(random_images(STUDY)), theirs(random_images(STUDY)), atol=1e-5)

@@ -20,7 +20,7 @@ def test_page_holds_the_table_of_the_results(name):
     assert found == expected, "run: python -m examples.studies --write --csv results/studies.csv"
 
 
-def test_results_are_of_the_models_that_there_are():
+def test_results_are_of_the_current_models():
     for row in ROWS:
         study = run.STUDIES[row["study"]]
         shape = (study.img_size, study.img_size, 3)
@@ -45,7 +45,7 @@ def test_names_of_variants_are_unique():
 
 @pytest.fixture
 def toy(monkeypatch):
-    """A study of two arms, and trainings that take no time."""
+    """A study of two arms, with a stub for training."""
     study = Study("toy", "A toy", "nowhere", {"one": VIT, "other": SWIN}, img_size=16)
 
     def train(variant, folder, *, seed, **settings):
@@ -58,7 +58,7 @@ def toy(monkeypatch):
     return study
 
 
-def test_a_study_is_trained_and_goes_on_with_more_seeds(tmp_path, toy):
+def test_a_study_is_trained_and_continued_with_more_seeds(tmp_path, toy):
     path = tmp_path / "rows.csv"
     first, _ = run.train_studies(["toy"], [4], tmp_path, path)
     rows = run.train_studies(["toy"], [3], tmp_path, path)

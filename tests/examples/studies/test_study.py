@@ -5,7 +5,7 @@ from keras_vit.models import swin
 from keras_vit.models.family import Variant
 
 
-def test_a_study_has_families_of_its_own_without_weights():
+def test_a_studys_family_has_no_weights():
     variant = Variant(
         "Own", family("Swin", "2103.14030", swin.build, swin.check_size), swin.Config(12, (1,), (2,), 2, 4)
     )

@@ -1,7 +1,7 @@
 import pytest
 
 from examples.studies.vit import STUDY
-from tests.examples.arms import build, check_learns, count, pictures
+from tests.examples.arms import build, check_learns, count, random_images
 
 
 @pytest.mark.parametrize("arm", STUDY.arms)
@@ -26,8 +26,8 @@ def test_positions_differ_by_their_tables():
     }
 
 
-def test_without_positions_patches_may_trade_places():
-    model, images = build(STUDY, "class token, no positions"), pictures(STUDY, 1)
+def test_without_positions_patches_may_be_swapped():
+    model, images = build(STUDY, "class token, no positions"), random_images(STUDY, 1)
     moved = images.copy()
     moved[:, :8, :8], moved[:, 16:24, 8:16] = images[:, 16:24, 8:16], images[:, :8, :8]
     assert model(moved).numpy() == pytest.approx(model(images).numpy(), abs=1e-5)

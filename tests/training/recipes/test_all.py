@@ -9,14 +9,16 @@ import pytest
 
 from keras_vit.models import VARIANTS
 from keras_vit.preprocessing import Spec
-from keras_vit.training import augment, order, recipe
+from keras_vit.training import recipe
+from keras_vit.training.augmentation import augment
+from keras_vit.training.pipeline import sampler
 from keras_vit.training.trainer import train
 from tests.models.cases import params
 from tests.models.toys import TOYS
 from tests.training import toy
 
 PAPERS = ("inception", "deit", "deit_distilled", "swin", "convnext", "tnt", "coat", "t2t")
-QUICK = ("deit", "linear_probe")  # from scratch, and from what is there
+QUICK = ("deit", "linear_probe")  # from scratch, and a new head
 TOY_OF = {"SwinT": "swin", "SwinB384": "swin", "ConvNeXtT": "convnext", "ConvNeXtB": "convnext", "ViTB16": "vit"}
 TOY_OF |= {"DeiTS": "deit", "DeiTSDistilled": "deit_distilled", "TNTS": "tnt", "CoaTLiteMini": "coat_lite"}
 TOY_OF |= {"T2TViT14": "t2t"}
@@ -28,14 +30,14 @@ def described(name):
 
 
 @pytest.mark.parametrize("name", recipe.names())
-def test_it_says_what_to_type_and_what_to_expect(name):
+def test_a_recipe_names_its_command_and_its_expected_accuracy(name):
     text = described(name)
     assert f"keras-vit train --recipe {name} " in text or name == "finetune"
     assert "xpected" in text or "Accuracy" in text or "accuracy" in text
 
 
 @pytest.mark.parametrize("name", PAPERS)
-def test_a_papers_recipe_cites_it_and_claims_nothing(name):
+def test_a_papers_recipe_cites_it_and_says_not_reproduced(name):
     text, chosen = described(name), recipe.load(name)
     assert re.search(r"arXiv:\d{4}\.\d{5}", text) and re.search(r"Table|Sec\.|Appendix", text)
     assert "as published" in text and "not reproduced here" in text
@@ -43,21 +45,21 @@ def test_a_papers_recipe_cites_it_and_claims_nothing(name):
 
 
 @pytest.mark.parametrize("name", ["deit", "deit_distilled", "swin", "tnt", "coat"])
-def test_the_learning_rate_is_5e_4_for_512_pictures(name):
+def test_the_learning_rate_is_5e_4_for_512_images(name):
     chosen = recipe.load(name)
     assert chosen.lr == pytest.approx(5e-4 * chosen.batch_size / 512)
 
 
 @pytest.mark.parametrize("name", recipe.names())
-def test_its_batches_can_be_made_of_imagenet_on_eight_devices(name):
+def test_a_recipes_batches_of_imagenet_can_be_divided_among_eight_devices(name):
     chosen = recipe.load(name)
-    assert augment.changes_pictures(chosen) == bool(chosen.aa)
-    share = order.share_of(chosen.batch_size, order.Worker(replicas=8))
-    order.check(chosen, 1_281_167, chosen.batch_size, share)
+    assert augment.changes_images(chosen) == bool(chosen.aa)
+    micro_batch_size = sampler.micro_batch_size(chosen.batch_size, sampler.Worker(replicas=8))
+    sampler.check_batch_size(chosen, 1_281_167, chosen.batch_size, micro_batch_size)
 
 
 def shortened(name, folder, **changes):
-    """The recipe for two steps of twelve pictures of three classes, on CPUs."""
+    """The recipe for two steps of twelve images of three classes, on CPUs."""
     chosen = recipe.load(name)
     changes |= {"weights": None, "precision": "float32", "xla": False}
     changes |= {"dataset": "folder", "data_dir": str(toy.write_folder(folder / "data"))}
@@ -68,7 +70,7 @@ def shortened(name, folder, **changes):
 
 
 @pytest.mark.parametrize("name", params(QUICK, sorted(set(recipe.names()) - {"quickstart"})))
-def test_it_trains_a_toy_of_its_family_for_two_steps(name, tmp_path):
+def test_a_recipe_trains_a_toy_of_its_family_for_two_steps(name, tmp_path):
     variant, shape = TOYS[TOY_OF[recipe.load(name).model]]
     results = train(
         shortened(name, tmp_path, model=variant.name, variant=variant, img_size=shape[:2]), tmp_path / "run"
@@ -78,20 +80,20 @@ def test_it_trains_a_toy_of_its_family_for_two_steps(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(recipe.names()) - {"quickstart"}))
-def test_it_trains_its_model_for_two_steps(name, tmp_path):
-    # In a process of its own: TensorFlow keeps a run's graphs, and with them its weights, as long as the process lives.
+def test_a_recipe_trains_its_model_for_two_steps(name, tmp_path):
+    # In a process of its own: TensorFlow keeps a run's graphs, and with them its weights, until the process ends.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         results = pool.submit(trained, name, tmp_path).result()
     assert results["n_images"] == 4 and 0 <= results["top1"] <= 100
 
 
 def trained(name, folder):
-    """The results of the recipe's own model on small pictures."""
+    """The results of the recipe's own model on small images."""
     return train(shortened(name, folder, img_size=(64, 64)), folder / "run")
 
 
 def write_teacher(folder):
-    """A .keras file that can teach three classes."""
+    """Write a .keras file that is a teacher of three classes; its path."""
     toy.TOY(weights=None, input_shape=(8, 8, 3), classes=3).save(folder / "teacher.keras")
     Spec((8, 8), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).save(folder / "preprocessing.json")
     return str(folder / "teacher.keras")

@@ -1,0 +1,212 @@
+"""The loaded versions of a bundle's models, kept up to date with the disk; loading needs TensorFlow only."""
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tensorflow as tf
+
+from keras_vit.export.devserver.batching import Batcher
+from keras_vit.export.devserver.rest import RestError, Signature
+from keras_vit.export.serving import serving_config
+
+LOG = logging.getLogger(__name__)
+
+
+class Servable:
+    """A loaded version of a model."""
+
+    def __init__(self, folder, batching):
+        self.number = int(folder.name)
+        self._metadata = _metadata(folder)
+        self._loaded = tf.saved_model.load(str(folder))  # owns the variables
+        self.largest_batch = batching.sizes[-1]
+        self.signatures = {name: _signature(name, function) for name, function in self._loaded.signatures.items()}
+        self._batchers = {
+            name: Batcher(lambda inputs, function=function: _run(function, inputs), batching)
+            for name, function in self._loaded.signatures.items()
+        }
+
+    def submit(self, signature, inputs):
+        """Queue a request for a signature, as `Batcher.submit`."""
+        return self._batchers[signature].submit(inputs)
+
+    def decode(self, encoded):
+        """An encoded image, decoded and prepared: float32 (H, W, 3) in [0, 255]; `RestError` if it cannot be."""
+        if not hasattr(self._loaded, "_decode"):  # of `saved_model.ServedModel`
+            raise RestError(
+                400, f"Version {self.number} has no function to decode with; `keras-vit export` writes one."
+            )
+        [image], [decoded] = self._loaded._decode(tf.constant([encoded]))
+        if not decoded:
+            raise RestError(400, "The image cannot be decoded; JPEG, PNG, BMP and GIF can.")
+        return image.numpy()
+
+    def find_signature(self, name):
+        """The `rest.Signature` of a name; `RestError` if there is none."""
+        if name not in self.signatures:
+            raise RestError(400, f'Serving signature name: "{name}" not found in signature def')
+        return self.signatures[name]
+
+    def metadata(self, model):
+        """The JSON value of a metadata request: the signatures."""
+        spec = {"name": model, "signature_name": "", "version": str(self.number)}
+        return {"model_spec": spec, "metadata": {"signature_def": {"signature_def": self._metadata}}}
+
+    def close(self):
+        """Run the waiting requests, and end the threads."""
+        for batcher in self._batchers.values():
+            batcher.close()
+
+
+@dataclass
+class State:
+    """The state of a version."""
+
+    state: str = "LOADING"  # then AVAILABLE, UNLOADING, END
+    error: str = ""
+    servable: Servable | None = None
+    stamp: tuple = field(default=())  # `_stamp` of its folder when it failed to load
+
+    def as_json(self, number):
+        """The JSON value of a status request."""
+        status = {"error_code": "UNKNOWN" if self.error else "OK", "error_message": self.error}
+        return {"version": str(number), "state": self.state, "status": status}
+
+
+class Servables:
+    """All models of a bundle. `refresh` loads and unloads, in one thread; other methods can be called from any."""
+
+    def __init__(self, bundle):
+        self._bundle, self._lock = Path(bundle), threading.Lock()
+        self._states, self._labels = {}, {}  # model -> version -> State; model -> label -> version
+
+    def refresh(self):
+        """Load the configured versions that are not loaded; then unload those that are no longer configured."""
+        models = serving_config.read_models(self._bundle)
+        batching = serving_config.read_batching(self._bundle)
+        configured = {}
+        for name, model in models.items():
+            folder = serving_config.model_folder(self._bundle, model)
+            configured[name] = {number: folder / str(number) for number in model.select(_versions(folder))}
+        for name, folders in configured.items():
+            for number, folder in sorted(folders.items()):
+                self._load(name, number, folder, batching)
+        self._labels = {name: model.labels for name, model in models.items()}
+        served = set(self.available())
+        for name, number, state in self._available():
+            complete = all((name, other) in served for other in configured.get(name, ()))
+            if complete and number not in configured.get(name, ()):  # else it replaces one that cannot be loaded
+                self._unload(name, number, state)
+
+    def find(self, model, version=None, label=None):
+        """The `Servable` of a version or a label, or the newest one; `RestError` if there is none."""
+        if label is not None:
+            version = self._labels.get(model, {}).get(label)
+            if version is None:
+                raise RestError(400, f"Unrecognized servable version label: {label}")
+        available = {number: state.servable for name, number, state in self._available() if name == model}
+        number = version if version is not None else max(available, default=None)
+        if number not in available:
+            which = "Latest" if version is None else "Specific"
+            name = model if version is None else f"{model}, {version}"
+            raise RestError(404, f"Servable not found for request: {which}({name})")
+        return available[number]
+
+    def status(self, model, version=None, label=None):
+        """The states of a model's versions, or of one of them; `RestError` if there is none."""
+        if label is not None:
+            version = self.find(model, label=label).number
+        with self._lock:
+            states = dict(self._states.get(model, {}))
+        if version is not None and version not in states:
+            raise RestError(404, f"Could not find version {version} of model {model}")
+        if not states:
+            raise RestError(404, f"Could not find any versions of model {model}")
+        numbers = [version] if version is not None else sorted(states, reverse=True)
+        return {"model_version_status": [states[number].as_json(number) for number in numbers]}
+
+    def available(self):
+        """(model, version) of all versions that are served."""
+        return [(name, number) for name, number, _ in self._available()]
+
+    def close(self):
+        """Unload everything."""
+        for name, number, state in self._available():
+            self._unload(name, number, state)
+
+    def _available(self):
+        with self._lock:
+            return [
+                (name, number, state)
+                for name, states in self._states.items()
+                for number, state in states.items()
+                if state.state == "AVAILABLE"
+            ]
+
+    def _load(self, name, number, folder, batching):
+        present = self._states.get(name, {}).get(number)
+        if present and (present.state == "AVAILABLE" or present.error and present.stamp == _stamp(folder)):
+            return
+        stamp = _stamp(folder)
+        self._put(name, number, State())
+        try:
+            servable = Servable(folder, batching)
+        except Exception as error:  # of any kind: the other versions are served
+            LOG.error("%s version %d cannot be loaded: %s", name, number, error)
+            self._put(name, number, State("END", str(error), stamp=stamp))
+            return
+        self._put(name, number, State("AVAILABLE", servable=servable))
+        LOG.info("%s version %d is served", name, number)
+
+    def _unload(self, name, number, state):
+        self._put(name, number, State("UNLOADING"))
+        state.servable.close()
+        self._put(name, number, State("END"))
+        LOG.info("%s version %d is no longer served", name, number)
+
+    def _put(self, name, number, state):
+        with self._lock:
+            self._states.setdefault(name, {})[number] = state
+
+
+def _versions(folder):
+    """Numbers of the versions in a model's folder."""
+    if not folder.is_dir():
+        return []
+    return [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit() and entry.is_dir()]
+
+
+def _stamp(folder):
+    """A value that changes when a file of the folder is written."""
+    return tuple(sorted((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")))
+
+
+def _metadata(folder):
+    """{signature: its description} in TF Serving's form."""
+    from google.protobuf import json_format
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    stored = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    return {
+        name: json_format.MessageToDict(
+            signature, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+        for name, signature in stored.meta_graphs[0].signature_def.items()
+    }
+
+
+def _signature(name, function):
+    def described(tensor):
+        dtype = bytes if tensor.dtype == tf.string else tensor.dtype.as_numpy_dtype
+        return dtype, tuple(tensor.shape.as_list())
+
+    inputs = {key: described(tensor) for key, tensor in function.structured_input_signature[1].items()}
+    return Signature(name, inputs, tuple(function.structured_outputs))
+
+
+def _run(function, inputs):
+    """Call a signature with arrays; returns arrays."""
+    tensors = {name: tf.constant(array, tf.string if array.dtype == object else None) for name, array in inputs.items()}
+    return {name: tensor.numpy() for name, tensor in function(**tensors).items()}

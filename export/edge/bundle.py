@@ -1,0 +1,60 @@
+"""What lies beside .tflite files: example.py, which runs them, and a README on using them in an app."""
+
+import shutil
+from pathlib import Path
+from string import Template
+
+from keras_vit.export.edge import tolerance
+
+TEMPLATE = Path(__file__).with_name("EDGE.md")
+EXAMPLE = Path(__file__).with_name("example.py")
+KOTLIN_CROP = """\
+val scale = {crop_pct} * minOf(bitmap.height / {height}.0, bitmap.width / {width}.0)
+val (height, width) = Pair((scale * {height}).toInt(), (scale * {width}).toInt())
+val centre = Bitmap.createBitmap(bitmap, (bitmap.width - width) / 2, (bitmap.height - height) / 2, width, height)
+val result = classifier.classify(BitmapImageBuilder(centre).build())"""
+SWIFT_CROP = """\
+let scale = {crop_pct} * min(Double(image.height) / {height}, Double(image.width) / {width})  // of a CGImage
+let (height, width) = (Int(scale * {height}), Int(scale * {width}))
+let centre = CGRect(x: (image.width - width) / 2, y: (image.height - height) / 2, width: width, height: height)
+let result = try classifier.classify(image: MPImage(uiImage: UIImage(cgImage: image.cropping(to: centre)!)))"""
+KOTLIN_WHOLE = "val result = classifier.classify(BitmapImageBuilder(bitmap).build())"
+SWIFT_WHOLE = "let result = try classifier.classify(image: MPImage(uiImage: UIImage(cgImage: image)))"
+
+
+def write(folder, source, report):
+    """Write example.py and README.md into the folder; returns their paths.
+
+    Args:
+        source: the `ExportedModel` of the files.
+        report: of `tflite.convert`: under "files" the name, quantization, size and figures of each.
+    """
+    example, readme = Path(folder, "example.py"), Path(folder, "README.md")
+    shutil.copyfile(EXAMPLE, example)
+    spec, file = source.spec, report["files"][0]["file"]
+    values = {"height": spec.size[0], "width": spec.size[1], "crop_pct": spec.crop_pct}
+    cropped = spec.crop_mode == "center"
+    kotlin, swift = (KOTLIN_CROP, SWIFT_CROP) if cropped else (KOTLIN_WHOLE, SWIFT_WHOLE)
+    text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        values,
+        name=source.name,
+        classes=len(source.labels),
+        files="\n".join(map(_row, report["files"])),
+        file=file,
+        stem=Path(file).stem,
+        here=(
+            "the model was measured on the centre of images: crop them first"
+            if cropped
+            else "so did the measurements of this model: pass whole images"
+        ),
+        kotlin=kotlin.format(**values),
+        swift=swift.format(**values),
+    )
+    readme.write_text(text, encoding="utf-8")
+    return [example, readme]
+
+
+def _row(file):
+    """A file's line in the README."""
+    size = f"{file['size_bytes'] / 1e6:.2f} MB"
+    return f"- `{file['file']}`, {size}, quantization {file['quant']}: {tolerance.describe(file, file['limits'])}"

@@ -1,0 +1,73 @@
+"""Images to measure the ranges of activations on: a seeded sample of at most 200, with the model's own preprocessing.
+
+A run's come from its training split, never from the test images that the files are checked on.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_vit.export.parity import parity
+
+MOST = 200  # images
+NOISE = 64
+SEED = 1  # of the sample, and of noise: another one than that of the noise to check on
+ADVICE = "ranges of activations were measured on noise; --calibration with a few hundred real images is better"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Prepared images and their origin."""
+
+    images: np.ndarray  # uint8 (N, H, W, 3)
+    kind: str  # "training", "given" or "noise"
+    skipped: int = 0  # that could not be decoded
+
+    def report(self):
+        """Its entry in reports."""
+        entries = {"n_images": len(self.images), "pictures": self.kind, "skipped": self.skipped}
+        return entries | ({"note": ADVICE} if self.kind == "noise" else {})
+
+
+def from_images(names, read, spec, kind):
+    """A seeded sample; images that cannot be decoded are replaced by others.
+
+    Args:
+        names: of the images, for messages.
+        read: number of an image -> its encoded bytes.
+        spec: the model's preprocessing.
+        kind: "training" or "given".
+
+    Raises:
+        ValueError: if no image can be decoded.
+    """
+    images, skipped = [], []
+    for index in np.random.default_rng(SEED).permutation(len(names)):
+        if len(images) == MOST:
+            break
+        try:
+            images.append(parity.read_image(names[index], read(index), spec))
+        except (ValueError, OSError) as error:
+            skipped.append(str(error))
+    if not images:
+        raise ValueError(
+            f"None of the {len(names)} {kind} images can be read; name others with --calibration. "
+            f"{' '.join(skipped[:1])}"
+        )
+    return Calibration(np.stack(images), kind, len(skipped))
+
+
+def from_files(paths, spec):
+    """A seeded sample of image files."""
+    paths = [Path(path) for path in paths]
+    return from_images(paths, lambda index: paths[index].read_bytes(), spec, "given")
+
+
+def from_noise(spec):
+    """Noise, rough and smooth, for want of images."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = parity.noise_images(folder, NOISE, SEED)
+        images = [parity.read_image(path, path.read_bytes(), spec) for path, _ in files]
+    return Calibration(np.stack(images), "noise")

@@ -1,0 +1,232 @@
+"""Quantized .tflite files, from the float32 one, by litert-quantizer.
+
+    float16        weights of dense layers and convolutions in float16; the arithmetic stays float32
+    dynamic_int8   those weights in int8, a scale per output channel; activations become int8 while the file runs;
+                   depthwise convolutions of up to 5 x 5 stay float32
+    int8           dense layers and convolutions in int8, activations in measured ranges; depthwise ones as in
+                   dynamic_int8; takes uint8
+    int16x8        as int8, with int16 activations, also of attention's products; for accelerators, slow on CPUs
+
+LayerNorm, softmax, GELU and residual sums stay float. With every operator in int8, a Swin-T's logits had a cosine of
+-0.2 with the float file's, and took 99 ms; float takes 101 and the int8 here 40 (one x86 core). The product of two
+activations stays float too, since XNNPACK has no int8 kernel for it: quantized, 60 ms in 24 partitions, not 40 in 4.
+Depthwise convolutions with measured ranges made a ConvNeXt-T twice as slow as with activations quantized at run time.
+XNNPACK does not run the latter: each ends a partition. Above 25 taps, where XNNPACK's float kernel is slow, that is
+faster nevertheless (ConvNeXt-T 46 ms, with float ones 83); for 3 x 3 it is slower (PVTv2-B0 26 ms in 9 partitions, with
+float ones 12 in one). The 7 x 7 of the models here are converted in parts of at most 25 taps, which are faster still.
+
+TensorFlow's own quantizer, with the same operators excluded, gives files of the same speed and accuracy. It takes a
+minute per file instead of three seconds, and layers are tried one by one; nor does it mix the two kinds.
+"""
+
+import contextlib
+import functools
+import io
+import re
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_vit.export.edge import flatbuffer
+from keras_vit.export.edge.quantizations import STATIC
+from keras_vit.export.parity import parity
+
+ACTIVATION_BITS = {"int8": 8, "int16x8": 16}
+DEPTHWISE = "DEPTHWISE_CONV_2D"
+WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", DEPTHWISE)
+PRODUCT = "BATCH_MATMUL"
+OPERATORS = {  # that a quantization changes
+    "none": (),
+    "float16": WEIGHTED,
+    "dynamic_int8": WEIGHTED,
+    "int8": WEIGHTED,
+    "int16x8": (*WEIGHTED, PRODUCT),
+}
+FLOAT_TAPS = {"dynamic_int8": 25, "int8": 25}  # depthwise kernels of at most this many taps stay float32
+SIGNATURE = "serving_default"
+STEPS = 255  # of a probability in uint8
+
+
+class Operator(NamedTuple):
+    """What quantization needs of an operator.
+
+    Attributes:
+        output: name of its output tensor.
+        kind: its name in the schema, e.g. "CONV_2D".
+        constant: whether it is a product with a constant, for which there is no int16 kernel.
+        taps: height times width of a depthwise kernel; 0 for other operators.
+    """
+
+    output: str
+    kind: str
+    constant: bool
+    taps: int
+
+
+class Quantizer:
+    """Quantizes one float .tflite file.
+
+    Args:
+        content: the file's bytes; one input in [0, 255], one output in [0, 1].
+        images: uint8 (N, H, W, 3), to measure the ranges of activations on.
+    """
+
+    def __init__(self, content, images):
+        self.content, self.images = content, images
+        self._ranges = None
+
+    def layers(self, quantization):
+        """Names of the output tensors of the operators that a quantization changes, in the file's order."""
+        changed, never = OPERATORS[quantization], self._never(quantization)
+        return tuple(one.output for one in self._operators if one.kind in changed and one.output not in never)
+
+    def _never(self, quantization):
+        """Output tensors of the operators that a quantization never changes."""
+        most = FLOAT_TAPS.get(quantization, 0)
+        return [one.output for one in self._operators if one.constant or 0 < one.taps <= most]
+
+    @functools.cached_property
+    def _operators(self):
+        """All operators, in the file's order."""
+        model = flatbuffer.unpack(self.content)
+        graph, found = model.subgraphs[0], []
+        for operator in graph.operators:
+            name = flatbuffer.operator_name(model.operatorCodes[operator.opcodeIndex])
+            inputs = [graph.tensors[i] for i in operator.inputs if i >= 0]
+            constant = name == PRODUCT and any(model.buffers[tensor.buffer].data is not None for tensor in inputs)
+            taps = int(np.prod(inputs[1].shape[1:3])) if name == DEPTHWISE else 0
+            found.append(Operator(graph.tensors[operator.outputs[0]].name.decode(), name, constant, taps))
+        return found
+
+    def quantized(self, quantization, kept=(), rounded=False, floats=()):
+        """The bytes of a quantized file.
+
+        Args:
+            quantization: of `QUANTIZATIONS`.
+            kept: those of `layers` whose activations stay float: int8 and int16x8 quantize them as dynamic_int8 does,
+                dynamic_int8 not at all.
+            rounded: whether int8 and int16x8 give probabilities as uint8, in steps of 1/255; else float32.
+            floats: those of `kept` that int8 and int16x8 do not quantize at all.
+        """
+        if quantization == "none":
+            return self.content
+        quantizer = _package().quantizer.Quantizer(self.content)
+        never = self._never(quantization)
+        products = [one.output for one in self._operators if one.kind == PRODUCT and one.output not in (*never, *kept)]
+        _add_recipe(quantizer, quantization, kept, products, rounded)
+        _keep_float(quantizer, [*(floats if quantization in STATIC else kept), *never])
+        ranges = self.measured_ranges() if quantization in STATIC else None
+        with _quiet():
+            result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+        return _inlined(result.quantized_model)
+
+    def measured_ranges(self):
+        """{tensor: {"min": ..., "max": ...}} over all images."""
+        if self._ranges is None:
+            package = _package()
+            mode = package.calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED
+            update = package.utils.qsv_utils.min_max_update
+            with _quiet():
+                calibrator = package.calibrator.Calibrator(
+                    self.content, num_threads=parity.cores(), mode=mode, qsv_update_func=update
+                )
+                for image in self.images:
+                    one = {"image": image[np.newaxis].astype("float32")}
+                    calibrator.calibrate({SIGNATURE: [one]}, None)  # None: ranges of all tensors
+            self._ranges = calibrator.get_model_qsvs() | self._known_ranges()
+        return self._ranges
+
+    def _known_ranges(self):
+        """Ranges of input and output, independent of the images: a step is one pixel value, or 1/255."""
+        graph = flatbuffer.unpack(self.content).subgraphs[0]
+        ends = ((graph.inputs[0], 255.0), (graph.outputs[0], 1.0))
+        return {graph.tensors[i].name.decode(): {"min": np.zeros(1), "max": np.array([top])} for i, top in ends}
+
+
+def layer_name(tensor):
+    """The layer's path in the Keras model, as far as a tensor's name has it: "stage0_block1/attn/qkv"."""
+    parts = tensor.partition(";")[0].removeprefix("StatefulPartitionedCall/").split("/")
+    layers = [part.removesuffix("_1") for part in parts[1:] if part.endswith("_1") and not part.startswith("MatMul")]
+    product = parts[-1:] if re.fullmatch(r"MatMul(_\d+)?", parts[-1]) else []
+    return "/".join([*layers, *product]) or tensor
+
+
+def _add_recipe(quantizer, quantization, kept, products, rounded):
+    """Add the rules of a quantization; the last one that matches an operator holds."""
+    types = _package().qtyping
+    weighted = [types.TFLOperationName(name) for name in WEIGHTED]
+    static = quantization in STATIC
+    for operator in weighted:
+        if quantization == "float16":
+            quantizer.update_quantization_recipe(".*", operator, _float16(types), "float_casting")
+        elif quantization == "dynamic_int8" or (quantization, operator.value) == ("int8", DEPTHWISE):
+            quantizer.add_dynamic_config(".*", operator, 8)
+        else:
+            quantizer.add_static_config(".*", operator, ACTIVATION_BITS[quantization], 8)
+    for operator in weighted if kept and static else ():
+        quantizer.add_dynamic_config(_scopes(kept), operator, 8)
+    if products and PRODUCT in OPERATORS[quantization]:
+        quantizer.add_static_config(_scopes(products), types.TFLOperationName(PRODUCT), 16, 8)
+    for end in ("INPUT", "OUTPUT")[: static + (static and rounded)]:
+        quantizer.update_quantization_recipe(".*", types.TFLOperationName(end), _uint8(types))
+
+
+def _keep_float(quantizer, layers):
+    """Add the last rules; their scopes are spelled differently: a rule of an equal scope takes the earlier place."""
+    types = _package().qtyping
+    for name in WEIGHTED if layers else ():
+        quantizer.update_quantization_recipe(f"{_scopes(layers)}|^$", types.TFLOperationName(name), None, "no_quantize")
+
+
+def _scopes(tensors):
+    return f"^(?:{'|'.join(map(re.escape, tensors))});$"
+
+
+def _float16(types):
+    return types.OpQuantizationConfig(
+        weight_tensor_config=types.TensorQuantizationConfig(16, dtype=types.TensorDataType.FLOAT),
+        compute_precision=types.ComputePrecision.FLOAT,
+        explicit_dequantize=True,
+    )
+
+
+def _uint8(types):
+    return types.OpQuantizationConfig(
+        activation_tensor_config=types.TensorQuantizationConfig(8, symmetric=False, dtype=types.TensorDataType.UINT),
+        weight_tensor_config=types.TensorQuantizationConfig(8, granularity=types.QuantGranularity.CHANNELWISE),
+        compute_precision=types.ComputePrecision.INTEGER,
+    )
+
+
+def _inlined(content):
+    """The file with its constants inside the flatbuffer.
+
+    litert-quantizer appends them to it, where only newer runtimes find them, and only while no offset changes.
+    """
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(content)
+    for buffer in model.buffers:
+        if buffer.data is not None:
+            buffer.data = np.frombuffer(buffer.data, np.uint8)  # written at once, not byte by byte
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _package():
+    try:
+        import litert_quantizer
+        import litert_quantizer.calibrator
+        import litert_quantizer.quantizer
+        import litert_quantizer.utils.qsv_utils
+    except ImportError as error:
+        raise ValueError("Quantization needs litert-quantizer: pip install 'keras-vit-models[edge]'") from error
+    return litert_quantizer
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Without progress bars and the warning about the memory of tensors kept for inspection."""
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield

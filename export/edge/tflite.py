@@ -1,0 +1,242 @@
+""".tflite files for phones and small computers: one image in, probabilities out, builtin operators only.
+
+    DIR/<name>_<size>_<quantization>.tflite, labels.txt, preprocessing.json, report.json, example.py, README.md, and
+    disagreements.png where a file and the Keras model name different classes
+
+image (1, H, W, 3) in [0, 255]  ->  probabilities (1, K); the graph normalises, the caller resizes and crops
+(preprocessing.json). int8 and int16x8 take uint8, and give uint8 in steps of 1/255 if that stays within the tolerance,
+else float32 as the others. All files of one command appear together, after every check.
+"""
+
+import dataclasses
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vit.export.edge import bundle, calibration, contract, disagreements, metadata, report, sensitivity, tolerance
+from keras_vit.export.edge.quantizations import DEFAULT, MAX_LOSS, QUANTIZATIONS, STATIC
+from keras_vit.export.edge.quantize import STEPS, Quantizer, layer_name
+from keras_vit.export.model.files import REPORT, publish, size_in_name, write_labels_and_spec
+from keras_vit.export.model.inference import probabilities
+from keras_vit.export.parity import parity
+from keras_vit.layers.depthwise import depthwise_in_parts
+from keras_vit.prediction.tflite_interpreter import open_interpreter, signature_predictor
+from keras_vit.sources.run_folder import LABELS
+
+SUFFIX = {"none": "fp32", "float16": "fp16"}  # in a file's name; for the others the quantization's own name
+RUNS, THREADS = 50, 1  # timed; more threads than a phone has free cores wait for each other
+RANKED_ON = 4  # calibration images, to rank layers
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the files of one command have in common."""
+
+    source: Any
+    expected: parity.Expected
+    quantizer: Quantizer
+    folder: Path
+    max_loss: float
+    force: bool
+    runs: int
+
+
+def convert(
+    source, output, quantizations=DEFAULT, expected=None, calibrated=None, max_loss=MAX_LOSS, force=False, runs=RUNS
+):
+    """Convert, check and write one file per quantization; nothing is written if one of them fails.
+
+    Args:
+        source: an `ExportedModel`.
+        output: a folder, which may hold files of the same model already.
+        quantizations: of `QUANTIZATIONS`.
+        expected: `parity.Expected` to check against; default for the source's own images.
+        calibrated: `calibration.Calibration`, to measure ranges of activations on; default noise.
+        max_loss: points of accuracy that a quantized file may lose; layers stay float until it is within them.
+        force: write files that lose more nevertheless; the report notes it.
+        runs: timed runs of one image.
+
+    Returns:
+        The report, also written as report.json.
+
+    Raises:
+        ValueError: if TFLite lacks operators, naming them, or if a file exceeds its limits, with the figures.
+    """
+    output, quantizations = Path(output), tuple(dict.fromkeys(quantizations))
+    _check_arguments(source, output, quantizations, max_loss)
+    expected = expected or parity.expect(source)
+    calibrated = calibrated or calibration.from_noise(source.spec)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        run_converter(source, folder / "float.tflite", folder / "static")
+        quantizer = Quantizer((folder / "float.tflite").read_bytes(), calibrated.images)
+        job = Job(source, expected, quantizer, folder, max_loss, force, runs)
+        made = {quantization: make(job, quantization) for quantization in quantizations}
+        entries = [entry for entry, _ in made.values()]
+        summary = _summary(job, entries, calibrated if set(quantizations) & set(STATIC) else None)
+        outputs = {quantization: given for quantization, (_, given) in made.items()}
+        publish([*(folder / entry["file"] for entry in entries), *_write_beside(job, summary, outputs)], output)
+    return summary
+
+
+def make(job, quantization):
+    """Write one file into the job's folder, with as few float layers as keep it within its limits.
+
+    Returns:
+        (its entry in the report, its probabilities (N, K)).
+
+    Raises:
+        ValueError: if it exceeds the limits and is not forced, with the figures.
+    """
+    path, expected = job.folder / file_name(job.source, quantization), job.expected
+    allowed = tolerance.limits(quantization, expected, job.max_loss)
+    kept, floats, exact, outputs = _search(job, quantization, path, allowed)
+    given = outputs["probabilities"]
+    found = tolerance.figures(expected, exact, given)
+    good = tolerance.within(found, allowed)
+    if not good and not job.force:
+        despite = f", with all of its {len(kept)} layers float" if kept else ""
+        raise ValueError(
+            f"{path.name} exceeds its tolerance{despite}, so it is not kept: "
+            f"{tolerance.describe(found, allowed)}. --max-loss allows more, --force writes it nevertheless."
+        )
+    one = dataclasses.replace(expected, files=expected.files[:1], images=expected.images[:1])
+    timed = parity.replay_all([("tflite", path)], one, job.runs, THREADS)[0]["milliseconds"]
+    latency = report.latency(timed, THREADS)
+    entry = report.entry(path, quantization, contract.check(path), found, allowed, outputs["delegation"], kept)
+    entry["latency_ms"] = latency
+    entry["float_weight_layers"] = list(dict.fromkeys(map(layer_name, floats)))
+    entry["input"] = "uint8" if quantization in STATIC else "float32"
+    entry["output"] = "float32" if given is exact else "uint8"
+    return {**entry, "within_limits": good}, given
+
+
+def _search(job, quantization, path, allowed):
+    """Write the file with as few float layers as keep it within the limits, or with all of them.
+
+    Returns:
+        (layers with float activations, those of them with float weights too, probabilities (N, K) before they are
+        rounded to uint8, outputs of the file).
+    """
+    expected = job.expected
+
+    def attempt(kept, rounded=False, floats=()):
+        content = job.quantizer.quantized(quantization, kept, rounded, floats)
+        path.write_bytes(metadata.embed(content, job.source, job.source.name, quantization))
+        contract.check(path)
+        return parity.replay_all([("tflite", path)], expected)[0]
+
+    def holds(outputs):
+        return tolerance.within(tolerance.figures(expected, outputs["probabilities"]), allowed)
+
+    layers = job.quantizer.layers(quantization)
+    kept, outputs = sensitivity.search(layers, attempt, holds, error_of(job, quantization, layers))
+    floats = ()
+    if quantization in STATIC and not holds(outputs):  # not even with all of them as in dynamic_int8
+        error = error_of(job, "dynamic_int8", layers)
+        floats, outputs = sensitivity.search(layers, lambda some: attempt(kept, floats=some), holds, error)
+    exact = outputs["probabilities"]
+    if quantization in STATIC and may_be_rounded(exact, expected, allowed):
+        outputs = attempt(kept, True, floats)
+    return kept, floats, exact, outputs
+
+
+def error_of(job, quantization, layers):
+    """A function from a layer's name to the error of the logits with only that layer quantized."""
+    images = job.quantizer.images[:RANKED_ON].astype("float32")
+    path = job.folder / "alone.tflite"
+
+    def logits(kept):
+        path.write_bytes(job.quantizer.quantized(quantization, kept))
+        predict = signature_predictor(open_interpreter(path, parity.cores()))
+        return parity.logits(np.concatenate([predict(image[np.newaxis]) for image in images]))
+
+    reference = []
+
+    def error(layer):
+        reference[:] = reference or [logits(layers)]
+        return sensitivity.error(logits([name for name in layers if name != layer]), reference[0])
+
+    return error
+
+
+def run_converter(source, path, folder):
+    """Write the float32 .tflite file in a process of its own, from a SavedModel made in `folder`."""
+    save_static(source, folder)
+    script = Path(__file__).with_name("converter.py")
+    parity.run_python(["-P", str(script), str(folder), str(path)], f"{source.name} cannot be converted to TFLite")
+
+
+def save_static(source, folder):
+    """Write the SavedModel that is converted: batch 1, all shapes static."""
+    predict, module = probabilities(source), tf.Module()
+    module.parameters = [weight.value for weight in source.model.weights]
+    image = tf.TensorSpec([1, *source.spec.size, 3], tf.float32, name="image")
+    module.serve = tf.function(lambda image: {"probabilities": predict(image)}, input_signature=[image])
+    with depthwise_in_parts():
+        tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
+
+
+def file_name(source, quantization):
+    """digits_32_fp32.tflite; digits_32x64_dynamic_int8.tflite where the sides differ."""
+    return f"{source.name}_{size_in_name(source.spec)}_{SUFFIX.get(quantization, quantization)}.tflite"
+
+
+def _check_arguments(source, output, quantizations, max_loss):
+    unknown = sorted(set(quantizations) - set(QUANTIZATIONS))
+    if unknown or not quantizations:
+        raise ValueError(
+            f"Quantizations are {', '.join(QUANTIZATIONS)}. Received: {', '.join(unknown) or 'none given'}."
+        )
+    if not 0 <= max_loss < 50:
+        raise ValueError(f"max_loss is in points of accuracy, 0 or more and below 50. Received: {max_loss}.")
+    if (output / REPORT).is_file():
+        present = json.loads((output / REPORT).read_text()).get("model")
+        if present != source.name:
+            raise ValueError(
+                f"{output} holds the files of {present!r}, and the {LABELS} beside them is of that model; "
+                f"choose another --output for {source.name!r}."
+            )
+
+
+def may_be_rounded(exact, expected, allowed):
+    """Whether probabilities in steps of 1/255 stay within the limits and keep the best classes."""
+    rounded = np.round(exact * STEPS) / STEPS
+    same = (parity.best_classes(rounded) == parity.best_classes(exact)).mean()
+    return bool(same >= allowed.get("agreement", 0.99)) and tolerance.within(
+        tolerance.figures(expected, exact, rounded), allowed
+    )
+
+
+def _weights_sha256(source):
+    from keras_vit.weights.download import fetch, sha256
+
+    path = source.weights or (fetch(source.published) if source.published else None)
+    return sha256(path) if path else None
+
+
+def _summary(job, entries, calibrated):
+    """The content of report.json."""
+    return {
+        "model": job.source.name,
+        "weights_sha256": _weights_sha256(job.source),
+        "max_loss": job.max_loss,
+        "calibration": calibrated.report() if calibrated else None,
+        "files": entries,
+        "versions": parity.versions(),
+    }
+
+
+def _write_beside(job, summary, outputs):
+    """Write the bundle's other files; returns their paths."""
+    written, sheet = job.folder / REPORT, job.folder / "disagreements.png"
+    written.write_text(json.dumps(summary, indent=2) + "\n")
+    paths = [*write_labels_and_spec(job.folder, job.source), written, *bundle.write(job.folder, job.source, summary)]
+    if disagreements.save(sheet, job.expected, job.source.labels, outputs):
+        paths.append(sheet)
+    return paths

@@ -1,0 +1,1 @@
+"""Other runtimes' formats, by Keras' exporters: ONNX and OpenVINO."""

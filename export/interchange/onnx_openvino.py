@@ -1,0 +1,187 @@
+"""ONNX and OpenVINO files, written by Keras' own exporters and checked against the Keras model.
+
+    DIR/<name>_<size>.onnx                          report_onnx.json       with `pip install keras-vit-models[onnx]`
+    DIR/<name>_<size>.xml, <name>_<size>.bin        report_openvino.json   with keras-vit-models[openvino]
+    labels.txt, preprocessing.json
+
+images float32 (B, H, W, 3) in [0, 255]  ->  probabilities float32 (B, K); the graph normalises, the caller resizes and
+crops (preprocessing.json). Both need Keras on TensorFlow.
+
+Note: Keras computes an exact GELU by erfc, for which tf2onnx (1.17) has no conversion: it leaves a node that no runtime
+has. A conversion is registered here. OpenVINO (2026.4) cannot convert Swin's masked attention from TensorFlow, but it
+reads the ONNX file.
+"""
+
+import functools
+import importlib
+import json
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from keras_vit.export.model.files import labels_text, publish, size_in_name, write_labels_and_spec
+from keras_vit.export.model.inference import probabilities
+from keras_vit.export.parity import parity
+from keras_vit.sources.run_folder import LABELS
+
+PACKAGES = {"onnx": ("onnx", "tf2onnx", "onnxruntime"), "openvino": ("openvino", "scipy")}
+SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
+TOLERANCE = 1e-4  # largest difference of probabilities
+
+
+def convert(source, output, format, expected=None):
+    """Convert, check and write a model; nothing is written if the check fails.
+
+    Args:
+        source: an `ExportedModel`.
+        output: a folder, which may hold other files of the same model.
+        format: "onnx" or "openvino".
+        expected: `parity.Expected` to check against; default for the source's own images.
+
+    Returns:
+        The report, also written as report_<format>.json.
+
+    Raises:
+        ModuleNotFoundError: if the format's packages are not installed.
+        ValueError: if the exporter fails, if the file's outputs differ from the Keras model's (with the figures), or if
+            the folder has another model's labels.
+    """
+    check_packages(format)
+    output = Path(output)
+    _refuse_other_labels(output / LABELS, labels_text(source.labels))
+    expected = expected or parity.expect(source)
+    with tempfile.TemporaryDirectory() as folder:
+        stem = Path(folder, f"{source.name}_{size_in_name(source.spec)}")
+        {"onnx": write_onnx, "openvino": write_openvino}[format](
+            source, stem.with_name(stem.name + SUFFIXES[format][0])
+        )
+        files = [stem.with_name(stem.name + suffix) for suffix in SUFFIXES[format]]
+        report = {
+            "model": source.name,
+            "files": {path.name: path.stat().st_size for path in files},  # bytes
+            **_checked(files[0], format, expected),
+            "versions": {**parity.versions(), **_versions(format)},
+        }
+        written = Path(folder, f"report_{format}.json")
+        written.write_text(json.dumps(report, indent=2) + "\n")
+        publish([*files, *write_labels_and_spec(Path(folder), source), written], output)
+    return report
+
+
+def check_packages(format):
+    """Check that the packages of a format are installed.
+
+    Raises:
+        ModuleNotFoundError: if one is not.
+        ValueError: for an unknown format.
+    """
+    if format not in PACKAGES:
+        raise ValueError(f"Expected one of the formats {', '.join(PACKAGES)}. Received: {format!r}.")
+    for package in PACKAGES[format]:
+        importlib.import_module(package)
+
+
+def whole_model(source):
+    """The Keras model that is exported: images in [0, 255] -> probabilities."""
+    import keras
+
+    images = keras.Input((*source.spec.size, 3), name="images")
+    return keras.Model(images, probabilities(source)(images), name=source.name)
+
+
+def write_onnx(source, path):
+    """Write a checked ONNX file with input "images" and output "probabilities", and the free dimension B."""
+    import onnx
+
+    _register_erfc()
+    _export(source, path, "onnx")
+    model = onnx.load(path)
+    [images], [result] = model.graph.input, model.graph.output
+    for node in model.graph.node:
+        for ends in (node.input, node.output):
+            ends[:] = ["probabilities" if name == result.name else name for name in ends]
+    result.name = "probabilities"
+    for end in (images, result):
+        end.type.tensor_type.shape.dim[0].dim_param = "B"
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ValueError(f"{source.name} cannot be converted to ONNX: {error}") from error
+    onnx.save(model, path)
+
+
+def write_openvino(source, path):
+    """Write an OpenVINO model (.xml, with .bin beside it) with input "images" and output "probabilities"."""
+    import openvino
+
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder, "model.xml")
+        _export(source, written, "openvino")
+        model = openvino.Core().read_model(written)
+        model.outputs[0].get_tensor().set_names({"probabilities"})
+        openvino.save_model(model, path, compress_to_fp16=False)
+
+
+def _export(source, path, format):
+    """Call Keras' exporter; its failures become a ValueError."""
+    import keras
+
+    images = keras.InputSpec(shape=(None, *source.spec.size, 3), dtype="float32", name="images")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras', about NumPy
+        try:
+            whole_model(source).export(str(path), format=format, verbose=False, input_signature=[images])
+        except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+            reason = (str(error).rstrip(". \n") or type(error).__name__).splitlines()
+            hint = "; OpenVINO reads ONNX files too: --format onnx" if format == "openvino" else ""
+            raise ValueError(f"{source.name} cannot be converted to {format}: {reason[-1]}{hint}") from error
+
+
+@functools.cache
+def _register_erfc():
+    """Register a conversion of the complementary error function with tf2onnx: erfc(x) = 1 - erf(x)."""
+    from tf2onnx.handler import tf_op
+
+    @tf_op("Erfc")
+    class Erfc:
+        @classmethod
+        def version_9(cls, ctx, node, **kwargs):
+            """Replace the node by Erf and Sub."""
+            shapes, dtypes = node.output_shapes, node.output_dtypes
+            one = ctx.make_const(f"{node.name}/one", np.float32(1)).output[0]
+            erf = ctx.make_node("Erf", node.input).output[0]
+            ctx.remove_node(node.name)
+            ctx.make_node("Sub", [one, erf], name=node.name, outputs=node.output, shapes=shapes, dtypes=dtypes)
+
+
+def _checked(path, format, expected):
+    """The figures of the file, run in a process of its own.
+
+    Raises:
+        ValueError: if its outputs differ from the Keras model's.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        images, outputs = Path(folder, "images.npy"), Path(folder, "outputs.npy")
+        np.save(images, expected.images)
+        script = Path(__file__).with_name("replay.py")
+        arguments = ["-P", str(script), format, str(path), str(images), str(outputs)]
+        parity.run_python(arguments, f"{path.name} could not be run")
+        report = {**parity.compare(expected, np.load(outputs)), "tolerance": TOLERANCE}
+    if not report["largest_difference"] <= TOLERANCE:
+        raise ValueError(
+            f"The outputs of {path.name} differ from the Keras model's, so it is not kept. {parity.describe(report)}."
+        )
+    return report
+
+
+def _refuse_other_labels(path, labels):
+    if path.is_file() and path.read_text(encoding="utf-8") != labels:
+        raise ValueError(f"{path} belongs to a model with other classes; choose another --output.")
+
+
+def _versions(format):
+    from importlib import metadata
+
+    return {package: metadata.version(package) for package in PACKAGES[format]}

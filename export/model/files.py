@@ -1,0 +1,35 @@
+"""The files that every folder of artifacts has beside them, and how such a folder is written."""
+
+import contextlib
+import shutil
+
+from keras_vit.sources.run_folder import LABELS, SPEC
+from keras_vit.system.files import atomic_file
+
+REPORT = "report.json"
+
+
+def labels_text(labels):
+    """The content of labels.txt: one name per line, in the order of the outputs."""
+    return "".join(f"{label}\n" for label in labels)
+
+
+def write_labels_and_spec(folder, source):
+    """Write labels.txt and preprocessing.json of an `ExportedModel`; returns their paths."""
+    labels, spec = folder / LABELS, folder / SPEC
+    labels.write_text(labels_text(source.labels), encoding="utf-8")
+    source.spec.save(spec)
+    return [labels, spec]
+
+
+def size_in_name(spec):
+    """The image size in a file's name: "224", or "192x256" where height and width differ."""
+    height, width = spec.size
+    return str(height) if height == width else f"{height}x{width}"
+
+
+def publish(paths, output):
+    """Copy files into a folder: all are written completely before the first gets its name."""
+    with contextlib.ExitStack() as stack:
+        for path in paths:
+            shutil.copyfile(path, stack.enter_context(atomic_file(output / path.name)))

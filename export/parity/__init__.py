@@ -1,0 +1,1 @@
+"""The check that an artifact gives what the model gives."""

@@ -1,0 +1,160 @@
+"""A trained model and its artifacts side by side: accuracy on the same images, size, latency."""
+
+import csv
+import tempfile
+import time
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from keras_vit.export.model.inference import probabilities
+from keras_vit.export.parity import parity
+from keras_vit.sources.resolve import is_saved_model, version_folder
+from keras_vit.system.files import atomic_file
+
+RUNS = 50  # timed, at batch 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model or artifact."""
+
+    artifact: str
+    n_images: int
+    accuracy: float | None  # None where the classes are not known
+    agreement: float  # with the Keras model's best class
+    largest_difference: float  # of probabilities, from the Keras model's
+    size_mb: float  # 1 MB = 10^6 bytes
+    latency_ms: float  # median of single images, already of the model's size
+    threads: int
+
+
+def compare(source, artifacts, expected, runs=RUNS):
+    """The rows of the Keras model and of each artifact.
+
+    Args:
+        source: an `ExportedModel`.
+        artifacts: (kind, path) pairs, as `find_artifacts` returns them.
+        expected: `parity.Expected`, the Keras model's outputs.
+        runs: timed runs per row.
+
+    Raises:
+        ValueError: if an artifact cannot be run or has another number of classes.
+    """
+    rows = [
+        _row(
+            "Keras",
+            expected,
+            expected.probabilities,
+            keras_bytes(source),
+            keras_latency(source, expected, runs),
+        )
+    ]
+    for (kind, path), outputs in zip(artifacts, parity.replay_all(artifacts, expected, runs)):
+        if outputs["probabilities"].shape != expected.probabilities.shape:
+            raise ValueError(
+                f"{path} has {outputs['probabilities'].shape[1]} classes, but the model has {len(source.labels)}: "
+                "it was made from another model."
+            )
+        name = path.name if kind == "tflite" else "SavedModel"
+        milliseconds = float(np.median(outputs["milliseconds"]))
+        rows.append(_row(name, expected, outputs["probabilities"], size_bytes(path), milliseconds))
+    return rows
+
+
+def find_artifacts(paths, name):
+    """(kind, path) of every artifact at the paths: a .tflite file, a SavedModel, or a folder of them.
+
+    In a serving bundle the newest version of the model called `name` is taken, or of its only model.
+
+    Raises:
+        ValueError: for a path without an artifact, and for a bundle of several models with other names.
+    """
+    found = []
+    for path in map(Path, paths):
+        files = [path] if path.suffix == ".tflite" and path.is_file() else sorted(path.glob("*.tflite"))
+        if files:
+            found.extend(("tflite", file) for file in files)
+        elif is_saved_model(path):
+            found.append(("saved_model", version_folder(path, name)))
+        else:
+            raise ValueError(f"{path}: expected a .tflite file, a SavedModel, or a folder of them.")
+    return found
+
+
+def keras_latency(source, expected, runs):
+    """Median milliseconds of the Keras model for one image, as a TensorFlow graph."""
+    import tensorflow as tf
+
+    predict, image = tf.function(probabilities(source)), tf.constant(expected.images[:1], tf.float32)
+    milliseconds = []
+    for number in range(5 + runs):
+        start = time.perf_counter()
+        predict(image).numpy()
+        milliseconds.append(1000 * (time.perf_counter() - start))
+    return float(np.median(milliseconds[5:]))
+
+
+def keras_bytes(source):
+    """Size of the model as a `.keras` file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.keras")
+        source.model.save(path)
+        return path.stat().st_size
+
+
+def size_bytes(path):
+    """Size of a file, or of all files in a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(entry.stat().st_size for entry in path.rglob("*") if entry.is_file())
+
+
+def as_table(rows):
+    """The rows as lines of text, in columns."""
+    head = ("", "images", "accuracy", "agreement", "max diff", "size MB", "ms/image")
+    body = [
+        (
+            row.artifact,
+            str(row.n_images),
+            "-" if row.accuracy is None else f"{100 * row.accuracy:.2f} %",
+            f"{100 * row.agreement:.2f} %",
+            f"{row.largest_difference:.1e}",
+            f"{row.size_mb:.2f}",
+            f"{row.latency_ms:.2f}",
+        )
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *body)]
+    return "\n".join(
+        "  ".join(
+            [
+                line[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:])),
+            ]
+        )
+        for line in (head, *body)
+    )
+
+
+def write_csv(rows, path):
+    """Write the rows as a CSV file, completely or not at all."""
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def _row(name, expected, outputs, size, milliseconds):
+    report = parity.compare(expected, outputs)
+    return Row(
+        name,
+        report["n_images"],
+        report.get("accuracy"),
+        report["agreement"],
+        report["largest_difference"],
+        size / 1e6,
+        milliseconds,
+        parity.cores(),
+    )

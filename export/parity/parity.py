@@ -1,0 +1,288 @@
+"""The check that an artifact gives what the Keras model gives, on the same images, in a process without this library.
+
+`expect` runs the Keras model (in float32), `replay_all` the artifacts; an artifact is rejected if the outputs differ:
+
+    SavedModel   largest difference of probabilities at most 1e-5; of features too, relative to the largest feature
+    .tflite      by quantization (`edge.tolerance`)
+
+Without images, seeded noise is used.
+"""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_vit.export.model.features import features as features_of
+from keras_vit.export.model.inference import probabilities as probabilities_of
+from keras_vit.prediction import tflite_interpreter
+from keras_vit.system import startup
+
+SAVED_MODEL = 1e-5  # largest difference of probabilities
+NOISE = 16  # images
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Images, and the Keras model's outputs for them."""
+
+    files: tuple[str, ...]  # N encoded images
+    kind: str  # "test" (a run's test split), "given" or "noise"
+    classes: np.ndarray | None  # N true classes, where known
+    images: np.ndarray  # uint8, N H W 3, resized
+    probabilities: np.ndarray  # float32, N K
+
+
+def expect(source, images=(), max_images=1000, folder=None):
+    """Run the Keras model on images: those given, else the test images of its run, else noise.
+
+    Args:
+        source: an `ExportedModel`.
+        images: (path, class number or None) pairs.
+        max_images: of more images, this many are picked evenly.
+        folder: where noise images are written; required if there are no others.
+
+    Returns:
+        The images and outputs, `Expected`.
+
+    Raises:
+        OSError: for a file that cannot be opened.
+        ValueError: for a file that is not an image, naming it, and for max_images below 1.
+    """
+    if max_images < 1:
+        raise ValueError(f"At least one image is needed to compare on. Received: max_images={max_images}.")
+    kind = "given" if images else "test"
+    images = list(images or source.images)
+    if not images:
+        kind, images = "noise", noise_images(folder)
+    if len(images) > max_images:
+        images = [images[i] for i in np.linspace(0, len(images) - 1, max_images).astype(int)]
+    files = tuple(os.path.abspath(path) for path, _ in images)
+    known = all(label is not None for _, label in images)
+    classes = np.array([label for _, label in images]) if known else None
+    images = np.stack([read_image(path, Path(path).read_bytes(), source.spec) for path in files])
+    return Expected(files, kind, classes, images, _predict(images, probabilities_of(source)))
+
+
+def noise_images(folder, number=NOISE, seed=0):
+    """Write seeded images, rough and smooth, of several sizes, as JPEG and PNG; returns (path, None) pairs."""
+    from PIL import Image
+
+    draw, images = np.random.default_rng(seed), []
+    for i in range(number):
+        grid = 2 ** (1 + i % 6)  # 2 to 64 cells a side
+        cells = Image.fromarray(draw.integers(0, 256, (grid, grid, 3), dtype=np.uint8))
+        image = cells.resize((int(draw.integers(40, 320)), int(draw.integers(40, 320))), Image.Resampling.BICUBIC)
+        path = Path(folder, f"noise_{i:02}.{('png', 'jpg')[i % 2]}")
+        image.save(path)
+        images.append((path, None))
+    return images
+
+
+def check_saved_model(outputs, expected, source):
+    """The report of a SavedModel, from its outputs (`replay_all`).
+
+    Raises:
+        ValueError: if they differ from the Keras model's, with the figures.
+    """
+    served = np.take_along_axis(expected.probabilities, np.maximum(outputs["class_ids"], 0), axis=1)
+    report = {
+        **compare(expected, outputs["probabilities"]),
+        "largest_difference_from_bytes": float(np.abs(outputs["scores"] - served).max()),
+        "tolerance": SAVED_MODEL,
+        "versions": versions(),
+    }
+    names = np.array(source.labels)[outputs["class_ids"]]
+    undecoded = [file for file, ids in zip(expected.files, outputs["class_ids"]) if ids[0] < 0]
+    if undecoded or (names != outputs["classes"]).any():
+        raise ValueError(
+            f"The SavedModel gives wrong names or cannot decode images that the Keras model's reader can: {undecoded}."
+        )
+    if "embedding" in outputs:
+        report["largest_difference_of_features"] = _difference_of_features(outputs["embedding"], expected, source)
+    if not max(value for key, value in report.items() if key.startswith("largest_difference")) <= SAVED_MODEL:
+        raise ValueError(
+            f"The SavedModel's outputs differ from the Keras model's, so it is not kept. {describe(report)}."
+        )
+    return report
+
+
+def compare(expected, probabilities):
+    """Accuracy of both (where the classes are known), agreement and differences of an artifact and the Keras model."""
+    best, reference = best_classes(probabilities), best_classes(expected.probabilities)
+    report = {"n_images": len(probabilities), "pictures": expected.kind}
+    if expected.classes is not None:
+        report["keras_accuracy"] = float((reference == expected.classes).mean())
+        report["accuracy"] = float((best == expected.classes).mean())
+    report["agreement"] = float((best == reference).mean())
+    report["largest_difference"] = float(np.abs(probabilities - expected.probabilities).max())
+    report["cosine"] = float(_cosine_of_logits(probabilities, expected.probabilities).min())
+    return report
+
+
+def describe(report):
+    """A report in one line."""
+    parts = [f"{report['n_images']} {report['pictures']} images"]
+    if "accuracy" in report:
+        parts.append(f"accuracy {report['accuracy']:.4f} (Keras {report['keras_accuracy']:.4f})")
+    parts.append(f"agreement {100 * report['agreement']:.2f} %")
+    difference = max(value for key, value in report.items() if key.startswith("largest_difference"))
+    limit = f" (at most {report['tolerance']:.0e})" if "tolerance" in report else ""
+    parts.append(f"largest difference {difference:.1e}{limit}")
+    return ", ".join(parts)
+
+
+def replay_all(artifacts, expected, runs=0, threads=None):
+    """Run artifacts in one process that cannot import Keras or this library, on the CPU.
+
+    Args:
+        artifacts: ("saved_model" or "tflite", path) pairs.
+        runs: timed runs at batch 1, for latency.
+        threads: for TensorFlow and LiteRT; default one per core.
+
+    Returns:
+        A dictionary of arrays per artifact (`replay`).
+
+    Raises:
+        ValueError: if an artifact cannot be run, with the last line of the process's errors.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        images, request = Path(folder, "images.npy"), Path(folder, "request.json")
+        np.save(images, expected.images)
+        outputs = [str(Path(folder, f"{number}.npz")) for number in range(len(artifacts))]
+        entries = [
+            {"kind": kind, "path": str(path), "outputs": output} for (kind, path), output in zip(artifacts, outputs)
+        ]
+        request.write_text(
+            json.dumps(
+                {
+                    "artifacts": entries,
+                    "files": list(expected.files),
+                    "images": str(images),
+                    "threads": threads or cores(),
+                    "runs": runs,
+                    "interpreter": tflite_interpreter.__file__,
+                }
+            )
+        )
+        script = Path(__file__).with_name("replay.py")
+        run_python(
+            ["-P", str(script), str(request)],
+            f"{', '.join(str(path) for _, path in artifacts)} could not be run",
+        )
+        return [dict(np.load(output)) for output in outputs]
+
+
+def run_python(arguments, failure):
+    """Run this Python in a process of its own, on the CPU.
+
+    Args:
+        arguments: of the interpreter.
+        failure: how the error begins.
+
+    Raises:
+        ValueError: if the process fails, with the last line of its errors.
+    """
+    environment = {**startup.environment("3"), "CUDA_VISIBLE_DEVICES": "-1"}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise ValueError(f"{failure}: {lines[-1]}")
+
+
+def on_cpu():
+    """Keep this process off the GPUs, which exporting does not need, unless TensorFlow has started on them already."""
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices([], "GPU")
+
+
+def cores():
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def versions():
+    """Versions of the packages that took part, for reports; None for those that are not installed."""
+    from importlib import metadata
+
+    present = {}
+    for package in ("keras-vit-models", "tensorflow", "keras", "ai-edge-litert", "litert-quantizer", "numpy"):
+        try:
+            present[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            present[package] = None
+    return present
+
+
+def read_image(name, encoded, spec):
+    """An encoded image, decoded and resized: uint8 (H, W, 3). ValueError with its name if it cannot be decoded."""
+    import tensorflow as tf
+
+    from keras_vit.preprocessing import decode_image, resize
+
+    try:
+        with tf.device("CPU:0"):
+            return resize(decode_image(encoded), spec).numpy().astype(np.uint8)
+    except tf.errors.OpError as error:
+        reason = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).strip()
+        raise ValueError(f"{name} cannot be read as an image: {reason}") from error
+
+
+def _difference_of_features(embedding, expected, source):
+    """Largest difference of features from the Keras model's, relative to the largest of those."""
+    features = _predict(expected.images, features_of(source))
+    return float(np.abs(embedding - features).max() / max(np.abs(features).max(), 1.0))
+
+
+def _predict(images, function):
+    """The function on all images, in batches, as a graph, with full float32 products on GPUs too."""
+    import tensorflow as tf
+
+    kept = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        predict = tf.function(function, reduce_retracing=True)
+        starts = range(0, len(images), BATCH)
+        batches = [predict(tf.constant(images[start : start + BATCH], tf.float32)).numpy() for start in starts]
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(kept)
+    return np.concatenate(batches)
+
+
+def best_classes(probabilities):
+    """The most probable class of each image, int64 (N,); with a single class, 1 where its probability is below 0.5."""
+    return _distributions(probabilities).argmax(-1)
+
+
+def logits(probabilities):
+    """Logits, known up to a constant per image: log-probabilities minus their mean, float64 (N, K or 2)."""
+    found = np.log(np.maximum(_distributions(probabilities).astype(np.float64), 1e-12))
+    return found - found.mean(-1, keepdims=True)
+
+
+def _distributions(probabilities):
+    """The probabilities; those of a single class get its complement as a second one."""
+    return np.concatenate([probabilities, 1 - probabilities], -1) if probabilities.shape[-1] == 1 else probabilities
+
+
+def _cosine_of_logits(one, other):
+    """Per image."""
+    one, other = logits(one), logits(other)
+    lengths = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
+    return np.where(lengths == 0, 1.0, (one * other).sum(-1) / np.maximum(lengths, 1e-30))  # NaN stays NaN

@@ -1,0 +1,168 @@
+"""A SavedModel for TF Serving: encoded images in, names and scores out, everything between in the graph.
+
+    DIR/models/<name>/<version>/   saved_model.pb, variables/, assets/labels.txt, assets/preprocessing.json,
+                                   assets.extra/report.json, assets.extra/tf_serving_warmup_requests
+
+serving_default   image_bytes string (B)  ->  classes string (B, k), scores float32 (B, k), class_ids int32 (B, k),
+                  the k best, best first. JPEG (CMYK too, and turned upright as its EXIF note says), PNG, BMP or GIF
+                  (first frame). An image that cannot be decoded, or has more than 89 million pixels, gets classes "",
+                  scores 0 and class_ids -1, and does not affect the others.
+predict_images    images float32 (B, H, W, 3) in [0, 255], of the model's size  ->  probabilities float32 (B, K)
+features          image_bytes string (B)  ->  embedding float32 (B, D), penultimate-layer features: include_top=False
+                  with the classifier's pooling. Zeros for an image that cannot be decoded. Absent for a model whose
+                  classifier is not a Dense layer.
+
+A batch may be empty; its outputs are empty then. No output's name ends in _bytes: TF Serving's REST interface would
+encode it in base64.
+"""
+
+import json
+import re
+import tempfile
+from pathlib import Path
+
+import tensorflow as tf
+
+from keras_vit.export.model import files
+from keras_vit.export.model.features import features
+from keras_vit.export.model.inference import probabilities
+from keras_vit.export.parity import parity
+from keras_vit.export.serving import operators, serving_config, warmup
+from keras_vit.export.serving.decoding import decode_or_skip
+from keras_vit.system.files import atomic_folder
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # safe in a path, in a REST URL and in models.config
+REPORT = f"assets.extra/{files.REPORT}"
+BATCH_SIZES = serving_config.Batching.sizes  # that a server forms of waiting requests
+
+
+class ServedModel(tf.Module):
+    """The object that is saved: variables, signatures, and the files that become assets."""
+
+    def __init__(self, source, top_k, asset_files):
+        super().__init__(name="served_model")
+        self._top_k = min(top_k, len(source.labels))
+        self._names = tf.constant([*source.labels, ""])  # "": for images that cannot be decoded
+        self.parameters = [weight.value for weight in source.model.weights]
+        self.assets = [tf.saved_model.Asset(str(path)) for path in asset_files]
+        images = tf.TensorSpec([None, *source.spec.size, 3], tf.float32, name="images")
+        encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
+        # What two signatures share is a function of its own, traced and stored once; `servables` calls _decode too.
+        self._decode = tf.function(lambda files: decode_or_skip(files, source.spec), [encoded], autograph=False)
+        self._probabilities = tf.function(_or_empty(probabilities(source)), [images], autograph=False)
+        embed = features(source)
+        self._features = _or_empty(embed) if embed else None
+        self.predict_images = tf.function(self._predict_images, [images], autograph=False)
+        self.classify = tf.function(self._classify, [encoded], autograph=False)
+        self.embed = tf.function(self._embed, [encoded], autograph=False) if self._features else None
+
+    @property
+    def signatures(self):
+        """{name: function} of the signatures."""
+        named = {"serving_default": self.classify, "predict_images": self.predict_images, "features": self.embed}
+        return {name: function for name, function in named.items() if function}
+
+    def _predict_images(self, images):
+        return {"probabilities": self._probabilities(images)}
+
+    def _classify(self, image_bytes):
+        images, decoded = self._decode(image_bytes)
+        decoded = decoded[:, tf.newaxis]
+        scores = tf.where(decoded, self._probabilities(images), 0.0)
+        scores, class_ids = tf.math.top_k(scores, self._top_k, sorted=True)
+        class_ids = tf.where(decoded, class_ids, -1)
+        nameless = tf.size(self._names) - 1
+        classes = tf.gather(self._names, tf.where(decoded, class_ids, nameless))
+        return {"classes": classes, "scores": scores, "class_ids": class_ids}
+
+    def _embed(self, image_bytes):
+        images, decoded = self._decode(image_bytes)
+        return {"embedding": tf.where(decoded[:, tf.newaxis], self._features(images), 0.0)}
+
+
+def _or_empty(predict):
+    """`predict` for empty batches too, which models cannot reshape: a black image is added and its output removed."""
+
+    def or_empty(images):
+        batch = tf.shape(images)[0]
+        filled = tf.cond(batch > 0, lambda: images, lambda: tf.zeros((1, *images.shape[1:])))
+        return predict(filled)[:batch]
+
+    return or_empty
+
+
+def export(source, output, name=None, top_k=5, expected=None, batch_sizes=BATCH_SIZES):
+    """Write the next version of the model under output/models/<name>/, checked; nothing stays if the check fails.
+
+    Args:
+        source: an `ExportedModel`.
+        output: the bundle's folder.
+        name: the model's name on the server; default the source's.
+        top_k: classes returned per image, at most all.
+        expected: `parity.Expected` to check against; default for the source's own images.
+        batch_sizes: for which the server is warmed up.
+
+    Returns:
+        (path of the version, report, outputs of the saved model for the expected images).
+
+    Raises:
+        ValueError: for an unusable name or top_k, missing operators in TF Serving, or outputs that differ.
+    """
+    name = name or source.name
+    if not NAME.fullmatch(name):
+        raise ValueError(f"A served model's name has letters, digits and _ . - only. Received: {name!r}.")
+    if top_k < 1:
+        raise ValueError(f"top_k must be at least 1. Received: {top_k}.")
+    expected = expected or parity.expect(source)
+    version = next_version(Path(output) / "models" / name)
+    with atomic_folder(version) as temporary:
+        signatures = save(source, temporary, top_k)
+        operators.check(temporary)
+        [outputs] = parity.replay_all([("saved_model", temporary)], expected)
+        report = {
+            "model": name,
+            "version": int(version.name),
+            **parity.check_saved_model(outputs, expected, source),
+            "signatures": signatures,
+            "graph": operators.graph_report(temporary),
+        }
+        (temporary / REPORT).parent.mkdir()
+        (temporary / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+        inputs = {signature: next(iter(ends["inputs"])) for signature, ends in signatures.items()}
+        warmup.write_requests(temporary / warmup.PATH, name, inputs, source.spec.size, batch_sizes)
+    return version, report, outputs
+
+
+def save(source, path, top_k=5):
+    """Write the SavedModel into the folder `path`, unchecked.
+
+    Returns:
+        {signature: {"inputs": {name: [type, shape]}, "outputs": {name: [type, shape]}}}, with None for B in a shape.
+
+    Raises:
+        OSError: if it cannot be written (a full disk).
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        served = ServedModel(source, top_k, files.write_labels_and_spec(Path(folder), source))
+        signatures = {name: function.get_concrete_function() for name, function in served.signatures.items()}
+        try:
+            tf.saved_model.save(served, str(path), signatures=signatures)
+        except tf.errors.OpError as error:
+            raise OSError(f"The SavedModel could not be written to {path}: {error.message}") from error
+        return {name: _ends(function) for name, function in signatures.items()}
+
+
+def _ends(function):
+    """Names, types and shapes of a concrete function's inputs and outputs."""
+    ends = {"inputs": {spec.name: spec for spec in function.structured_input_signature[0]}}
+    ends["outputs"] = function.structured_outputs
+    return {
+        end: {name: [tensor.dtype.name, tensor.shape.as_list()] for name, tensor in tensors.items()}
+        for end, tensors in ends.items()
+    }
+
+
+def next_version(folder):
+    """The folder of the first version number above all present ones."""
+    present = [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()] if folder.is_dir() else []
+    return folder / str(max(present, default=0) + 1)

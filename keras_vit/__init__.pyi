@@ -1,0 +1,14 @@
+from keras_vit import analysis as analysis
+from keras_vit import layers as layers
+from keras_vit import models as models
+from keras_vit.analysis.pyramid import feature_pyramid as feature_pyramid
+from keras_vit.imagenet.labels import decode_predictions as decode_predictions
+from keras_vit.models.create import create_model as create_model
+from keras_vit.models.depth import depth_groups as depth_groups
+from keras_vit.prediction.predictor import Predictor as Predictor
+from keras_vit.prediction.preprocess_input import preprocess_input as preprocess_input
+from keras_vit.sources.registry import info as info
+from keras_vit.sources.registry import list_models as list_models
+from keras_vit.sources.run_folder import load_run as load_run
+
+__version__: str

@@ -1,0 +1,100 @@
+"""What the verbs' parsers have in common: their form, and the arguments that name a model."""
+
+import argparse
+
+
+def verb_parser(verb, description):
+    """The parser of `keras-vit VERB`; its description is shown as it is written."""
+    return argparse.ArgumentParser(
+        f"keras-vit {verb}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_model(parser):
+    """Add the arguments of the verbs that predict: the model, its preprocessing and its labels."""
+    parser.add_argument(
+        "source",
+        metavar="MODEL",
+        help="a run folder, a .keras file, a SavedModel, a .tflite file, or a model's name",
+    ).completer = complete_model
+    add_model_options(parser)
+
+
+def add_model_options(parser):
+    """Add those of `add_model` that are options."""
+    parser.add_argument(
+        "--preprocessing",
+        metavar="FILE|NAME",
+        help="preprocessing.json, a run folder or a model's name; for sources that lack it",
+    ).completer = complete_model
+    parser.add_argument("--labels", metavar="FILE", help="the classes' names, one per line")
+
+
+def open_predictor(arguments):
+    """The `Predictor` that the arguments of `add_model` name."""
+    from keras_vit.prediction.predictor import Predictor
+
+    return Predictor.open(arguments.source, arguments.preprocessing, arguments.labels)
+
+
+def add_exported_model(parser):
+    """Add the arguments of the verbs that export: the model, and the images to check its artifacts on."""
+    parser.add_argument(
+        "source",
+        metavar="MODEL_OR_RUN",
+        help="a run folder, a .keras file, or a model's name such as SwinT.ms_in1k",
+    ).completer = complete_model
+    parser.add_argument(
+        "--preprocessing",
+        metavar="FILE",
+        help="for a .keras file: preprocessing.json, or a model's name to take it from",
+    ).completer = complete_model
+    parser.add_argument("--labels", metavar="FILE", help="for a .keras file: the classes' names, one per line")
+    parser.add_argument(
+        "--images",
+        metavar="PATH",
+        nargs="+",
+        default=[],
+        help="images or folders to check on (default: the run's test images, or noise)",
+    )
+    parser.add_argument(
+        "--max-images",
+        type=int,
+        default=1000,
+        help="check on at most this many images, evenly picked (default: 1000)",
+    )
+
+
+def open_exported_model(arguments):
+    """The model that the arguments of `add_exported_model` name, an `export.model.source.ExportedModel`."""
+    from keras_vit.export.model.source import open_source
+    from keras_vit.export.parity.parity import on_cpu
+
+    on_cpu()
+    return open_source(arguments.source, arguments.preprocessing, arguments.labels)
+
+
+def expected_outputs(arguments, source, folder):
+    """What the model gives for the images to check on, an `export.parity.parity.Expected`.
+
+    Args:
+        folder: where images of noise are written, if there are no others.
+    """
+    from keras_vit.export.model.source import image_files
+    from keras_vit.export.parity.parity import expect
+
+    return expect(source, image_files(arguments.images), arguments.max_images, folder)
+
+
+def complete_name(prefix, **_):
+    """For tab completion: names of models, and their tags after a dot."""
+    from keras_vit.sources.registry import list_models
+
+    return [name for name in list_models(f"{prefix}*", pretrained="." in prefix) if name.startswith(prefix)]
+
+
+def complete_model(prefix, **_):
+    """For tab completion: as `complete_name`, and paths."""
+    from argcomplete.completers import FilesCompleter
+
+    return [*complete_name(prefix), *FilesCompleter()(prefix)]

@@ -1,0 +1,1 @@
+"""ImageNet's classes: their names, and predictions in words."""

@@ -1,0 +1,1 @@
+"""From an image to probabilities, with Keras, a SavedModel or a `.tflite` file underneath."""

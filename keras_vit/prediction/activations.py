@@ -1,0 +1,58 @@
+"""What a classifier's outputs (B, K) mean: probabilities already, or logits that still need their activation.
+
+Of K > 1 classes logits are taken to exclude each other and get a softmax; sigmoid outputs are probabilities, one class
+independent of the other, and stay. A single output is the probability that the image shows the one class, and its
+logit gets a sigmoid: a softmax over one class is 1 for every image.
+"""
+
+import numpy as np
+
+from keras_vit.system import keras_private
+
+
+def as_probabilities(model, size):
+    """The function from a Keras model's outputs to probabilities (B, K), for tensors and arrays.
+
+    It depends on the last layer's activation, or, where there is no such attribute, on the outputs for noise.
+
+    Args:
+        model: a `keras.Model` with one output (B, K).
+        size: (H, W) of its images, in pixels.
+
+    Raises:
+        ValueError: for a softmax over one class.
+    """
+    from keras import ops
+
+    one_class = model.output_shape[-1] == 1
+    activation = _last_activation(model)
+    if activation == "softmax" and one_class:
+        raise ValueError(
+            f"{model.name} has a softmax over its only class, which is 1 for every image. Build it with "
+            "classifier_activation='sigmoid' or None, or with a second class for all other images."
+        )
+    logits = activation == "linear" or activation is None and _look_like_logits(model, size, one_class)
+    if not logits:
+        return lambda outputs: outputs
+    return ops.sigmoid if one_class else ops.softmax
+
+
+def _last_activation(model):
+    """Name of the activation of the last layer; None if it has no such attribute."""
+    import keras
+
+    operation = keras_private.operation_of(model.outputs[0])
+    if isinstance(operation, keras.layers.Softmax):
+        return "softmax"
+    return getattr(getattr(operation, "activation", None), "__name__", None)
+
+
+def _look_like_logits(model, size, one_class):
+    """Whether outputs for noise are not probabilities: below 0, above 1, or with a sum other than 1."""
+    from keras import ops
+
+    noise = np.random.default_rng(0).normal(size=(4, *size, 3)).astype("float32")
+    outputs = ops.convert_to_numpy(model(noise, training=False)).astype("float32")
+    if one_class:
+        return bool(outputs.min() < 0 or outputs.max() > 1)
+    return bool(outputs.min() < 0 or np.abs(outputs.sum(-1) - 1).max() > 1e-2)

@@ -1,0 +1,205 @@
+"""Probabilities from any model artifact: a run, a `.keras`, a SavedModel, a `.tflite`, a published model.
+
+`Predictor.open` resolves a source and loads its preprocessing and labels with it; the `Predictor` takes images of any
+size. What runs underneath (Keras, a signature, the LiteRT interpreter) is a function from images (B, H, W, 3) in
+[0, 255], already of the model's size, to probabilities (B, K).
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+
+from keras_vit.prediction import runtimes
+from keras_vit.prediction.activations import as_probabilities
+from keras_vit.preprocessing import Spec, normalize, normalizes_inside, read_image, resize
+from keras_vit.sources.resolve import resolve, resolve_spec
+from keras_vit.sources.run_folder import LABELS, MODEL, SPEC, Run, load_keras_model, read_labels
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Images in, probabilities out."""
+
+    kind: str  # "keras run", "keras model", "SavedModel", "tflite", "published model"
+    name: str
+    labels: tuple[str, ...]  # K names, in the order of the outputs
+    spec: Spec | None  # None: the SavedModel decodes and prepares images itself
+    run: Callable  # list of B prepared images -> float32 (B, K)
+    weights: Path | None = None  # the file that holds the weights, for its checksum
+    parameters: int | None = None
+    top_k: int | None = None  # how many classes get a score, the others being 0; None: all of them
+    model: Any = None  # the keras.Model; None for a SavedModel and a .tflite file
+
+    @classmethod
+    def open(cls, source, spec=None, labels=None):
+        """Open a source for predicting.
+
+        Args:
+            source: a run folder; a `.keras` or `.tflite` file; a SavedModel, as a version's folder, a model's folder
+                (its highest version is taken) or a folder with models/NAME/VERSION/; or a model's name, with or
+                without a tag ("SwinT", "SwinT.ms_in22k_ft_in1k").
+            spec: preprocessing, for sources without their own: a `Spec`, a preprocessing.json, a run folder or a
+                model's name.
+            labels: names of the classes, a sequence or a text file; by default the source's labels.txt, else the
+                classes' numbers.
+
+        Returns:
+            A `Predictor`.
+
+        Raises:
+            FileNotFoundError: for a path that does not exist.
+            ValueError: if the source is of another kind, or incomplete.
+        """
+        found = resolve(source)
+        spec = found.spec() if spec is None else resolve_spec(spec)
+        labels = found.labels() if labels is None else _read(labels)
+        return OPENERS[found.kind](found, spec, labels)
+
+    @property
+    def runtime(self):
+        """What computes: "keras-<backend>", "savedmodel" or "litert"."""
+        if self.kind not in ("SavedModel", "tflite"):
+            import keras
+
+            return f"keras-{keras.backend.backend()}"
+        return {"SavedModel": "savedmodel", "tflite": "litert"}[self.kind]
+
+    @property
+    def quantization(self):
+        """How a `.tflite` stores weights, by its file name's ending ("fp32", ...); "none" for all others."""
+        known = ("dynamic_int8", "int16x8", "int8", "fp16", "fp32") if self.kind == "tflite" else ()
+        return next((quant for quant in known if self.name.endswith(f"_{quant}")), "none")
+
+    def prepare(self, image):
+        """A path, or uint8 (H0, W0, 3) -> the input of `run`: float32 (H, W, 3), or bytes."""
+        if isinstance(image, (str, os.PathLike)):
+            image = read_image(image)
+        image = np.asarray(image)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+            raise ValueError(
+                f"An image is a path, or a uint8 array (H, W, 3). Received: {image.dtype} of shape {image.shape}."
+            )
+        return runtimes.as_png(image) if self.spec is None else resize(image, self.spec).numpy()
+
+    def predict(self, images, batch_size=32):
+        """Paths or uint8 arrays (H, W, 3), of any sizes -> probabilities float32 (N, K)."""
+        if isinstance(images, (str, os.PathLike)) or getattr(images, "ndim", 4) == 3:
+            raise ValueError("predict takes a list of images; pass a single image as a list of one.")
+        return self.predict_prepared((self.prepare(image) for image in images), batch_size)
+
+    def predict_prepared(self, images, batch_size=32):
+        """The same for an iterable of prepared images, never holding more than one batch."""
+        found, batch = [np.zeros((0, len(self.labels)), "float32")], []
+        for image in images:
+            batch.append(image)
+            if len(batch) == batch_size:
+                found.append(self.run(batch))
+                batch = []
+        if batch:
+            found.append(self.run(batch))
+        return np.concatenate(found)
+
+
+def run_predictor(run, model, spec=None, labels=None):
+    """The predictor of a `Run` whose model is loaded already; by default with the run's preprocessing and labels."""
+    labels = run.labels if labels is None else labels
+    return _keras_predictor("keras run", run.name, model, spec or run.spec, labels, run.path / MODEL)
+
+
+def _open_run(found, spec, labels):
+    run = Run.open(found.path)
+    return run_predictor(run, run.load_model(), spec, labels)
+
+
+def _open_keras(found, spec, labels):
+    spec = _required(spec, found)
+    model = load_keras_model(found.path)
+    return _keras_predictor("keras model", found.name, model, spec, labels, found.path)
+
+
+def _open_published(found, spec, labels):
+    from keras_vit.models.create import create_published
+    from keras_vit.weights.download import fetch
+
+    model = create_published(found.row)
+    weights = Path(fetch(found.row))  # in the cache by now
+    return _keras_predictor("published model", found.row.name, model, spec, labels, weights)
+
+
+def _keras_predictor(kind, name, model, spec, labels, weights):
+    from keras import ops
+
+    shape = model.input_shape
+    if len(shape) != 4 or any(n not in (None, m) for n, m in zip(shape[1:], (*spec.size, 3))):
+        raise ValueError(f"{weights}: the model takes {shape[1:]}, its preprocessing gives {(*spec.size, 3)}.")
+    as_pixels, finish = normalizes_inside(model), as_probabilities(model, spec.size)
+
+    def run(images):
+        images = np.stack(images)
+        images = images if as_pixels else normalize(images, spec)
+        return ops.convert_to_numpy(finish(np.asarray(model.predict_on_batch(images), "float32")))
+
+    labels = _checked_labels(labels, model.output_shape[-1], weights)
+    return Predictor(kind, name, labels, spec, run, weights, model.count_params(), model=model)
+
+
+def _open_saved_model(found, spec, labels):
+    folder = found.path
+    loaded, top_k = runtimes.load_saved_model(folder), None
+    if "predict_images" in loaded.signatures and spec is not None:
+        run, classes = runtimes.image_signature(loaded, folder)
+    elif "serving_default" not in loaded.signatures:
+        raise ValueError(
+            f"{folder} needs the signature serving_default, or predict_images with a {SPEC} in "
+            f"assets/. It has: {', '.join(loaded.signatures) or 'none'}."
+        )
+    elif labels is None:
+        raise ValueError(f"{found.folder} has no {LABELS}, which the number of classes is taken from.")
+    else:
+        spec, classes = None, len(labels)
+        run, top_k = runtimes.bytes_signature(loaded, folder, classes)
+    labels = _checked_labels(labels, classes, folder)
+    weights = min(folder.glob("variables/variables.data-*"), default=None)
+    return Predictor("SavedModel", found.name, labels, spec, run, weights, runtimes.parameters(loaded), top_k)
+
+
+def _open_tflite(found, spec, labels):
+    spec = _required(spec, found)
+    run, classes = runtimes.tflite(found.path, spec)
+    labels = _checked_labels(labels, classes, found.path)
+    return Predictor("tflite", found.name, labels, spec, run, found.path)
+
+
+def _required(spec, found):
+    """The spec; ValueError where neither the caller nor the source gave one."""
+    if spec is None:
+        raise ValueError(
+            f"{found.path} does not state how its images are prepared: {found.folder} has no {SPEC}. Add "
+            "--preprocessing with such a file, or a model's name to take it from (in Python: spec=)."
+        )
+    return spec
+
+
+def _read(labels):
+    """Labels as a tuple, from a sequence or a text file."""
+    return read_labels(labels) if isinstance(labels, (str, os.PathLike)) else tuple(labels)
+
+
+def _checked_labels(labels, classes, where):
+    if labels is None:
+        return tuple(str(number) for number in range(classes))
+    if len(labels) != classes:
+        raise ValueError(f"{where} has {classes} classes, and there are {len(labels)} labels.")
+    return tuple(labels)
+
+
+OPENERS = {
+    "run": _open_run,
+    "saved_model": _open_saved_model,
+    "keras": _open_keras,
+    "tflite": _open_tflite,
+    "published": _open_published,
+}

@@ -1,0 +1,112 @@
+"""What the predictor runs besides Keras: a SavedModel's signatures, and the LiteRT interpreter.
+
+Each becomes a function from a list of B prepared images to probabilities float32 (B, K).
+TensorFlow and the interpreter are imported when first needed.
+"""
+
+import io
+import os
+
+import numpy as np
+
+from keras_vit.prediction.tflite_interpreter import dequantized, open_interpreter, quantized
+from keras_vit.system import startup
+
+
+def load_saved_model(folder):
+    """`tf.saved_model.load`, with an error that names the folder."""
+    import tensorflow as tf
+
+    try:
+        return tf.saved_model.load(str(folder))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise ValueError(f"{folder} cannot be loaded as a SavedModel: {error}") from error
+
+
+def image_signature(loaded, folder):
+    """predict_images as a function of prepared images, and its number of classes."""
+    signature = loaded.signatures["predict_images"]
+    inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
+    output = "probabilities" if "probabilities" in outputs else next(iter(outputs))
+    if len(inputs) != 1:
+        raise ValueError(f"{folder}: predict_images must take one input. Received: {sorted(inputs)}.")
+    ((name, tensor),) = inputs.items()
+
+    def run(pixels):
+        import tensorflow as tf
+
+        images = tf.cast(np.stack(pixels), tensor.dtype)
+        return signature(**{name: images})[output].numpy()
+
+    run.loaded = loaded  # its variables live only as long as it does
+    return run, outputs[output].shape[-1]
+
+
+def parameters(loaded):
+    """Number of parameters in a SavedModel's signatures; None where they are constants of the graph."""
+    variables = {variable.ref() for signature in loaded.signatures.values() for variable in signature.variables}
+    return sum(int(np.prod(reference.deref().shape)) for reference in variables) or None
+
+
+def bytes_signature(loaded, folder, classes):
+    """serving_default as a function of encoded images, with scores of 0 except for the best k; and k."""
+    signature = loaded.signatures["serving_default"]
+    inputs = set(signature.structured_input_signature[1])
+    if inputs != {"image_bytes"} or not {"scores", "class_ids"} <= set(signature.structured_outputs):
+        raise ValueError(
+            f"{folder}: serving_default must take image_bytes and return scores and class_ids. "
+            f"It takes {sorted(inputs)} and returns {sorted(signature.structured_outputs)}."
+        )
+
+    def run(images):
+        import tensorflow as tf
+
+        outputs = signature(image_bytes=tf.constant(images))
+        probabilities = np.zeros((len(images), classes), "float32")
+        np.put_along_axis(probabilities, outputs["class_ids"].numpy(), outputs["scores"].numpy(), 1)
+        return probabilities
+
+    run.loaded = loaded
+    return run, signature.structured_outputs["scores"].shape[-1] or 1  # of unknown width: at least the best one
+
+
+def as_png(image):
+    """uint8 (H, W, 3) -> the bytes of a PNG, for a model that decodes images itself."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "png", compress_level=1)
+    return buffer.getvalue()
+
+
+def tflite(path, spec):
+    """A `.tflite` file as a function of prepared images, and its number of classes."""
+    interpreter = _interpreter(path)
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    shapes = [tuple(int(n) for n in tensor["shape"]) for tensor in (*inputs, *outputs)]
+    if len(inputs) != 1 or len(outputs) != 1 or shapes[0] != (1, *spec.size, 3):
+        raise ValueError(
+            f"{path} must take one image of shape {(1, *spec.size, 3)} and have one output. "
+            f"It has {len(inputs)} inputs and {len(outputs)} outputs, of the shapes {shapes}."
+        )
+
+    def run_one(image):
+        interpreter.set_tensor(inputs[0]["index"], quantized(image[None], inputs[0]))
+        interpreter.invoke()
+        return dequantized(interpreter.get_tensor(outputs[0]["index"]), outputs[0])
+
+    def run(images):
+        return np.concatenate([run_one(image) for image in images])
+
+    return run, shapes[1][-1]
+
+
+def _interpreter(path):
+    """The interpreter of a file, with errors that name the file."""
+    if path.read_bytes()[4:8] != b"TFL3":
+        raise ValueError(f"{path} is not a TFLite file.")
+    try:
+        with startup.quiet():
+            return open_interpreter(path, os.cpu_count())
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} cannot be loaded as a TFLite file: {error}") from error

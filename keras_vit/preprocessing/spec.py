@@ -1,0 +1,86 @@
+"""How images are prepared for a set of weights: size, crop, interpolation, mean and standard deviation."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from keras_vit.system.files import atomic_file
+
+CROP_MODES = ("center", "squash")
+INTERPOLATIONS = ("bicubic", "bilinear")
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """Preprocessing of the images for a set of weights."""
+
+    size: tuple[int, int]  # H, W in pixels
+    mean: tuple[float, float, float]  # per channel R, G, B, of values in [0, 1]
+    std: tuple[float, float, float]
+    crop_pct: float = 1.0  # the crop's side as a share of the resized short side, in (0, 1]
+    crop_mode: str = "center"  # center: keep the aspect ratio and crop; squash: stretch to the size, crop nothing
+    interpolation: str = "bicubic"
+
+    def __post_init__(self):
+        for field, length, kind in (("size", 2, int), ("mean", 3, float), ("std", 3, float)):
+            object.__setattr__(self, field, _numbers(field, getattr(self, field), length, kind))
+        if min(self.size) < 1 or min(self.std) <= 0:
+            raise ValueError(f"size and std must be positive. Received: size={self.size}, std={self.std}.")
+        if not isinstance(self.crop_pct, (int, float)) or not 0 < self.crop_pct <= 1:
+            raise ValueError(f"crop_pct must be a number in (0, 1]. Received: crop_pct={self.crop_pct!r}.")
+        if self.crop_mode not in CROP_MODES:
+            raise ValueError(f"crop_mode must be one of {CROP_MODES}. Received: {self.crop_mode!r}.")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation must be one of {INTERPOLATIONS}. Received: {self.interpolation!r}.")
+
+    def to_json(self):
+        """A dictionary that JSON can hold."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, entries):
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: for an unknown or missing entry.
+        """
+        if not isinstance(entries, dict):
+            raise ValueError(f"A preprocessing spec is a JSON object. Received: {entries!r}.")
+        fields = dataclasses.fields(cls)
+        unknown = sorted(set(entries) - {field.name for field in fields})
+        missing = [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in entries]
+        if unknown or missing:
+            raise ValueError(
+                f"A preprocessing spec has the entries {[field.name for field in fields]}. "
+                f"Missing: {missing}; unknown: {unknown}."
+            )
+        return cls(**entries)
+
+    def save(self, path):
+        """Write the spec as JSON, whole or not at all."""
+        with atomic_file(path) as temporary:
+            temporary.write_text(json.dumps(self.to_json(), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path):
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: naming a file that is not a spec.
+        """
+        try:
+            return cls.from_json(json.loads(Path(path).read_text()))
+        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+            raise ValueError(f"{path} is not a preprocessing spec: {error}") from error
+
+
+def _numbers(field, values, length, kind):
+    try:
+        numbers = tuple(kind(value) for value in values)
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != length or any(number != value for number, value in zip(numbers, values)):
+        raise ValueError(f"{field} must be {length} numbers ({kind.__name__}). Received: {values!r}.")
+    return numbers

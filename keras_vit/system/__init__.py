@@ -1,0 +1,1 @@
+"""What touches the machine: files and locks, TensorFlow's start, Keras' registry and private interfaces, XLA."""

@@ -1,0 +1,83 @@
+"""TensorFlow's start in a process of this library's own: the command, its server and workers, benchmarks, replays.
+
+What TensorFlow reads from the environment is set here and nowhere else, before it is imported; `import keras_vit` in
+somebody's program sets nothing and shows everything. TensorFlow's libraries log before they read
+TF_CPP_MIN_LOG_LEVEL (2.21: that oneDNN is on, that there is no CUDA), so that the variable alone cannot silence them;
+LiteRT does not read it.
+"""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # 0: all, 1: no information, 2: no warnings, 3: no errors
+# TensorFlow turns oneDNN on only where the CPU has AVX512-VNNI or the like. Without oneDNN SwinT's training step takes
+# twice as long on an AMD EPYC of family 25 that has no AVX-512, and graphs 1.1 to 1.5 times (docs/speed.md).
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+INFORMATION = re.compile(
+    rb"^(?:I0000 |INFO: |WARNING: All log messages before absl::InitializeLog\(\)).*\n", re.MULTILINE
+)
+NO_CUDA = re.compile(rb"^E0000 .*failed call to cuInit.*\n", re.MULTILINE)  # an error that is none without a GPU
+
+
+def environment(level="2"):
+    """The environment for a process of this library's own: the user's, with what TensorFlow should find in it added."""
+    return {LEVEL: level, ONEDNN: "1", **os.environ}
+
+
+def set_environment(level="2"):
+    """Make it this process's environment; to be called before TensorFlow is imported."""
+    os.environ.update(environment(level))
+
+
+def start_tensorflow():
+    """Import Keras, and TensorFlow where it is the backend, and find the devices, without lines for nobody.
+
+    In another program than `keras-vit` nothing is set and nothing dropped.
+    """
+    if is_command():
+        set_environment()
+    with quiet():
+        import keras
+
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+
+
+def is_command():
+    """Whether this process is `keras-vit` or `python -m keras_vit`."""
+    return Path(*sys.argv[:1]).stem == "keras-vit" or sys.orig_argv[1:3] == ["-m", "keras_vit"]
+
+
+@contextlib.contextmanager
+def quiet():
+    """In `keras-vit`'s own process, drop the information that libraries log in here, and that there is no GPU.
+
+    Everything is shown at level 0. What else is written to stderr meanwhile appears at the end.
+    """
+    if not is_command() or os.environ.get(LEVEL, "2") == "0":
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            written.seek(0)
+            shown = INFORMATION.sub(b"", written.read())
+            os.write(2, shown if has_gpu() else NO_CUDA.sub(b"", shown))
+
+
+def has_gpu():
+    """Whether the system shows an NVIDIA GPU, whatever CUDA makes of it."""
+    return Path("/dev/nvidiactl").exists() or Path("/proc/driver/nvidia").exists() or os.name == "nt"

@@ -1,0 +1,96 @@
+"""Sizes in headers compared with PIL's, and what is skipped."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_vit.export.serving import decoding
+from keras_vit.preprocessing import Spec, read_image, resize
+
+SPEC = Spec((8, 12), (0, 0, 0), (1, 1, 1))
+PIXELS = np.random.default_rng(0).integers(0, 256, (23, 37, 3), np.uint8)
+
+
+def encode(form, pixels=PIXELS, **options):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, form, **options)
+    return file.getvalue()
+
+
+@tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+def decode(encoded):
+    return decoding.decode_or_skip(encoded, SPEC)
+
+
+pixels = tf.function(decoding.pixels, input_signature=[tf.TensorSpec([], tf.string)])
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP"])
+def test_pixels_are_read_from_the_header(form):
+    data = encode(form)
+    assert pixels(data) == 23 * 37
+    if form != "JPEG":  # whose size has no fixed position
+        assert pixels(data[: decoding.HEADER]) == 23 * 37
+
+
+def test_a_bmp_with_rows_from_the_top():
+    data = bytearray(encode("BMP"))
+    data[22:26] = struct.pack("<i", -23)
+    assert pixels(bytes(data)) == 23 * 37
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"no image at all, but long enough", b"\x89PNG" + b"\xff" * 30])
+def test_other_bytes_have_an_arbitrary_number_of_pixels(data):
+    assert 0 <= pixels(data) <= 2.0**64
+
+
+def test_decoded_as_by_pil():
+    files = [encode("JPEG"), encode("PNG"), encode("BMP"), encode("GIF")]
+    images, decoded = decode(files)
+    assert decoded.numpy().all()
+    for image, file in zip(images, files):
+        np.testing.assert_array_equal(image, resize(read_image(io.BytesIO(file)), SPEC))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP"])
+def test_bombs_are_skipped_before_decompression(form, monkeypatch):
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 23 * 37)
+    function = tf.function(lambda encoded: decoding.decode_or_skip(encoded, SPEC)[1])
+    larger = encode(form, np.zeros((23, 38, 3), np.uint8))
+    assert function(tf.constant([larger, encode(form)])).numpy().tolist() == [False, True]
+
+
+def test_a_png_that_claims_to_be_large():
+    data = bytearray(encode("PNG"))
+    for side in (20_000, 2**31, 2**32 - 1):
+        data[16:24] = struct.pack(">II", side, side)
+        assert not decode([bytes(data)])[1][0]
+
+
+def test_truncated_images_are_skipped_and_do_not_affect_the_others():
+    good = encode("PNG")
+    alone = decode([good])[0][0]
+    for form in ("JPEG", "PNG", "BMP", "GIF"):
+        data = encode(form)
+        parts = [data[: len(data) * part // 10] for part in range(10)]
+        images, decoded = decode([*parts, good])
+        assert decoded.numpy().tolist()[-1] and not decoded.numpy()[:6].any()
+        np.testing.assert_array_equal(images[-1], alone)
+
+
+def test_black_and_white_cmyk_and_turned_images():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # as a phone held upright writes it
+    files = [encode("PNG", PIXELS[..., 0]), encode("JPEG", exif=exif.tobytes(), quality=95)]
+    cmyk = io.BytesIO()
+    Image.fromarray(PIXELS // 8 * 8).convert("CMYK").save(cmyk, "JPEG", quality=100)
+    images, decoded = decode([*files, cmyk.getvalue()])
+    assert decoded.numpy().all()
+    for image, file in zip(images, files):
+        np.testing.assert_array_equal(image, resize(read_image(io.BytesIO(file)), SPEC))
+    reference = resize(read_image(io.BytesIO(cmyk.getvalue())), SPEC)
+    assert np.abs(images[2] - reference).mean() < 4

@@ -1,0 +1,115 @@
+"""Resizing against PIL, in graphs, in batches, and at the edges."""
+
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_vit.preprocessing import resize
+from tests.preprocessing.samples import photographs, spec
+
+
+def digits():
+    from sklearn.datasets import load_digits
+
+    images = load_digits().images[:4] * (255 / 16)
+    return [np.repeat(image[..., None].round().astype("uint8"), 3, axis=-1) for image in images]
+
+
+def pil_resize(image, spec, in_two_steps=False):
+    """torchvision's Resize and CenterCrop (timm's ResizeKeepRatio if not square), with PIL.
+
+    In two steps: first along W, then along H, whatever order this version of PIL would choose.
+    """
+    (H, W), (H0, W0) = spec.size, image.shape[:2]
+    h, w = (math.floor(side / spec.crop_pct) for side in spec.size)
+    if spec.crop_mode == "center" and H == W:
+        h, w = (h, int(h * W0 / H0)) if H0 < W0 else (int(w * H0 / W0), w)
+    elif spec.crop_mode == "center":
+        ratio = min(H0 / h, W0 / w)
+        h, w = round(H0 / ratio), round(W0 / ratio)
+    method = {"bicubic": Image.BICUBIC, "bilinear": Image.BILINEAR}[spec.interpolation]
+    resized = Image.fromarray(image)
+    for size in ([(w, H0)] if in_two_steps else []) + [(w, h)]:
+        resized = resized.resize(size, method)
+    top, left = int(round((h - H) / 2)), int(round((w - W) / 2))
+    return np.asarray(resized, "float32")[top : top + H, left : left + W]
+
+
+CASES = {
+    "224 / 0.9 bicubic": (photographs, spec(224, crop_pct=0.9)),
+    "224 / 0.875 bilinear": (photographs, spec(224, crop_pct=0.875, interpolation="bilinear")),
+    "384 squash": (photographs, spec(384, crop_mode="squash")),
+    "288 / 1.0": (photographs, spec(288)),
+    "192 x 321 / 0.95": (photographs, spec((192, 321), crop_pct=0.95)),
+    "600 / 0.9, enlarged": (photographs, spec(600, crop_pct=0.9)),
+    "digits 8 -> 32": (digits, spec(32)),
+    "digits 8 -> 5 bilinear": (digits, spec(5, interpolation="bilinear")),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_resize_agrees_with_pil(case, record_property):
+    images, target = CASES[case]
+    wide = images()
+    both = wide + [np.ascontiguousarray(image.transpose(1, 0, 2)) for image in wide]
+    ours = [resize(image, target).numpy() for image in both]
+
+    def differences(**options):
+        return [np.abs(o - pil_resize(i, target, **options)).mean() for o, i in zip(ours, both)]
+
+    record_property("mean_absolute_difference_of_255", float(np.mean(differences())))
+    assert max(differences()) < 0.25
+    assert np.mean(differences(in_two_steps=True)) < 0.03  # both axes at once leave 0.15
+
+
+def test_resize_gives_whole_numbers_in_range_where_bicubic_overshoots():
+    image = np.zeros((9, 9, 3), "uint8")
+    image[:, 5:] = 255
+    out = resize(image, spec(32)).numpy()
+    assert out.dtype == np.float32 and out.shape == (32, 32, 3)
+    assert out.min() == 0 and out.max() == 255
+    np.testing.assert_array_equal(out, np.round(out))
+
+
+def test_resize_of_the_same_size_is_the_identity():
+    image = np.random.default_rng(0).integers(0, 256, (7, 5, 3), np.uint8)
+    np.testing.assert_array_equal(resize(image, spec((7, 5))).numpy(), image)
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_resize_of_bytes_and_of_floats_is_the_same(interpolation):
+    image, target = photographs()[0], spec(64, crop_pct=0.9, interpolation=interpolation)
+    np.testing.assert_array_equal(resize(image, target).numpy(), resize(image.astype("float64"), target).numpy())
+
+
+def test_resize_of_a_batch_equals_one_by_one():
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 20, 15, 3), np.uint8)
+    target = spec((8, 11), crop_pct=0.9)
+    together = resize(images, target).numpy()
+    assert together.shape == (2, 3, 8, 11, 3)
+    np.testing.assert_array_equal(together[1, 2], resize(images[1, 2], target).numpy())
+
+
+def test_resize_in_a_graph_of_unknown_size():
+    import tensorflow as tf
+
+    target = spec((8, 6), crop_pct=0.8)
+    shapes = []
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)])
+    def graph(image):
+        out = resize(image, target)
+        shapes.append(tuple(out.shape))
+        return out
+
+    for size in ((20, 31), (9, 7), (3, 50)):
+        image = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+        np.testing.assert_array_equal(graph(image), resize(image, target))
+    assert shapes == [(8, 6, 3)]
+
+
+def test_resize_refuses_a_plane():
+    with pytest.raises(ValueError, match=r"H0, W0, C"):
+        resize(np.zeros((4, 4), "uint8"), spec(2))

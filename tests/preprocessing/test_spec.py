@@ -1,0 +1,47 @@
+"""A spec survives its file, and bad ones name the field or the file."""
+
+import pytest
+
+from keras_vit.preprocessing import Spec
+from tests.preprocessing.samples import HALF, STD, spec
+
+
+def test_spec_round_trips(tmp_path):
+    one = Spec([8, 9], list(HALF), STD, 0.875, "squash", "bilinear")
+    assert one.size == (8, 9) and one.mean == HALF
+    assert Spec.from_json(one.to_json()) == one
+    one.save(tmp_path / "preprocessing.json")
+    assert Spec.load(tmp_path / "preprocessing.json") == one == Spec.load(str(tmp_path / "preprocessing.json"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": 224},
+        {"size": (224, 0)},
+        {"size": (224.5, 224)},
+        {"mean": (0.5, 0.5)},
+        {"mean": ("0.5", 0.5, 0.5)},
+        {"std": (1, 0, 1)},
+        {"crop_pct": 0},
+        {"crop_pct": 1.1},
+        {"crop_pct": "0.9"},
+        {"crop_mode": "border"},
+        {"interpolation": "nearest"},
+    ],
+)
+def test_bad_spec_names_the_field(changes):
+    (field,) = changes
+    with pytest.raises(ValueError, match=field):
+        Spec(**{"size": (8, 8), "mean": HALF, "std": HALF, **changes})
+
+
+def test_bad_spec_file_is_named(tmp_path):
+    path = tmp_path / "p.json"
+    entries = spec(8).to_json()
+    for text, word in (("{", "p.json"), ("[]", "p.json"), ('{"size": [8, 8]}', "mean")):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=word):
+            Spec.load(path)
+    with pytest.raises(ValueError, match="crop_percentage"):
+        Spec.from_json({**entries, "crop_percentage": 1})

@@ -1,0 +1,55 @@
+"""Keras' private interfaces give what this library reads from them."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_vit.system import keras_private
+
+
+@pytest.fixture
+def model():
+    image = keras.Input((4,))
+    inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="inside")], name="inner")
+    return keras.Model(image, inner(keras.layers.Dense(3, name="outside")(image)), name="outer")
+
+
+def test_all_layers_are_the_model_and_the_children_of_its_layers(model):
+    names = [layer.name for layer in keras_private.all_layers(model)]
+    assert names[0] == "outer" and {"outside", "inner", "inside"} <= set(names)
+
+
+def test_the_operation_of_a_tensor():
+    layer = keras.layers.Dense(3)
+    x = layer(keras.Input((4,)))
+    assert keras_private.operation_of(x) is layer
+    assert isinstance(keras_private.operation_of(keras.ops.relu(x)), keras.Operation)
+
+
+def test_the_call_of_a_tensor_has_the_arguments_of_that_call():
+    """A shared layer has several calls."""
+    layer, inputs = keras.layers.Add(), [keras.Input((4,)) for _ in range(3)]
+    first, second = layer(inputs[:2]), layer(inputs[1:])
+    for x, expected in ((first, inputs[:2]), (second, inputs[1:])):
+        operation, arguments = keras_private.call_of(x)
+        assert operation is layer
+        assert len(arguments) == 2 and all(found is given for found, given in zip(arguments, expected))
+
+
+def test_layers_are_recomputed_inside_a_scope_only():
+    with keras.RematScope(mode="full"):
+        inside = keras.layers.Dense(3)
+    assert keras_private.recomputed(inside) and not keras_private.recomputed(keras.layers.Dense(3))
+
+
+@pytest.mark.parametrize("optimizer", [keras.optimizers.AdamW, keras.optimizers.Lamb])
+def test_moments_after_one_step(optimizer):
+    variables = [keras.Variable(np.ones(shape, "float32")) for shape in ((2,), (3,))]
+    gradients = [keras.ops.full(variable.shape, value) for variable, value in zip(variables, (2.0, 3.0))]
+    adam = optimizer(beta_1=0.9, beta_2=0.99)
+    adam.build(variables)
+    adam.apply(gradients)
+    for i, gradient in enumerate((2.0, 3.0)):
+        first, second = (keras.ops.convert_to_numpy(moment) for moment in keras_private.moments_of(adam, i))
+        np.testing.assert_allclose(first, np.full(variables[i].shape, 0.1 * gradient), rtol=1e-5)
+        np.testing.assert_allclose(second, np.full(variables[i].shape, 0.01 * gradient**2), rtol=1e-5)

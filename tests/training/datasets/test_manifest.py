@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from keras_vit.training.datasets import folders, manifest
+from tests.training.toy import write_folder
+
+
+def write(path, *lines):
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_manifest_of_a_folders_files_gives_the_folders_data_set(tmp_path):
+    folder = write_folder(tmp_path / "d", per_class=10)
+    files = [path.relative_to(tmp_path) for path in sorted(folder.rglob("*.png"))]
+    path = write(tmp_path / "all.csv", "path,label", *(f"{file},{file.parent.name}" for file in files))
+    one, other = folders.load(folder, seed=3), manifest.load(path, seed=3)
+    assert one.classes == other.classes and other.name == "all"
+    for expected, split in zip(one.splits().values(), other.splits().values()):
+        assert split.names == expected.names
+        np.testing.assert_array_equal(split.labels, expected.labels)
+
+
+def test_splits_and_absolute_paths_are_taken_as_they_are(tmp_path):
+    lines = ["label, split ,extra,path".replace(" ", ""), "cat,train,,a.jpg", "dog,train,x,/b.jpg", "dog,val,,c/d.jpg"]
+    data_set = manifest.load(write(tmp_path / "m.csv", *lines))
+    assert data_set.train.names == (str(tmp_path / "a.jpg"), "/b.jpg") and list(data_set.train.labels) == [0, 1]
+    assert data_set.validation.names == (str(tmp_path / "c/d.jpg"),) and list(data_set.validation.labels) == [1]
+    assert data_set.test_is_validation
+    data_set = manifest.load(write(tmp_path / "m.csv", *lines, "cat,test,,e.jpg"))
+    assert data_set.test.names == (str(tmp_path / "e.jpg"),) and not data_set.test_is_validation
+
+
+def test_the_files_of_every_class_are_listed(tmp_path):
+    path = write(tmp_path / "m.csv", "path,label,split", "a.jpg,cat,train", "b.jpg,dog,val", "c.jpg,cat,train")
+    cats, dog = [str(tmp_path / "a.jpg"), str(tmp_path / "c.jpg")], [str(tmp_path / "b.jpg")]
+    assert manifest.list_files(path) == {"train": {"cat": cats}, "val": {"dog": dog}}
+
+
+def test_numeric_classes_are_in_the_order_of_their_values(tmp_path):
+    lines = ["path,label", *(f"{i}.png,{i}" for i in range(12))]
+    assert manifest.load(write(tmp_path / "m.csv", *lines)).classes == tuple(map(str, range(12)))
+
+
+@pytest.mark.parametrize(
+    "lines, message",
+    [
+        ((), "needs the columns path,label and may have split. It has none"),
+        (("paths,label", "a,b"), "It has paths,label: there is no path, but paths"),
+        (("path,label",), "no image at all"),
+        (("path,label", "a.png,"), r"m.csv, line 2: path and label must not be empty. Received: 'a.png', ''"),
+        (("path,label", "a.png"), "line 2: path and label must not be empty. Received: 'a.png', None"),
+        (("path,label", "a.png,x", "b.png,y", "./a.png,x"), "lines 2 and 4 name the same image, .*a.png"),
+        (("path,label", "a.png,x", "b.png,x"), r"needs two classes or more. .*m.csv has 1: \['x'\]"),
+        (
+            ("path,label,split", "a.png,x,training"),
+            "line 2: split must be one of train, val, test. Received: 'training'",
+        ),
+        (("path,label,split", "a.png,x,val"), "no image of split train"),
+        (
+            ("path,label,split", "a.png,cat,train", "b.png,dog,train", "c.png,cats,val"),
+            "no image of split train has the label 'cats', which one of val has. Closest: 'cat'",
+        ),
+    ],
+)
+def test_errors_name_the_line_and_what_is_wrong(tmp_path, lines, message):
+    with pytest.raises(ValueError, match=message):
+        manifest.load(write(tmp_path / "m.csv", *lines))
+
+
+def test_a_missing_file_and_one_that_is_no_text_are_errors(tmp_path):
+    with pytest.raises(ValueError, match="takes the path of a CSV file as data_dir. There is no file"):
+        manifest.load(tmp_path)
+    (tmp_path / "m.csv").write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(ValueError, match="not a CSV file in UTF-8"):
+        manifest.load(tmp_path / "m.csv")

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from keras_vit.training.pipeline import sampler
+from tests.training.toy import recipe
+
+
+def order(total, batch_size, start=0, worker_slice=slice(None), **changes):
+    """(indices, positions), a row per step."""
+    width = len(range(batch_size)[worker_slice])
+    dataset = sampler.training_order(recipe(epochs=3, **changes), total, batch_size, start, worker_slice, width)
+    pairs = np.array(list(dataset.as_numpy_iterator()), "int64").reshape(-1, 2, width)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def test_an_epoch_has_every_image_once_in_an_order_of_its_own():
+    indices, positions = order(20, 5)
+    np.testing.assert_array_equal(positions.ravel(), np.arange(60))
+    epochs = indices.reshape(3, 20)
+    np.testing.assert_array_equal(np.sort(epochs), np.tile(np.arange(20), (3, 1)))
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_the_seed_determines_the_order():
+    assert (order(20, 5)[0] == order(20, 5)[0]).all() and (order(20, 5)[0] != order(20, 5, seed=1)[0]).any()
+
+
+def test_any_first_step_and_any_slice_give_that_section_of_the_whole_order():
+    whole = order(23, 6)
+    for start in range(10):
+        for worker_slice in (slice(None), slice(2, 4)):
+            for values, expected in zip(order(23, 6, start, worker_slice), whole):
+                np.testing.assert_array_equal(values, expected[start:, worker_slice])
+
+
+def test_micro_batches_are_consecutive_sections_of_the_slice():
+    (indices, positions), whole = order(23, 6, worker_slice=slice(2, 6)), order(23, 6)
+    micro_batches = sampler.training_order(recipe(epochs=3), 23, 6, 0, slice(2, 6), 2)
+    for one, expected in zip(zip(*micro_batches.as_numpy_iterator()), (indices, positions)):
+        np.testing.assert_array_equal(np.array(one).reshape(-1, 4), expected)
+    np.testing.assert_array_equal(positions, whole[1][:, 2:])
+
+
+def test_copies_are_spread_over_the_batch_and_have_positions_of_their_own():
+    indices, positions = order(24, 12, aug_repeats=3)
+    assert indices.shape == (6, 12) and len(set(positions.ravel())) == 72
+    for step in indices:
+        np.testing.assert_array_equal(step, np.tile(step[:4], 3))
+        assert len(set(step)) == 4
+    assert len(set(indices[:2].ravel())) == 8  # an epoch sees a third of the images
+
+
+def test_a_batch_need_not_be_a_multiple_of_the_copies():
+    """DeiT's 1,024 images in three copies each, a hundredth as large."""
+    indices, positions = order(24, 10, aug_repeats=3)
+    assert indices.shape == (6, 10) and len(set(positions.ravel())) == 60
+    for step in indices:
+        np.testing.assert_array_equal(step, np.tile(step[:4], 3)[:10])
+        assert len(set(step)) == 4 and (step[::2] != step[1::2]).all()  # pairs are of different images
+
+
+def test_a_batch_that_cannot_be_divided_equally_is_an_error():
+    assert sampler.micro_batch_size(24, sampler.Worker(0, 3, 2), 2) == 2
+    with pytest.raises(ValueError, match="24 cannot be divided among 5 workers x 1 replicas.*a multiple of 5"):
+        sampler.micro_batch_size(24, sampler.Worker(0, 5, 1))
+
+
+@pytest.mark.parametrize(
+    "changes, batch_size, micro_batch_size, message",
+    [
+        ({}, 24, 24, "23 training images do not fill a batch of 24"),
+        ({"mixup": 0.8}, 6, 3, "takes 3 at a time, an odd number; give batch_size=8, or another multiple of 4"),
+        ({"cutmix": 1.0, "aug_repeats": 2}, 2, 2, "a single image"),
+        ({"cutmix": 1.0, "aug_repeats": 3}, 2, 2, "a single image"),
+    ],
+)
+def test_batch_sizes_that_do_not_fit_the_images_or_their_mixing_are_errors(
+    changes, batch_size, micro_batch_size, message
+):
+    with pytest.raises(ValueError, match=message):
+        sampler.check_batch_size(recipe(**changes), 23, batch_size, micro_batch_size)
+
+
+def test_batch_sizes_that_fit_are_accepted():
+    sampler.check_batch_size(recipe(aug_repeats=2, mixup=0.8), 23, 4, 2)
+    sampler.check_batch_size(recipe(), 23, 3, 3)

@@ -1,0 +1,51 @@
+import dataclasses
+
+import pytest
+
+from keras_vit.training import plan
+from keras_vit.training.datasets.load import load_dataset
+from keras_vit.training.pipeline.sampler import Worker
+from keras_vit.training.run.header import header
+from keras_vit.training.step import distribute, model
+from tests.training import toy
+
+
+def texts(tmp_path, worker=None, **changes):
+    recipe = toy.recipe(data_dir=str(toy.write_folder(tmp_path / "data")), **changes)
+    data_set, spec = load_dataset(recipe), model.spec_of(recipe)
+    settings = plan.settings_of(recipe, data_set, spec)
+    decided = plan.make(recipe, tmp_path / "run", data_set, spec, settings, distribute.make_strategy())
+    decided = dataclasses.replace(decided, worker=worker or decided.worker)
+    return header(decided, model.build_for_training(recipe, 3, spec))
+
+
+def test_the_header_of_a_plain_run(tmp_path):
+    assert texts(tmp_path) == {
+        "model": "Toy, 219 parameters",
+        "weights": "from scratch",
+        "data": "data, 3 classes, 28 train, 4 validation, 4 test",
+        "images": "8 x 8 pixels",
+        "devices": "2 x CPU, float32, XLA off",
+        "batch": "8 (4 per device)",
+        "steps": "2 epochs x 3 = 6",
+        "optimizer": "adamw, weight decay 0.05, gradient norm up to 1",
+        "learning rate": "up to 0.003 in 1 epochs, cosine to 1e-06",
+        "output": str(tmp_path / "run"),
+    }
+
+
+@pytest.mark.parametrize(
+    "changes, entry, text",
+    [
+        ({"grad_accum_steps": 2}, "batch", "8 (4 per device in 2 micro-batches)"),
+        ({"linear_probe": True}, "model", "Toy, 219 parameters, 39 of them trained"),
+        ({"layer_decay": 0.7}, "learning rate", ", times 0.7 per level of depth"),
+        ({"model_ema_decay": 0.99, "opt": "lamb"}, "optimizer", "lamb, weight decay 0.05, .* decay 0.99"),
+        ({"teacher": "t.keras", "distillation": "hard"}, "teacher", "t.keras, hard distillation"),
+        ({"worker": Worker(1, 3, 2)}, "devices", "3 workers x 2 x CPU"),
+    ],
+)
+def test_options_that_are_used_are_in_the_header(tmp_path, changes, entry, text):
+    import re
+
+    assert re.search(text if ".*" in text else re.escape(text), texts(tmp_path, **changes)[entry])

@@ -1,0 +1,83 @@
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from keras_vit.training.run.progress import Progress, duration, memory_in_use
+
+ROW = {
+    "epoch": 1,
+    "train_loss": 0.5,
+    "train_top1": 81.25,
+    "eval_loss": 0.25,
+    "eval_top1": 97.5,
+    "seconds": 30.0,
+    "images_per_second": 400.0,
+}
+
+
+STEP = {"train_loss": 0.75, "train_top1": 50.0}
+
+
+def console(terminal):
+    return Console(file=io.StringIO(), force_terminal=terminal, width=200, soft_wrap=True)
+
+
+@pytest.mark.parametrize(
+    "seconds, text",
+    [(9.4, "9 s"), (59.6, "1 min 00 s"), (125, "2 min 05 s"), (11_220, "3 h 07 min")],
+)
+def test_durations_are_readable(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_without_a_terminal_there_are_plain_lines_only():
+    out = console(False)
+    with Progress(4, 10, 8, out) as progress:
+        progress.header({"model": "Toy", "output": "runs/[red]x"})
+        assert not progress.due()
+        progress.step(4, STEP)
+        progress.epoch(ROW, best=True)
+    assert out.file.getvalue().splitlines() == [
+        "model   Toy",
+        "output  runs/[red]x",
+        "epoch   2/4  loss 0.500  accuracy  81.25 %  validation loss 0.250 accuracy  97.50 %  "
+        "400 images/s  1 min 00 s left  best",
+    ]
+
+
+def test_a_terminal_gets_a_live_line():
+    out = console(True)
+    with Progress(4, 10, 8, out) as progress:
+        assert progress.due()
+        progress.step(25, STEP)
+        assert not progress.due()
+        progress.bar.refresh()
+    line = "epoch 3/4  step 5/10  loss 0.750  accuracy 50.0 %"
+    assert line in out.file.getvalue() and " GiB" in out.file.getvalue()
+
+
+def test_a_quiet_progress_prints_nothing():
+    out = console(True)
+    with Progress(4, 10, 8, out, quiet=True) as progress:
+        progress.header({"model": "Toy"})
+        progress.step(25, STEP)
+        progress.epoch(ROW, best=True)
+        progress.log("hello")
+        assert not progress.due()
+    assert out.file.getvalue() == ""
+
+
+def test_memory_is_that_of_this_process():
+    before, array = memory_in_use(), np.ones(2**25)  # 256 MiB
+    assert memory_in_use() - before > 0.9 * array.nbytes
+
+
+def test_the_live_line_has_the_peak_of_the_memory(monkeypatch):
+    used = iter((3 * 2**30, 2**30))
+    monkeypatch.setattr("keras_vit.training.run.progress.memory_in_use", lambda: next(used))
+    with Progress(4, 10, 8, console(True)) as progress:
+        progress.step(1, STEP)
+        progress.step(2, STEP)
+        assert progress.bar.tasks[0].description.endswith("  3.0 GiB")

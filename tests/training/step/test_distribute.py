@@ -1,0 +1,44 @@
+import json
+
+import pytest
+
+from keras_vit.training.pipeline.sampler import Worker
+from keras_vit.training.step import distribute
+
+
+def config(kind="worker", index=0, **cluster):
+    cluster = cluster or {"worker": ["a:1", "b:1"]}
+    return json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})
+
+
+def test_the_strategy_takes_every_device():
+    strategy = distribute.make_strategy()
+    assert strategy.num_replicas_in_sync == 2 and distribute.make_strategy() is strategy
+    assert distribute.worker_of(strategy) == Worker(0, 1, 2)
+    distribute.barrier(strategy)
+
+
+@pytest.mark.parametrize(
+    "text, place",
+    [
+        (config(index=1), (1, 2)),
+        (config("chief", chief=["a:1"], worker=["b:1", "c:1"]), (0, 3)),
+        (config("worker", 1, chief=["a:1"], worker=["b:1", "c:1"]), (2, 3)),
+    ],
+)
+def test_the_chief_comes_first(text, place):
+    assert distribute.place_in_cluster(text) == place
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", "[]", "{}", '{"cluster": {}}', config(index=2), config(index=-1), config("evaluator")),
+        config(ps=["a:1"], worker=["b:1"]),
+    ],
+)
+def test_an_invalid_cluster_is_refused(monkeypatch, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ValueError, match="TF_CONFIG must .*Received: ") as error:
+        distribute.make_strategy()
+    assert text in str(error.value)

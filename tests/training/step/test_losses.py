@@ -1,0 +1,94 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_vit.training.step import losses
+from tests.models.toys import TOYS
+from tests.training import toy
+
+generator = np.random.default_rng(0)
+LOGITS, TEACHER = (generator.normal(size=(5, 4)).astype("float32") for _ in range(2))
+LABELS, PARTNERS = np.array([0, 3, 1, 1, 2]), np.array([3, 0, 2, 1, 1])
+WEIGHTS = np.array([1, 0.7, 0.5, 0.2, 0.9], "float32")
+
+
+def softmax(x):
+    p = np.exp(x - x.max(1, keepdims=True))
+    return p / p.sum(1, keepdims=True)
+
+
+def test_smoothed_cross_entropy_against_its_definition():
+    e, log_p = 0.2, np.log(softmax(LOGITS))
+    target = (1 - e) * np.eye(4)[LABELS] + e / 4
+    np.testing.assert_allclose(losses.cross_entropy(LABELS, LOGITS, e), -(target * log_p).sum(1), rtol=1e-5)
+
+
+def identity_objective(**changes):
+    image = keras.Input((4,))
+    recipe = toy.recipe(**changes)
+    return losses.Objective(keras.Model(image, keras.layers.Identity()(image)), recipe)
+
+
+def test_mixed_labels_are_one_soft_label():
+    e = 0.1
+    objective = identity_objective(smoothing=e)
+    got, logits = objective((LOGITS, LABELS, PARTNERS, WEIGHTS))
+    target = WEIGHTS[:, None] * np.eye(4)[LABELS] + (1 - WEIGHTS[:, None]) * np.eye(4)[PARTNERS]
+    target = (1 - e) * target + e / 4
+    np.testing.assert_allclose(got, -(target * np.log(softmax(LOGITS))).sum(1), rtol=1e-5)
+    np.testing.assert_allclose(logits, LOGITS)
+
+
+@pytest.mark.parametrize("tau", [1.0, 3.0])
+def test_soft_distillation_is_equation_2(tau):
+    recipe = toy.recipe(teacher="t", distillation="soft", distillation_tau=tau)
+    p, q = softmax(TEACHER / tau), softmax(LOGITS / tau)
+    expected = tau**2 * (p * np.log(p / q)).sum(1)
+    np.testing.assert_allclose(losses.distillation(recipe, TEACHER, LOGITS), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(losses.distillation(recipe, TEACHER, TEACHER), 0, atol=1e-5)
+
+
+def test_hard_distillation_is_equation_3():
+    recipe = toy.recipe(teacher="t", distillation="hard")
+    expected = -np.log(softmax(LOGITS))[np.arange(5), TEACHER.argmax(1)]
+    np.testing.assert_allclose(losses.distillation(recipe, TEACHER, LOGITS), expected, rtol=1e-5)
+
+
+def test_a_model_with_one_head_learns_from_labels_and_teacher_by_the_same_logits():
+    settings = {"teacher": "t", "distillation": "hard", "distillation_alpha": 0.3, "smoothing": 0.1}
+    got, _ = identity_objective(**settings)((LOGITS, LABELS, LABELS, np.ones(5, "float32")), TEACHER)
+    labels, teacher = (losses.cross_entropy(c, LOGITS, e) for c, e in ((LABELS, 0.1), (TEACHER.argmax(1), 0)))
+    np.testing.assert_allclose(got, 0.7 * labels + 0.3 * teacher, rtol=1e-5)
+
+
+def distilled(**changes):
+    variant, shape = TOYS["deit_distilled"]
+    model = variant(weights=None, input_shape=shape, classes=4, classifier_activation=None)
+    images = np.random.default_rng(1).normal(size=(5, *shape)).astype("float32")
+    objective = losses.Objective(model, toy.recipe(smoothing=0.0, **changes))
+    return model, objective, (images, LABELS, LABELS, np.ones(5, "float32"))
+
+
+@pytest.mark.parametrize("alpha, head, silent", [(0.0, "head", "head_dist"), (1.0, "head_dist", "head")])
+def test_each_head_of_a_distilled_deit_has_its_own_target(alpha, head, silent):
+    model, objective, batch = distilled(teacher="t", distillation="soft", distillation_alpha=alpha)
+    kernels = [model.get_layer(name).kernel.value for name in (head, silent)]
+    with tf.GradientTape() as tape:
+        value, logits = objective(batch, TEACHER)
+    moved, still = tape.gradient(value, kernels, unconnected_gradients="zero")
+    assert np.abs(moved).max() > 1e-3 and np.abs(still).max() == 0
+    np.testing.assert_allclose(logits, model(batch[0], training=True), atol=1e-6)
+
+
+def test_a_distilled_deit_without_a_teacher_learns_by_the_mean_of_its_heads():
+    model, objective, batch = distilled()
+    value, logits = objective(batch)
+    np.testing.assert_allclose(value, losses.cross_entropy(LABELS, model(batch[0], training=True)), rtol=1e-5)
+
+
+def test_a_mixed_image_counts_as_its_larger_part():
+    right = np.eye(4, dtype="float32")[np.where(WEIGHTS >= 0.5, LABELS, PARTNERS)]
+    batch = (None, LABELS, PARTNERS, WEIGHTS)
+    assert losses.count_correct(batch, right) == 5
+    assert losses.count_correct(batch, np.roll(right, 1, axis=1)) == 0

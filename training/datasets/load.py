@@ -1,0 +1,31 @@
+"""The data set that a recipe names."""
+
+from keras_vit.training.datasets import digits, folders, manifest, shards, tfds
+
+DATA_DIR = {
+    "folder": "a folder of class folders",
+    "csv": "the path of a manifest with the columns path,label",
+    "records": "a folder that `keras-vit prepare-data` wrote",
+}
+
+
+def load_dataset(recipe):
+    """Load the data set that `dataset`, `data_dir`, `train_split` and `val_split` of the recipe name.
+
+    The images themselves are not read.
+
+    Returns:
+        A splits.DataSet.
+    Raises:
+        ValueError: if `data_dir` is missing, or the source does not exist or is invalid.
+    """
+    if recipe.dataset == "digits":
+        return digits.load()
+    if recipe.dataset.startswith("tfds/"):
+        name = recipe.dataset.removeprefix("tfds/")
+        return tfds.load(name, recipe.data_dir, recipe.train_split, recipe.val_split)
+    if recipe.data_dir is None:
+        raise ValueError(f"dataset={recipe.dataset!r} needs data_dir: {DATA_DIR[recipe.dataset]}.")
+    if recipe.dataset == "records":
+        return shards.load(recipe.data_dir)
+    return {"folder": folders, "csv": manifest}[recipe.dataset].load(recipe.data_dir, recipe.seed)

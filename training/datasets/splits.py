@@ -1,0 +1,185 @@
+"""A data set with its train, validation and test splits, and how images are divided among them."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NAME_IN_RUNS = {"train": "train", "validation": "val", "test": "held_out"}  # in a run folder's files and fingerprint
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and their class indices: image files, encoded images in memory, or records.
+
+    names: paths of image files; of other images, names that identify them in reports.
+    """
+
+    names: tuple[str, ...]
+    labels: np.ndarray  # int32, one per name
+    encoded: tuple[bytes, ...] | None = None  # images in memory
+    records: Any = None  # records.Records: positions of the images in TFRecord files
+
+    def __len__(self):
+        return len(self.names)
+
+    @property
+    def are_files(self):
+        """Whether the images are files, and the names their paths."""
+        return self.encoded is None and self.records is None
+
+    def take(self, indices):
+        """The split of the images at `indices`, in that order."""
+        encoded = None if self.encoded is None else tuple(self.encoded[i] for i in indices)
+        records = None if self.records is None else self.records.take(indices)
+        return Split(tuple(self.names[i] for i in indices), self.labels[indices], encoded, records)
+
+    def relative_names(self, root):
+        """The names, paths of files relative to `root`: the same wherever the data set lies."""
+        if not self.are_files:
+            return self.names
+        start = os.path.join(os.path.abspath(root or "."), "")
+        return tuple(n.removeprefix(start) if n.startswith(start) else os.path.relpath(n, root) for n in self.names)
+
+    def read(self, index):
+        """The bytes of an encoded image.
+
+        Raises:
+            OSError, ValueError: if they cannot be read.
+        """
+        if self.encoded is not None:
+            return self.encoded[index]
+        if self.records is not None:
+            return self.records.read(index)
+        return Path(self.names[index]).read_bytes()
+
+    def reader(self):
+        """`read` in TensorFlow: a function from an image's index, int64, to its bytes, a scalar string."""
+        import tensorflow as tf
+
+        if self.records is not None:
+            return self.records.reader()
+        with tf.device("CPU:0"):
+            source = tf.constant(np.array(self.names if self.encoded is None else self.encoded, dtype=object))
+
+        def read(index):
+            return tf.io.read_file(source[index]) if self.encoded is None else source[index]
+
+        return read
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The splits of a data set, and the names of its classes by index."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split  # selects the best checkpoint
+    test: Split  # read once, after training
+    test_is_validation: bool = False  # there is no test split: results are measured on the validation split
+
+    def splits(self):
+        """The splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def assemble(name, classes, splits, seed=0):
+    """Build a DataSet from the splits that a source has; those it lacks are taken from them.
+
+    Args:
+        splits: {"all": Split}, which is divided 80 / 10 / 10, stratified by class; or {"train": Split}, optionally with
+            "val" (default: a tenth of train) and "test" (default: the validation split itself).
+        seed: seed of the division.
+    Raises:
+        ValueError: if there are too few images to divide.
+    """
+    if "all" in splits:
+        train, validation, test = (splits["all"].take(i) for i in _divide(splits["all"], (0.1, 0.1), seed))
+        return DataSet(name, classes, train, validation, test)
+    train, validation = splits["train"], splits.get("val")
+    if validation is None:
+        train, validation = (train.take(i) for i in _divide(train, (0.1,), seed))
+    return DataSet(name, classes, train, validation, splits.get("test", validation), "test" not in splits)
+
+
+def _divide(split, fractions, seed):
+    """Indices of what remains for training, then of one subset per fraction, each of at least one image."""
+    sizes = [max(1, round(len(split) * fraction)) for fraction in fractions]
+    if sum(sizes) >= len(split):
+        raise ValueError(f"{len(split)} images are too few to divide into splits; {len(sizes) + 2} needed.")
+    *others, train = stratified_split(split.labels, (*sizes, len(split) - sum(sizes)), seed)
+    return train, *others
+
+
+def stratified_split(labels, sizes, seed):
+    """Divide images into subsets of exactly these sizes, with every class in proportion.
+
+    The count of a class in a subset is rounded down; the images then missing go to the largest remainders.
+
+    Args:
+        labels: class index of every image.
+        sizes: images per subset; they sum to len(labels).
+        seed: seed of the generator that shuffles each class.
+    Returns:
+        One sorted array of indices per subset; disjoint, and together all images.
+    """
+    labels = np.asarray(labels)
+    if sum(sizes) != len(labels):
+        raise ValueError(f"sizes must sum to {len(labels)}, the number of images. Received: {list(sizes)}.")
+    generator = np.random.default_rng(seed)
+    left = [generator.permutation(np.flatnonzero(labels == c)) for c in range(labels.max() + 1)]
+    subsets = []
+    for size in sizes:
+        counts = _proportional_counts([len(indices) for indices in left], size)
+        taken = [indices[:count] for indices, count in zip(left, counts)]
+        left = [indices[count:] for indices, count in zip(left, counts)]
+        subsets.append(np.sort(np.concatenate(taken)))
+    return subsets
+
+
+def _proportional_counts(available, size):
+    """Whole numbers in proportion to `available` that sum to `size`; none exceeds what is available."""
+    exact = np.asarray(available) * (size / max(1, sum(available)))
+    counts = np.floor(exact + 1e-9).astype(int)
+    largest = np.argsort(counts - exact, kind="stable")  # largest remainder first, then class order
+    counts[largest[: size - counts.sum()]] += 1
+    return counts
+
+
+def fingerprint(data_set, root=None):
+    """sha256 over names, labels and, if known without reading files, contents or sizes of the images of all splits.
+
+    Args:
+        root: folder that paths of files are made relative to.
+    """
+    digest = hashlib.sha256()
+    for name, split in data_set.splits().items():
+        digest.update(NAME_IN_RUNS[name].encode())
+        for i, (file, label) in enumerate(zip(split.relative_names(root), split.labels)):
+            digest.update(f"{file}\0{label}\n".encode(errors="surrogateescape"))
+            digest.update(b"" if split.encoded is None else split.encoded[i])
+        if split.records is not None:
+            digest.update(split.records.lengths.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def write_images(split, folder):
+    """Write images that are in memory as files below `folder`, each completely or not at all.
+
+    Returns:
+        The split of the written files; `split` itself if its images are not in memory.
+    """
+    from keras_vit.system.files import atomic_file
+
+    if split.encoded is None:
+        return split
+    for name, encoded in zip(split.names, split.encoded):
+        path = Path(folder) / name
+        if not (path.is_file() and path.read_bytes() == encoded):
+            with atomic_file(path) as temporary:
+                temporary.write_bytes(encoded)
+    return Split(tuple(str(Path(folder) / name) for name in split.names), split.labels)

@@ -1,0 +1,110 @@
+"""From the indices of images to their pixels, inside the input pipeline; bad images are replaced.
+
+Letters: B batch, H W grid.
+"""
+
+from keras_vit import preprocessing
+from keras_vit.training.augmentation import augment, random_resized_crop
+
+IMAGE_STREAM = 0x91C7  # separates the random draws of images from those of their order
+TRIES = 10_000  # consecutive images tried as a replacement; if all of these are bad, the pipeline fails
+
+
+def decoder(split, spec, recipe=None):
+    """Build a function (index of an image, its global position), int64 -> uint8 (H, W, 3).
+
+    Args:
+        recipe: None prepares images as for evaluation; with a recipe that has a `scale`, each image is randomly
+            cropped, by its global position.
+    """
+    import tensorflow as tf
+
+    read = split.reader()
+
+    def decode(index, position):
+        encoded = read(index)
+        if recipe is not None and recipe.scale is not None:
+            return random_resized_crop.decode_and_crop(encoded, spec, recipe, image_seed(recipe, position))
+        return tf.cast(preprocessing.resize(preprocessing.decode_image(encoded), spec), tf.uint8)
+
+    return decode
+
+
+def augmenter(recipe):
+    """Build a function (uint8 (H, W, 3), global position) -> the image with the recipe's per-image augmentation."""
+    if recipe is None or not augment.changes_images(recipe):
+        return lambda image, position: image
+    return lambda image, position: augment.augment_image(image, recipe, image_seed(recipe, position))
+
+
+def batch_reader(decode, augment_image, quarantine, size):
+    """Build a function (indices, positions), int64 (B,) -> (images uint8 (B, H, W, 3), indices of these images (B,)).
+
+    A bad image is replaced by the next one that can be decoded, which is recorded in the quarantine.
+
+    Args:
+        decode, augment_image: functions built by `decoder` and `augmenter`; an image for which `decode` fails is bad.
+        size: (H, W).
+    """
+    import tensorflow as tf
+
+    decode = tf.function(decode, autograph=False)  # used in three places, traced once
+    read_replacement = _replacement_reader(decode, augment_image, quarantine, size)
+
+    def read(indices, positions):
+        # Only a dataset can catch errors. One for all images of a batch costs nothing measurable; one for each image
+        # costs as much as half the decoding.
+        images = tf.data.Dataset.from_tensor_slices((tf.range(tf.size(indices)), indices, positions))
+        images = _parallel_map(images, lambda place, i, p: (decode(i, p), place, p)).ignore_errors()
+        images = _parallel_map(images, lambda image, place, p: (augment_image(image, p), place))
+        end = tf.data.Dataset.from_tensors((tf.zeros((*size, 3), tf.uint8), -1))  # so that the batch is never empty
+        images, places = images.concatenate(end).batch(indices.shape[0] + 1).get_single_element()
+        images, places = images[:-1], places[:-1]
+
+        def fill():
+            missing = tf.where(tf.reduce_all(tf.range(tf.size(indices))[:, None] != places, axis=1))[:, 0]
+            replacements, replacing = tf.map_fn(
+                lambda one: read_replacement(*one),
+                (tf.gather(indices, missing), tf.gather(positions, missing)),
+                fn_output_signature=(tf.TensorSpec((*size, 3), tf.uint8), tf.TensorSpec((), tf.int64)),
+            )
+            filled = tf.dynamic_stitch([places, tf.cast(missing, tf.int32)], [images, replacements])
+            return filled, tf.tensor_scatter_nd_update(indices, missing[:, None], replacing)
+
+        images, found = tf.cond(tf.size(places) == tf.size(indices), lambda: (images, indices), fill)
+        return tf.ensure_shape(images, (*indices.shape, *size, 3)), tf.ensure_shape(found, indices.shape)
+
+    return read
+
+
+def image_seed(recipe, position):
+    """The seed, two int64, of the random draws of the image at a global position."""
+    import tensorflow as tf
+
+    return tf.stack([tf.constant(recipe.seed ^ IMAGE_STREAM, tf.int64), position])
+
+
+def _replacement_reader(decode, augment_image, quarantine, size):
+    """A function (index of a bad image, position) -> (pixels of the next good image, its index)."""
+    import tensorflow as tf
+
+    total = len(quarantine.split)
+
+    def read_replacement(index, position):
+        def attempt(offset):
+            candidate = (index + offset) % total
+            return decode(candidate, position), candidate
+
+        attempts = tf.data.Dataset.range(min(total, TRIES)).map(attempt).ignore_errors()
+        original = tf.data.Dataset.range(1).map(attempt)  # if none is good, this raises the image's own error
+        image, found = attempts.concatenate(original).take(1).get_single_element()
+        found = tf.numpy_function(quarantine.record, [index, found], tf.int64, stateful=False)
+        return tf.ensure_shape(augment_image(image, position), (*size, 3)), tf.ensure_shape(found, ())
+
+    return read_replacement
+
+
+def _parallel_map(dataset, function):
+    import tensorflow as tf
+
+    return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

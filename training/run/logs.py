@@ -1,0 +1,102 @@
+"""Text files and scalars that a run writes: args.yaml, summary.csv, TensorBoard, bad_files.txt."""
+
+import csv
+import json
+from pathlib import Path
+
+from keras_vit.sources import run_folder
+from keras_vit.system.files import atomic_file
+from keras_vit.training.datasets.splits import NAME_IN_RUNS
+
+SUMMARY = (  # columns; the first six are named as in timm
+    "epoch",
+    "train_loss",
+    "eval_loss",
+    "eval_top1",
+    "eval_top5",
+    "lr",
+    "train_top1",
+    "gradient_norm",
+    "seconds",
+    "images_per_second",
+)
+SCALARS = ("train_loss", "eval_loss", "train_top1", "eval_top1", "eval_top5", "lr", "gradient_norm")
+
+
+def write_settings(folder, settings):
+    """Write args.yaml: a line `name: value` per setting, the values as JSON, which is valid YAML."""
+    _write(Path(folder) / run_folder.SETTINGS, [f"{name}: {json.dumps(v)}" for name, v in settings.items()])
+
+
+def read_settings(folder):
+    """The settings in args.yaml; None if there is no such file."""
+    path = Path(folder) / run_folder.SETTINGS
+    if not path.is_file():
+        return None
+    try:
+        pairs = [line.split(": ", 1) for line in path.read_text(encoding="utf-8").splitlines()]
+        return {name: json.loads(value) for name, value in pairs}
+    except ValueError as error:
+        raise ValueError(f"{path} is not the args.yaml of a run: {error}") from error
+
+
+def write_summary(folder, history):
+    """Write summary.csv, a row per epoch."""
+    write_csv(Path(folder) / run_folder.SUMMARY, SUMMARY, history)
+
+
+def write_csv(path, columns, rows):
+    """Write dictionaries as a CSV file with these columns; floats with six significant digits."""
+    with atomic_file(path) as temporary:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            for row in rows:
+                writer.writerow([_short(row[column]) for column in columns])
+
+
+def write_bad_files(folder, bad):
+    """Write bad_files.txt, a line `split<TAB>file<TAB>reason` per image that cannot be read; remove it if all can.
+
+    Args:
+        bad: (split, file, reason) per image.
+    """
+    path = Path(folder) / run_folder.BAD_FILES
+    if bad:
+        _write(path, ["\t".join((NAME_IN_RUNS[split], *entry)) for split, *entry in bad])
+    else:
+        path.unlink(missing_ok=True)
+
+
+class TensorBoard:
+    """Scalars per epoch, in tensorboard/ of the run folder; nothing is written if `folder` is None."""
+
+    def __init__(self, folder):
+        import tensorflow as tf
+
+        path = None if folder is None else str(Path(folder) / "tensorboard")
+        self.writer = tf.summary.create_noop_writer() if path is None else tf.summary.create_file_writer(path)
+
+    def write(self, row):
+        """Write the scalars of an epoch."""
+        import tensorflow as tf
+
+        with self.writer.as_default():
+            for name in SCALARS:
+                tf.summary.scalar(name, row[name], step=row["epoch"])
+        self.writer.flush()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.writer.close()
+
+
+def _write(path, lines):
+    with atomic_file(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _short(value):
+    return f"{value:.6g}" if isinstance(value, float) else value

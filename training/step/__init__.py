@@ -1,0 +1,1 @@
+"""One update: the model, its loss, the gradient, the optimizer, and the devices that share them."""
