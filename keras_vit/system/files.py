@@ -23,7 +23,9 @@ def atomic_file(path):
     Missing parent folders are made. On any error in the block, an interrupt included, the temporary
     is removed and what was at `path` before stays as it was.
 
-    Raises: FileNotFoundError if the block wrote nothing; IsADirectoryError if `path` is a folder.
+    Raises:
+        FileNotFoundError: if the block wrote nothing.
+        IsADirectoryError: if `path` is a folder.
     """
     path = Path(os.path.realpath(path))  # through a link: the file it names is replaced, not the link
     if path.is_dir():
@@ -43,7 +45,8 @@ def atomic_folder(path):
 
     On any error in the block the temporary is removed with all that is in it.
 
-    Raises: FileExistsError if there is anything at `path`, before the block or after it.
+    Raises:
+        FileExistsError: if there is anything at `path`, before the block or after it.
     """
     path = Path(os.path.abspath(path))
     _refuse_existing(path)
