@@ -1,0 +1,6 @@
+"""The quantizations by name, for whoever lists or checks them; nothing is imported here."""
+
+QUANTIZATIONS = ("none", "float16", "dynamic_int8", "int8", "int16x8")
+DEFAULT = ("none", "dynamic_int8")
+STATIC = ("int8", "int16x8")  # with measured ranges; these take uint8
+MAX_LOSS = 0.5  # points of accuracy, in percent, that a quantized file may lose

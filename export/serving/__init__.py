@@ -1,0 +1,1 @@
+"""For TF Serving: a SavedModel, and the bundle that a server starts from."""
