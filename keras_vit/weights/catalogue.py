@@ -22,8 +22,6 @@ import functools
 from dataclasses import dataclass
 from importlib import resources
 
-from keras_vit.preprocessing.spec import Spec
-
 
 @dataclass(frozen=True)
 class Row:
@@ -59,6 +57,8 @@ class Row:
     @property
     def spec(self):
         """The preprocessing these weights expect, a `keras_vit.preprocessing.Spec`."""
+        from keras_vit.preprocessing.spec import Spec  # here: `keras-vit list` needs neither it nor NumPy
+
         return Spec(
             size=self.size,
             mean=self.mean,
