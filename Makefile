@@ -97,6 +97,8 @@ test-mediapipe: $(VENV)/.dev
 	test -x .venv-mediapipe/bin/python || $(PYTHON) -m venv .venv-mediapipe
 	.venv-mediapipe/bin/python -m pip install --quiet mediapipe==1.2.2
 	.venv-mediapipe/bin/python tests/export/mediapipe_classify.py build/mediapipe
+	@echo "== Images of every kind as MediaPipe's own decoder sees them -> results/formats_mediapipe.csv"
+	.venv-mediapipe/bin/python tests/export/mediapipe_formats.py build/mediapipe results/formats_mediapipe.csv
 
 test-exchange:
 	@echo "== Converting a toy of every family into ONNX and OpenVINO (environment .venv-exchange)"
@@ -114,7 +116,7 @@ test-edge: $(VENV)/.dev
 	@echo "== Converting every model of up to 100 M parameters -> results/edge.csv"
 	$(BIN)/python -m tests.export.full_size --csv results/edge.csv
 
-BENCHMARKS := startup input_pipeline trainer_step training_step training_memory memory growth profile edge inference
+BENCHMARKS := startup input_pipeline trainer_step training_step training_memory memory growth profile edge inference predict_folder
 SOURCES := keras_vit training export benchmarks examples docs tests
 
 lint: $(VENV)/.dev

@@ -166,6 +166,15 @@ def profile():
     return table(["model", "ms, batch 16", "of the peak", "operators"], lines)
 
 
+def predict_folder():
+    lines = [
+        [f"`{r['model']}`", f"{r['images']:,.0f}", f"{r['bare_per_s']:.1f}", f"{r['folder_per_s']:.1f}"]
+        + [f"{r['ratio']:.2f}", f"{r['GiB_before']:.2f}", f"{r['GiB_peak']:.2f}"]
+        for r in rows_of("predict_folder")
+    ]
+    return table(["model", "images", "bare, images/s", "folder", "ratio", "GiB before", "GiB, peak"], lines)
+
+
 def startup():
     lines = [
         [r["what"], f"{r['seconds']:.2f}", r["against"], f"{r['budget_s']:.2f}", f"{r['ratio']:.2f}"]
@@ -174,7 +183,7 @@ def startup():
     return table(["what", "seconds", "against", "its seconds", "ratio"], lines)
 
 
-SECTIONS = (targets, inference, training, edge, growth, profile, startup)
+SECTIONS = (targets, inference, training, edge, growth, profile, predict_folder, startup)
 
 
 def filled(text):

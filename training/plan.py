@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from keras_vit.images.names import normalized
 from keras_vit.preprocessing import Spec
 from keras_vit.sources.run_folder import TEST_FOLDER, Run
 from keras_vit.training.datasets.splits import NAME_IN_RUNS, DataSet, Split, fingerprint, write_images
 from keras_vit.training.pipeline.batches import Prepared, prepare
 from keras_vit.training.pipeline.sampler import Worker
 from keras_vit.training.recipe import Recipe
-from keras_vit.training.run import logs
+from keras_vit.training.run import kept_images, logs
 from keras_vit.training.step import distribute, model
 
 FREE = (  # may change between a run and its continuation
@@ -59,10 +60,10 @@ class Plan:
 
     @property
     def test(self):
-        """The test split as the run folder has it: images that the data set has in memory are files below held_out/."""
+        """The test split as the run folder has it: what is in memory, or small in total, lies in held_out/ as files."""
         split = self.data_set.test
         if split.encoded is None:
-            return split
+            return kept_images.kept(split, self.folder)
         return Split(tuple(str(self.folder / TEST_FOLDER / name) for name in split.names), split.labels)
 
     @property
@@ -155,7 +156,7 @@ def check_folder(folder, settings):
     differing = [
         f"  {name}: {_shortened(earlier, name)} in the folder, {_shortened(settings, name)} now"
         for name in names
-        if earlier.get(name) != settings.get(name)
+        if _comparable(earlier.get(name)) != _comparable(settings.get(name))
     ]
     if differing:
         listed = "\n".join(differing)
@@ -170,6 +171,7 @@ def write_folder(plan):
     """Write the files of the run folder that are known before training."""
     logs.write_settings(plan.folder, plan.settings)  # first: it marks the folder as this run's
     write_images(plan.data_set.test, plan.folder / TEST_FOLDER)
+    kept_images.keep(plan.data_set.test, plan.folder)
     write_test_images(plan.folder, plan.test)
     logs.write_bad_files(plan.folder, plan.bad)
     describe(plan, {"finished": False})
@@ -183,7 +185,8 @@ def write_test_images(folder, split):
 
 def describe(plan, details):
     """Write run.json, labels.txt and preprocessing.json; `details` go to run.json."""
-    details = {"data": plan.data_set.name, "weights": plan.settings["weights"], **details}
+    fed = {"input_values": "normalized"}  # by `preprocessing.normalize`, whatever the network does inside
+    details = {"data": plan.data_set.name, "weights": plan.settings["weights"], **fed, **details}
     Run.write_description(
         plan.folder,
         name=_run_name(plan.folder),
@@ -198,6 +201,11 @@ def _run_name(folder):
     """The folder's name, with - for characters that a run's name cannot have."""
     name = "".join(c if c.isalnum() or c in "_-." else "-" for c in folder.absolute().name)
     return name.strip("-.") or "run"
+
+
+def _comparable(value):
+    """A setting's value; names of classes in one form of Unicode, which earlier runs wrote as the folders had them."""
+    return [normalized(v) if isinstance(v, str) else v for v in value] if isinstance(value, list) else value
 
 
 def _shortened(settings, name):

@@ -40,7 +40,7 @@ class Servable:
             )
         [image], [decoded] = self._loaded._decode(tf.constant([encoded]))
         if not decoded:
-            raise RestError(400, "The image cannot be decoded; JPEG, PNG, BMP and GIF can.")
+            raise RestError(400, "The image is damaged, or of a kind that is not decoded here; send JPEG or PNG.")
         return image.numpy()
 
     def find_signature(self, name):

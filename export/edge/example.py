@@ -34,7 +34,7 @@ def main(argv=None):
     for path in arguments.images:
         try:
             image = prepare(path, spec)
-        except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises
+        except Exception as error:  # Pillow raises about a dozen kinds for damaged files
             print(f"example.py: {path} cannot be read: {error}", file=sys.stderr)
             status = 1
             continue
@@ -58,8 +58,7 @@ def most_exact(folder):
 
 def prepare(path, spec):
     """An image's path -> uint8 (H, W, 3): upright, resized, its centre cropped."""
-    with Image.open(path) as file:
-        image = ImageOps.exif_transpose(file).convert("RGB")
+    image = read(path)
     H, W = spec["size"]
     height, width = resized(image.height, image.width, spec)
     filters = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -67,6 +66,18 @@ def prepare(path, spec):
         image = image.resize(size, filters[spec["interpolation"]])
     left, top = round((width - W) / 2), round((height - H) / 2)
     return np.asarray(image.crop((left, top, left + W, top + H)))
+
+
+def read(path):
+    """An image's path -> a PIL image in RGB, upright; of 16 bits a channel the upper 8."""
+    with Image.open(path) as file:
+        sixteen_bits = file.mode.startswith("I;16") or file.mode == "I" and file.format in ("PNG", "PPM")
+        image = ImageOps.exif_transpose(file)
+    if sixteen_bits:
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"its pixels are 32-bit numbers (mode {image.mode}) of unknown range")
+    return image.convert("RGB")
 
 
 def resized(H0, W0, spec):

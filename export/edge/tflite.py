@@ -227,6 +227,7 @@ def _summary(job, entries, calibrated):
         "weights_sha256": _weights_sha256(job.source),
         "max_loss": job.max_loss,
         "calibration": calibrated.report() if calibrated else None,
+        **({"warnings": list(job.expected.warnings)} if job.expected.warnings else {}),
         "files": entries,
         "versions": parity.versions(),
     }

@@ -6,7 +6,7 @@ token ("token"), the mean of the feature map ("avg"), or the mean of the two tok
 
 import keras
 
-from keras_vit.preprocessing import normalize, normalizes_inside
+from keras_vit.preprocessing import as_taken, find_input_values
 from keras_vit.system import keras_private
 
 PRE_LOGITS = "pre_logits"  # Dense and tanh of ViT's first 21k classifiers; part of the head here, as in timm
@@ -19,13 +19,19 @@ def features(source):
         images float32 (B, H, W, 3) in [0, 255], of the model's size -> features (B, D). None for a model whose
         classifier is not a Dense layer on vectors.
     """
-    inputs = head_inputs(source.model)
+    model, spec = without_head(source.model), source.spec
+    if model is None:
+        return None
+    values = find_input_values(source.model, spec.size, source.input_values)
+    return lambda images: model(as_taken(images, spec, values), training=False)
+
+
+def without_head(model):
+    """The Keras model of the features (B, D) of a classifier's images; None as for `features`."""
+    inputs = head_inputs(model)
     if inputs is None:
         return None
-    model = keras.Model(source.model.inputs[0], keras.layers.average(inputs) if len(inputs) > 1 else inputs[0])
-    if normalizes_inside(source.model):
-        return lambda images: model(images, training=False)
-    return lambda images: model(normalize(images, source.spec), training=False)
+    return keras.Model(model.inputs[0], keras.layers.average(inputs) if len(inputs) > 1 else inputs[0])
 
 
 def head_inputs(model):

@@ -1,6 +1,7 @@
 """The files that every folder of artifacts has beside them, and how such a folder is written."""
 
 import contextlib
+import dataclasses
 import shutil
 
 from keras_vit.sources.run_folder import LABELS, SPEC
@@ -18,7 +19,7 @@ def write_labels_and_spec(folder, source):
     """Write labels.txt and preprocessing.json of an `ExportedModel`; returns their paths."""
     labels, spec = folder / LABELS, folder / SPEC
     labels.write_text(labels_text(source.labels), encoding="utf-8")
-    source.spec.save(spec)
+    dataclasses.replace(source.spec, input_values=None).save(spec)  # every artifact takes pixels
     return [labels, spec]
 
 

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from keras_vit.evaluation.images import find_images
+from keras_vit.images.listing import list_images
+from keras_vit.prediction.classifier import as_functional
+from keras_vit.prediction.doubts import recorded_accuracy
+from keras_vit.prediction.predictor import ONE_OF_TWO
 from keras_vit.preprocessing import IMAGE_SUFFIXES, Spec
 from keras_vit.sources.resolve import resolve, resolve_spec
 from keras_vit.sources.run_folder import MODEL, TEST_IMAGES, Run, load_keras_model, read_labels
@@ -15,23 +20,30 @@ from keras_vit.sources.run_folder import MODEL, TEST_IMAGES, Run, load_keras_mod
 class ExportedModel:
     """A model to export, with everything that its artifacts need."""
 
-    model: Any  # keras.Model in float32: images (B, H, W, 3), normalised unless it does so itself -> (B, K)
+    model: Any  # keras.Model in float32: images (B, H, W, 3), as `input_values` says -> (B, K), or (B, 1) for K = 2
     spec: Spec
     labels: tuple[str, ...]  # K names, in the order of the outputs
     name: str  # for folders, files and URLs
     images: tuple = ()  # (path, class number) of images that the model was not trained on
     published: Any = None  # catalogue row of a published model
     weights: Path | None = None  # file of the weights
+    input_values: str | None = None  # which values the model takes, asked for or recorded; None: to be found out
+    asked: bool = False  # whether the user said `input_values`
+    loaded: Any = None  # the model as it was loaded, in its own precision; None: `model`
+    accuracy: float | None = None  # in [0, 1], that training measured on `images`
 
 
-def open_source(source, preprocessing=None, labels=None):
+def open_source(source, preprocessing=None, labels=None, input_values=None):
     """Open a run folder, a `.keras` file or a model's name ("SwinT", "SwinT.ms_in1k", timm's names) for export.
 
     Args:
         source: path or name. A run has its own preprocessing, labels and test images; a name has the catalogue's
             preprocessing and weights, and ImageNet's labels.
-        preprocessing: for a `.keras` file only, and required there: a preprocessing.json, or a model's name.
-        labels: only for a `.keras` file: a text file, one name per line; by default classes are called "0", "1", ...
+        preprocessing: for a `.keras` file only: a preprocessing.json, or a model's name; by default the
+            preprocessing.json beside it.
+        labels: only for a `.keras` file: a text file, one name per line; by default the labels.txt beside it, else
+            classes are called "0", "1", ... Two names for a single output, the probability of the second.
+        input_values: which values the model takes, see `keras_vit.Predictor.open`.
 
     Returns:
         An `ExportedModel`.
@@ -46,18 +58,25 @@ def open_source(source, preprocessing=None, labels=None):
             f"{source}: --preprocessing and --labels are for `.keras` files; runs and published models have their own."
         )
     if found.kind == "run":
-        return _checked(_open_run(found.path))
-    return _checked(_open_keras(found.path, preprocessing, labels) if found.kind == "keras" else _open_published(found))
+        opened = _open_run(found.path)
+    elif found.kind == "keras":
+        opened = _open_keras(found, preprocessing, labels)
+    else:
+        opened = _open_published(found)
+    recorded = input_values or opened.spec.input_values or found.input_values()
+    return _checked(dataclasses.replace(opened, input_values=recorded, asked=input_values is not None))
 
 
-def image_files(paths):
+def image_files(paths, labels=()):
     """The images that paths of files and folders name.
 
     Args:
-        paths: image files, and folders, which are searched recursively.
+        paths: image files; folders, which are searched recursively; and CSV files with the columns path,label.
+        labels: the model's K class names. Where all images of a folder lie in folders that are called like them, their
+            classes are known.
 
     Returns:
-        (path, None) pairs, sorted within each folder; None stands for the unknown class.
+        (path, number of the class or None where it is not known) pairs, sorted within each folder.
 
     Raises:
         ValueError: for a path that does not exist and a folder without images.
@@ -65,32 +84,46 @@ def image_files(paths):
     found = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in IMAGE_SUFFIXES)
-            if not inside:
-                raise ValueError(f"{path} has no images ({', '.join(IMAGE_SUFFIXES)}).")
-            found.extend(inside)
+            found.extend(_in_folder(path, labels))
+        elif path.suffix.lower() == ".csv" and path.is_file():
+            found.extend(find_images(path, labels))
         elif path.is_file():
-            found.append(path)
+            found.append((path, None))
         else:
             raise ValueError(f"{path} does not exist; expected an image or a folder of images.")
-    return tuple((path, None) for path in found)
+    return tuple(found)
+
+
+def _in_folder(folder, labels):
+    """(path, number of the class) of all images below a folder; None for the class where it is not known."""
+    inside = list_images(folder).images
+    if not inside:
+        raise ValueError(f"{folder} has no images ({', '.join(IMAGE_SUFFIXES)}).")
+    try:
+        known = find_images(folder, labels, order="name") if labels else []
+    except ValueError:  # its folders are no classes
+        known = []
+    return known if len(known) == len(inside) else [(Path(path), None) for path in inside]
 
 
 def _open_run(path):
     run = Run.open(path)
     images = tuple(run.test_images()) if (path / TEST_IMAGES).is_file() else ()
-    return ExportedModel(run.load_model(), run.spec, run.labels, run.name, images, weights=path / MODEL)
+    measured = recorded_accuracy(path) if images else None
+    weights = path / MODEL
+    return ExportedModel(run.load_model(), run.spec, run.labels, run.name, images, weights=weights, accuracy=measured)
 
 
-def _open_keras(path, preprocessing, labels):
-    if preprocessing is None:
+def _open_keras(found, preprocessing, labels):
+    path = found.path
+    spec = found.spec() if preprocessing is None else resolve_spec(preprocessing)
+    if spec is None:
         raise ValueError(
             f"{path} has no preprocessing. Add --preprocessing with a preprocessing.json "
             '({"size": [H, W], "mean": [...], "std": [...]}) or the name of a model with the same preprocessing.'
         )
-    spec = resolve_spec(preprocessing)
-    model = load_keras_model(path)
-    names = read_labels(labels) if labels else tuple(str(k) for k in range(_classes(model)))
+    model = as_functional(load_keras_model(path), spec.size)
+    names = (read_labels(labels) if labels else found.labels()) or tuple(str(k) for k in range(_classes(model)))
     return ExportedModel(model, spec, names, path.stem, weights=path)
 
 
@@ -117,11 +150,11 @@ def _checked(source):
             f"{source.name}: preprocessing and model must have the same size. Received: {source.spec.size} pixels from "
             f"the preprocessing, {shape[1:3]} of the model's input."
         )
-    if classes != len(source.labels):
+    if classes != len(source.labels) and (classes, len(source.labels)) != ONE_OF_TWO:
         raise ValueError(f"{source.name}: the model has {classes} classes, but there are {len(source.labels)} labels.")
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", source.name).strip("._-") or "model"
     model, labels = in_float32(source.model), tuple(source.labels)
-    return dataclasses.replace(source, model=model, labels=labels, name=name)
+    return dataclasses.replace(source, model=model, labels=labels, name=name, loaded=source.model)
 
 
 def _classes(model):

@@ -1,17 +1,20 @@
 """The check that an artifact gives what the Keras model gives, on the same images, in a process without this library.
 
-`expect` runs the Keras model (in float32), `replay_all` the artifacts; an artifact is rejected if the outputs differ:
+`expect` runs the user's model as `Predictor` does: the model as it was loaded, on files that Pillow decodes; nothing of
+it is the exporter's. `replay_all` runs the artifacts; an artifact is rejected if the outputs differ:
 
     SavedModel   largest difference of probabilities at most 1e-5; of features too, relative to the largest feature
     .tflite      by quantization (`edge.tolerance`)
 
-Without images, seeded noise is used.
+A model in half precision rounds more coarsely than that: its float32 copy is the reference, once the copy has been held
+to the model (HALF). Without images, seeded noise is used. Where the classes of the images are known, an accuracy that
+shows that the model is fed the wrong values is an error (`prediction.doubts`): no artifact of it is right.
 """
 
 import contextlib
+import dataclasses
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -20,12 +23,18 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_vit.export.model.features import features as features_of
-from keras_vit.export.model.inference import probabilities as probabilities_of
+from keras_vit.export.model.features import without_head
 from keras_vit.prediction import tflite_interpreter
+from keras_vit.prediction.doubts import better_input_values, doubts
+from keras_vit.prediction.predictor import keras_predictor
+from keras_vit.preprocessing import read_image as read_pixels
+from keras_vit.preprocessing.resizing import resize_array
+from keras_vit.sources.run_folder import require_files
 from keras_vit.system import startup
+from keras_vit.system.files import refuse_pattern
 
 SAVED_MODEL = 1e-5  # largest difference of probabilities
+HALF = 0.1  # the same, on average over the images, between a model in half precision and its float32 copy
 NOISE = 16  # images
 BATCH = 32
 
@@ -39,6 +48,7 @@ class Expected:
     classes: np.ndarray | None  # N true classes, where known
     images: np.ndarray  # uint8, N H W 3, resized
     probabilities: np.ndarray  # float32, N K
+    warnings: tuple[str, ...] = ()  # what makes the accuracy suspicious
 
 
 def expect(source, images=(), max_images=1000, folder=None):
@@ -55,12 +65,14 @@ def expect(source, images=(), max_images=1000, folder=None):
 
     Raises:
         OSError: for a file that cannot be opened.
-        ValueError: for a file that is not an image, naming it, and for max_images below 1.
+        ValueError: for a file that is not an image, naming it, for lost test images, and for max_images below 1; for
+            known classes, if the model is clearly better when it is fed other input values, and nobody said that it
+            takes these.
     """
     if max_images < 1:
         raise ValueError(f"At least one image is needed to compare on. Received: max_images={max_images}.")
     kind = "given" if images else "test"
-    images = list(images or source.images)
+    images = list(images or require_files(source.images, source.weights and Path(source.weights).parent))
     if not images:
         kind, images = "noise", noise_images(folder)
     if len(images) > max_images:
@@ -68,8 +80,46 @@ def expect(source, images=(), max_images=1000, folder=None):
     files = tuple(os.path.abspath(path) for path, _ in images)
     known = all(label is not None for _, label in images)
     classes = np.array([label for _, label in images]) if known else None
-    images = np.stack([read_image(path, Path(path).read_bytes(), source.spec) for path in files])
-    return Expected(files, kind, classes, images, _predict(images, probabilities_of(source)))
+    predictor = reference(source)
+    images = np.stack([predictor.prepare(path).astype(np.uint8) for path in files])
+    probabilities = _predict(predictor, images)
+    if source.loaded is not None and source.loaded is not source.model:
+        probabilities = _of_float32_copy(source, images, probabilities)
+    warnings = () if classes is None else _doubts(source, predictor, kind, classes, images, probabilities)
+    return Expected(files, kind, classes, images, probabilities, warnings)
+
+
+def reference(source):
+    """The `Predictor` of an `ExportedModel` as it was loaded."""
+    model = source.model if source.loaded is None else source.loaded
+    return keras_predictor("keras model", source.name, model, source.spec, source.labels, None, source.input_values)
+
+
+def _of_float32_copy(source, images, half):
+    """The outputs of the model's float32 copy; ValueError if they are not what the model gives, up to rounding."""
+    copy = dataclasses.replace(source, loaded=None)
+    probabilities = _predict(reference(copy), images)
+    difference = float(np.abs(probabilities - half).max(-1).mean())
+    if not difference <= HALF:
+        raise ValueError(
+            f"{source.name}: its copy in float32, which is exported, does not give what the model gives: the largest "
+            f"difference of an image's probabilities is {difference:.1e} on average (at most {HALF:.0e})."
+        )
+    return probabilities
+
+
+def _doubts(source, predictor, kind, classes, images, probabilities):
+    """What makes the accuracy suspicious, in words.
+
+    Raises:
+        ValueError: if the model is better when it is fed other values, unless the user said which it takes.
+    """
+    best = best_classes(probabilities)
+    better = better_input_values(predictor, classes, best, lambda number: images[number].astype(np.float32))
+    if better and not source.asked:
+        raise ValueError(f"{source.name} does not take {better.own_values} values, it seems: {better}.")
+    recorded = source.accuracy if kind == "test" else None
+    return (*doubts(predictor, classes, best, recorded), *([str(better)] if better else []))
 
 
 def noise_images(folder, number=NOISE, seed=0):
@@ -90,24 +140,32 @@ def noise_images(folder, number=NOISE, seed=0):
 def check_saved_model(outputs, expected, source):
     """The report of a SavedModel, from its outputs (`replay_all`).
 
+    The graph refuses files that it does not see as Pillow does; it is compared on the others, and the report has their
+    names.
+
     Raises:
-        ValueError: if they differ from the Keras model's, with the figures.
+        ValueError: if they differ from the Keras model's, with the figures; if all files are refused.
     """
-    served = np.take_along_axis(expected.probabilities, np.maximum(outputs["class_ids"], 0), axis=1)
+    class_ids, taken = outputs["class_ids"], outputs["class_ids"][:, 0] >= 0
+    refused = [Path(file).name for file, ok in zip(expected.files, taken) if not ok]
+    if not taken.any():
+        raise ValueError(f"The SavedModel cannot decode any of the {len(refused)} images: {_some(refused)}.")
+    scores = np.take_along_axis(expected.probabilities, np.maximum(class_ids, 0), axis=1)
     report = {
         **compare(expected, outputs["probabilities"]),
-        "largest_difference_from_bytes": float(np.abs(outputs["scores"] - served).max()),
+        "largest_difference_from_bytes": float(np.abs(outputs["scores"] - scores)[taken].max()),
+        **({"refused": refused} if refused else {}),
         "tolerance": SAVED_MODEL,
         "versions": versions(),
     }
-    names = np.array(source.labels)[outputs["class_ids"]]
-    undecoded = [file for file, ids in zip(expected.files, outputs["class_ids"]) if ids[0] < 0]
-    if undecoded or (names != outputs["classes"]).any():
+    wrong = (np.array([*source.labels, ""])[class_ids] != outputs["classes"]).any(-1)
+    if wrong.any():
         raise ValueError(
-            f"The SavedModel gives wrong names or cannot decode images that the Keras model's reader can: {undecoded}."
+            f"The SavedModel gives wrong names, not those of labels.txt, for {expected.files[wrong.argmax()]} first."
         )
     if "embedding" in outputs:
-        report["largest_difference_of_features"] = _difference_of_features(outputs["embedding"], expected, source)
+        embedding, images = outputs["embedding"][taken], expected.images[taken]
+        report["largest_difference_of_features"] = _difference_of_features(embedding, images, source)
     if not max(value for key, value in report.items() if key.startswith("largest_difference")) <= SAVED_MODEL:
         raise ValueError(
             f"The SavedModel's outputs differ from the Keras model's, so it is not kept. {describe(report)}."
@@ -125,6 +183,8 @@ def compare(expected, probabilities):
     report["agreement"] = float((best == reference).mean())
     report["largest_difference"] = float(np.abs(probabilities - expected.probabilities).max())
     report["cosine"] = float(_cosine_of_logits(probabilities, expected.probabilities).min())
+    if expected.warnings:
+        report["warnings"] = list(expected.warnings)
     return report
 
 
@@ -137,7 +197,17 @@ def describe(report):
     difference = max(value for key, value in report.items() if key.startswith("largest_difference"))
     limit = f" (at most {report['tolerance']:.0e})" if "tolerance" in report else ""
     parts.append(f"largest difference {difference:.1e}{limit}")
-    return ", ".join(parts)
+    refused = report.get("refused", ())
+    if refused:
+        kind = "is of a kind" if len(refused) == 1 else "are of kinds"
+        parts.append(
+            f"{len(refused)} of {report['n_images']} images {kind} that the served graph refuses: {_some(refused)}"
+        )
+    return "; ".join([", ".join(parts), *(f"WARNING: {warning}" for warning in report.get("warnings", ()))])
+
+
+def _some(names):
+    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
 
 
 def replay_all(artifacts, expected, runs=0, threads=None):
@@ -154,6 +224,9 @@ def replay_all(artifacts, expected, runs=0, threads=None):
     Raises:
         ValueError: if an artifact cannot be run, with the last line of the process's errors.
     """
+    for kind, path in artifacts:
+        if kind == "saved_model":
+            refuse_pattern(path)
     with tempfile.TemporaryDirectory() as folder:
         images, request = Path(folder, "images.npy"), Path(folder, "request.json")
         np.save(images, expected.images)
@@ -231,38 +304,45 @@ def versions():
 
 
 def read_image(name, encoded, spec):
-    """An encoded image, decoded and resized: uint8 (H, W, 3). ValueError with its name if it cannot be decoded."""
-    import tensorflow as tf
-
-    from keras_vit.preprocessing import decode_image, resize
-
+    """An encoded image, decoded by Pillow and resized: uint8 (H, W, 3). ValueError with its name if it is none."""
     try:
-        with tf.device("CPU:0"):
-            return resize(decode_image(encoded), spec).numpy().astype(np.uint8)
-    except tf.errors.OpError as error:
-        reason = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).strip()
-        raise ValueError(f"{name} cannot be read as an image: {reason}") from error
+        return resize_array(read_pixels(encoded), spec).astype(np.uint8)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
-def _difference_of_features(embedding, expected, source):
+def _difference_of_features(embedding, images, source):
     """Largest difference of features from the Keras model's, relative to the largest of those."""
-    features = _predict(expected.images, features_of(source))
+    copy = reference(dataclasses.replace(source, loaded=None))
+    model = without_head(copy.model)
+    with _exact(model):
+        features = np.concatenate([model.predict_on_batch(copy.inputs(batch)) for batch in _batches(images)])
     return float(np.abs(embedding - features).max() / max(np.abs(features).max(), 1.0))
 
 
-def _predict(images, function):
-    """The function on all images, in batches, as a graph, with full float32 products on GPUs too."""
+def _predict(predictor, images):
+    """The probabilities of uint8 images of the model's size."""
+    with _exact(predictor.model):
+        return predictor.predict_prepared((image.astype(np.float32) for image in images), BATCH)
+
+
+def _batches(images):
+    return (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+
+
+@contextlib.contextmanager
+def _exact(model):
+    """Inside, the model predicts without XLA, which takes seconds to compile, and with full float32 products."""
     import tensorflow as tf
 
-    kept = tf.config.experimental.tensor_float_32_execution_enabled()
+    kept, compiled = tf.config.experimental.tensor_float_32_execution_enabled(), model.jit_compile
     tf.config.experimental.enable_tensor_float_32_execution(False)
+    model.jit_compile = False
     try:
-        predict = tf.function(function, reduce_retracing=True)
-        starts = range(0, len(images), BATCH)
-        batches = [predict(tf.constant(images[start : start + BATCH], tf.float32)).numpy() for start in starts]
+        yield
     finally:
         tf.config.experimental.enable_tensor_float_32_execution(kept)
-    return np.concatenate(batches)
+        model.jit_compile = compiled
 
 
 def best_classes(probabilities):

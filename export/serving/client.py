@@ -26,7 +26,7 @@ class Failure(Exception):
 def main(argv=None):
     """Returns 0; 1 after an error, an image that cannot be read or a response that differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="image files: JPEG, PNG, BMP or GIF")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="image files: JPEG or PNG")
     parser.add_argument("--url", default="http://localhost:8501", help="the server (default: %(default)s)")
     parser.add_argument("--model", help="name of the model (default: the only one of this folder)")
     parser.add_argument("--version", type=int, help="of the model (default: the newest)")

@@ -6,13 +6,15 @@ A file of a few kilobytes can decompress to gigabytes. Every format has the size
 checked before anything is decompressed.
 """
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
 from keras_vit.preprocessing import decode_image, resize
 
 MAX_PIXELS = 2**30 // 12  # 89 million: about where Pillow warns of a decompression bomb
-HEADER = 26  # bytes that contain the size
+HEADER = 30  # bytes that contain the size
 
 
 def decode_or_skip(encoded, spec):
@@ -43,7 +45,7 @@ def decode_or_skip(encoded, spec):
 
 
 def pixels(encoded):
-    """H0 x W0 in the header of a JPEG, PNG, GIF or BMP, a float64 scalar; an arbitrary number for other content.
+    """H0 x W0 in the header of a JPEG, PNG, GIF, BMP or WebP, float64; an arbitrary number for other content.
 
     Raises:
         tf.errors.InvalidArgumentError: at run time, for content that begins like a JPEG and has no size.
@@ -56,13 +58,27 @@ def pixels(encoded):
         gif = _number(header[6:8]) * _number(header[8:10])
         height = _number(header[22:26])  # of a BMP; negative, modulo 2^32, if its rows run from the top
         bmp = _number(header[18:22]) * tf.minimum(height, 2.0**32 - height)
-        return tf.where(header[0] == ord("G"), gif, tf.where(header[0] == ord("B"), bmp, png))
+        sizes = [
+            (header[0] == ord("G"), gif),
+            (header[0] == ord("B"), bmp),
+            (header[0] == ord("R"), _pixels_of_webp(header)),
+        ]
+        return functools.reduce(lambda otherwise, case: tf.where(*case, otherwise), sizes, png)
 
     def jpeg():
         height, width, _ = tf.unstack(tf.cast(tf.image.extract_jpeg_shape(encoded), tf.float64))
         return height * width
 
     return tf.cond(tf.io.is_jpeg(encoded), jpeg, other)
+
+
+def _pixels_of_webp(header):
+    """Of its first chunk (RFC 9649): VP8X has both sides less one in 24 bits each, VP8L in 14 bits, VP8 in 14 of 16."""
+    extended = (_number(header[24:27]) + 1) * (_number(header[27:30]) + 1)
+    lossy = tf.math.mod(_number(header[26:28]), 2**14) * tf.math.mod(_number(header[28:30]), 2**14)
+    packed = _number(header[21:25])
+    lossless = (tf.math.mod(packed, 2**14) + 1) * (tf.math.mod(packed // 2**14, 2**14) + 1)
+    return tf.where(header[15] == ord("X"), extended, tf.where(header[15] == ord("L"), lossless, lossy))
 
 
 def _number(digits):

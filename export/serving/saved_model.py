@@ -4,9 +4,9 @@
                                    assets.extra/report.json, assets.extra/tf_serving_warmup_requests
 
 serving_default   image_bytes string (B)  ->  classes string (B, k), scores float32 (B, k), class_ids int32 (B, k),
-                  the k best, best first. JPEG (CMYK too, and turned upright as its EXIF note says), PNG, BMP or GIF
-                  (first frame). An image that cannot be decoded, or has more than 89 million pixels, gets classes "",
-                  scores 0 and class_ids -1, and does not affect the others.
+                  the k best, best first. JPEG, PNG, WebP, plain BMP and GIF (first frame), turned upright as their
+                  orientation note says. An image that cannot be decoded as Pillow would, or has more than 89 million
+                  pixels, gets classes "", scores 0 and class_ids -1, and does not affect the others.
 predict_images    images float32 (B, H, W, 3) in [0, 255], of the model's size  ->  probabilities float32 (B, K)
 features          image_bytes string (B)  ->  embedding float32 (B, D), penultimate-layer features: include_top=False
                   with the classifier's pooling. Zeros for an image that cannot be decoded. Absent for a model whose
@@ -29,7 +29,7 @@ from keras_vit.export.model.inference import probabilities
 from keras_vit.export.parity import parity
 from keras_vit.export.serving import operators, serving_config, warmup
 from keras_vit.export.serving.decoding import decode_or_skip
-from keras_vit.system.files import atomic_folder
+from keras_vit.system.files import atomic_folder, refuse_pattern
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # safe in a path, in a REST URL and in models.config
 REPORT = f"assets.extra/{files.REPORT}"
@@ -106,13 +106,14 @@ def export(source, output, name=None, top_k=5, expected=None, batch_sizes=BATCH_
         (path of the version, report, outputs of the saved model for the expected images).
 
     Raises:
-        ValueError: for an unusable name or top_k, missing operators in TF Serving, or outputs that differ.
+        ValueError: for an unusable name, top_k or output, missing operators in TF Serving, or outputs that differ.
     """
     name = name or source.name
     if not NAME.fullmatch(name):
         raise ValueError(f"A served model's name has letters, digits and _ . - only. Received: {name!r}.")
     if top_k < 1:
         raise ValueError(f"top_k must be at least 1. Received: {top_k}.")
+    refuse_pattern(output)
     expected = expected or parity.expect(source)
     version = next_version(Path(output) / "models" / name)
     with atomic_folder(version) as temporary:

@@ -14,7 +14,6 @@ from keras_vit.analysis.kinds import FACTS, OF_IMAGES, OF_MODELS, PREDICTION, Su
 from keras_vit.analysis.page import Cell, Row, Section, render
 from keras_vit.imagenet.labels import decode_predictions
 from keras_vit.models.blocks import blocks
-from keras_vit.preprocessing import normalize, normalizes_inside
 
 
 def write_report(folder, predictors, names, images, top=5):
@@ -80,8 +79,7 @@ class Writer:
 def _subject(predictor, images):
     prepared = [predictor.prepare(image) for image in images]
     pixels, scores = np.stack(prepared), predictor.predict_prepared(prepared)
-    inputs = pixels if normalizes_inside(predictor.model) else normalize(pixels, predictor.spec)
-    return Subject(predictor, pixels, inputs, scores)
+    return Subject(predictor, pixels, predictor.inputs(pixels), scores)
 
 
 def _about_image(writer, subject, i, top):

@@ -1,6 +1,9 @@
 """What the verbs' parsers have in common: their form, and the arguments that name a model."""
 
 import argparse
+import sys
+
+INPUT_VALUES = ("pixels", "unit", "normalized")  # `keras_vit.preprocessing.INPUT_VALUES`, which --help does not import
 
 
 def verb_parser(verb, description):
@@ -28,13 +31,23 @@ def add_model_options(parser):
         help="preprocessing.json, a run folder or a model's name; for sources that lack it",
     ).completer = complete_model
     parser.add_argument("--labels", metavar="FILE", help="the classes' names, one per line")
+    _add_input_values(parser)
+
+
+def _add_input_values(parser):
+    parser.add_argument(
+        "--input-values",
+        choices=INPUT_VALUES,
+        help="which values a Keras model takes: pixels in [0, 255], which it normalises itself, values in [0, 1], or "
+        "values normalized by the mean and std of its preprocessing (default: what is recorded, or what it computes)",
+    )
 
 
 def open_predictor(arguments):
     """The `Predictor` that the arguments of `add_model` name."""
     from keras_vit.prediction.predictor import Predictor
 
-    return Predictor.open(arguments.source, arguments.preprocessing, arguments.labels)
+    return Predictor.open(arguments.source, arguments.preprocessing, arguments.labels, arguments.input_values)
 
 
 def add_exported_model(parser):
@@ -47,15 +60,21 @@ def add_exported_model(parser):
     parser.add_argument(
         "--preprocessing",
         metavar="FILE",
-        help="for a .keras file: preprocessing.json, or a model's name to take it from",
+        help="for a .keras file: preprocessing.json, or a model's name to take it from (default: the one beside it)",
     ).completer = complete_model
-    parser.add_argument("--labels", metavar="FILE", help="for a .keras file: the classes' names, one per line")
+    parser.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="for a .keras file: the classes' names, one per line (default: the labels.txt beside it, or numbers)",
+    )
+    _add_input_values(parser)
     parser.add_argument(
         "--images",
         metavar="PATH",
         nargs="+",
         default=[],
-        help="images or folders to check on (default: the run's test images, or noise)",
+        help="images, folders or path,label CSV files to check on; where a folder's images lie in folders that are "
+        "called like the classes, accuracy is measured too (default: the run's test images, or noise)",
     )
     parser.add_argument(
         "--max-images",
@@ -71,7 +90,7 @@ def open_exported_model(arguments):
     from keras_vit.export.parity.parity import on_cpu
 
     on_cpu()
-    return open_source(arguments.source, arguments.preprocessing, arguments.labels)
+    return open_source(arguments.source, arguments.preprocessing, arguments.labels, arguments.input_values)
 
 
 def expected_outputs(arguments, source, folder):
@@ -83,7 +102,11 @@ def expected_outputs(arguments, source, folder):
     from keras_vit.export.model.source import image_files
     from keras_vit.export.parity.parity import expect
 
-    return expect(source, image_files(arguments.images), arguments.max_images, folder)
+    images = image_files(arguments.images, source.labels)
+    expected = expect(source, images, arguments.max_images, folder)
+    for warning in expected.warnings:
+        print(f"WARNING: {source.name}: {warning}", file=sys.stderr)
+    return expected
 
 
 def complete_name(prefix, **_):

@@ -7,8 +7,9 @@ from keras_vit.cli.arguments import verb_parser
 
 DESCRIPTION = """\
 Read every file of a data set and tell which are unreadable, truncated, not RGB, of another format than their name says,
-there twice, or no images, and which class folders are empty or differ between the parts. Of shards, the checksums are
-compared. Exit code 1 if images cannot be read, or training would refuse the data set; 0 otherwise.
+there twice, or no images, which folders are which split, and which class folders are empty or differ between splits. Of
+shards, the checksums are compared. Exit code 1 if images cannot be read, or training would refuse the data set; 0
+otherwise.
 """
 
 
@@ -18,8 +19,8 @@ def parser():
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="a folder of class folders, or of train/, val/ and test/ with class folders; a manifest, FILE.csv; "
-        "or a folder of shards",
+        help="a folder of class folders, or of train/, val/ and test/ (or Training/, valid/, test_set/, ...) with "
+        "class folders; a manifest, FILE.csv; or a folder of shards",
     )
     parser.add_argument("--csv", metavar="FILE", help="write every finding to this file: problem,path,detail")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that read (default: one per core)")
@@ -40,10 +41,13 @@ def main(argv=None):
 
 
 def _print(report):
+    from keras_vit.images.names import printable
     from keras_vit.training.datasets.check import PROBLEMS
 
     parts = "" if report.splits == ("all",) else f" in {', '.join(report.splits)}"
     print(f"{report.files:,} files of {report.classes} classes{parts}")
+    for name, text in report.notes.items():
+        print(f"{name}: {text}")
     if not report.findings:
         print("Nothing is wrong with them.")
         return
@@ -51,7 +55,7 @@ def _print(report):
     for problem, meaning in PROBLEMS.items():
         found = [finding for finding in report.findings if finding.problem == problem]
         if found:
-            rows.append((problem, f"{len(found):,}", meaning, f"{found[0].path} ({found[0].detail})"))
+            rows.append((problem, f"{len(found):,}", meaning, printable(f"{found[0].path} ({found[0].detail})")))
     problem, files, meaning, _ = (max(map(len, column)) for column in zip(*rows))
     for row in rows:
         print(f"{row[0]:{problem}}  {row[1]:>{files}}  {row[2]:{meaning}}  {row[3]}")

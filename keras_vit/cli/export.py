@@ -4,13 +4,14 @@ import tempfile
 
 from keras_vit.cli.arguments import add_exported_model, expected_outputs, open_exported_model, verb_parser
 from keras_vit.system import startup
+from keras_vit.system.files import refuse_pattern
 
 DESCRIPTION = """\
 Write a version of a model into OUTPUT, the folder of a model server, which is parser or added to:
 
   models/NAME/VERSION/   a SavedModel with labels, preprocessing and warm-up requests; its signatures are
-    serving_default      image_bytes (JPEG, PNG, BMP, GIF) -> classes, scores, class_ids: the best k, best first;
-                         an image that cannot be decoded gets classes "", scores 0 and class_ids -1
+    serving_default      image_bytes (JPEG, PNG, WebP, plain BMP, GIF) -> classes, scores, class_ids: the best k,
+                         best first; an image that cannot be decoded gets classes "", scores 0 and class_ids -1
     predict_images       images, float32 in [0, 255], of the model's size -> probabilities
     features             image_bytes -> embedding, what the classifier reads
   models.config batching.config monitoring.config docker-compose.yml kubernetes.yaml client.py README.md report.json
@@ -48,6 +49,7 @@ def parser():
 def main(argv=None):
     """Export what the arguments say; 0, or an error."""
     arguments = parser().parse_args(argv)
+    refuse_pattern(arguments.output)
 
     startup.start_tensorflow()
     from keras_vit.export.parity.parity import describe

@@ -10,8 +10,8 @@ Write a folder with a page, index.html, that shows models side by side: for ever
 for the first of them (Grad-CAM), attention by block and attention rollout; for every model its filters, positions or
 position biases, mean attention distances and effective receptive fields. What a model does not have is named there.
 
-Files are images, except .keras files; all else are models: run folders and names such as SwinT, whose published
-weights are fetched.
+Files are images, except .keras files, and so are those in folders of images, with all below them; all else are models:
+run folders and names such as SwinT, whose published weights are fetched.
 """
 
 
@@ -19,7 +19,7 @@ def parser():
     """The options of `keras-vit inspect`."""
     parser = verb_parser("inspect", DESCRIPTION)
     sources = parser.add_argument(
-        "sources", metavar="MODEL|IMAGE", nargs="+", help="models and image files, in any order"
+        "sources", metavar="MODEL|IMAGE", nargs="+", help="models, image files and folders of images, in any order"
     )
     sources.completer = complete_model
     parser.add_argument("--output", metavar="DIR", required=True, help="the page's folder; must not exist")
@@ -45,7 +45,8 @@ def main(argv=None):
 
     with atomic_folder(arguments.output) as folder:
         images = [read_image(path) for path in paths]
-        predictors = [Predictor.open(model, arguments.preprocessing, arguments.labels) for model in models]
+        options = arguments.preprocessing, arguments.labels, arguments.input_values
+        predictors = [Predictor.open(model, *options) for model in models]
         write_report(folder, _titled(predictors, models), [path.name for path in paths], images, arguments.top)
     print(f"Written to {arguments.output}; open {Path(arguments.output, 'index.html')} in a browser.")
     return 0
@@ -53,19 +54,25 @@ def main(argv=None):
 
 def _told_apart(sources):
     """What was given, as models and paths of images."""
-    from keras_vit.preprocessing import PILLOW_SUFFIXES
+    from keras_vit.images.listing import list_images
+    from keras_vit.preprocessing import IMAGE_SUFFIXES
+    from keras_vit.sources.resolve import at_path
 
     models, images = [], []
     for given in sources:
         path = Path(given)
+        if path.is_dir() and at_path(given) is None and (inside := list_images(path).images):
+            images += map(Path, inside)
+            continue
         file = path.is_file() and path.suffix not in (".keras", ".tflite")
-        if file or path.suffix.lower() in PILLOW_SUFFIXES and not path.is_dir():
+        if file or path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir():
             images.append(path)
         else:
             models.append(given)
     if not models or not images:
         raise ValueError(
-            "expected at least one model (a run folder, a .keras file or a model's name) and one image file. "
+            "expected at least one model (a run folder, a .keras file or a model's name) and one image file, "
+            "or a folder with some. "
             f"Received: models {models}, images {list(map(str, images))}."
         )
     return models, images

@@ -39,6 +39,7 @@ EXTRAS = {  # module that is missing -> the extra that brings it
     "openvino": "openvino",
     "starlette": "serve",
     "uvicorn": "serve",
+    "pyarrow": "parquet",
 }
 
 

@@ -1,47 +1,105 @@
 """`keras-vit predict`: labels and scores for images, from any artifact."""
 
+import contextlib
 import sys
 
 from keras_vit.cli.arguments import add_model, open_predictor, verb_parser
+from keras_vit.cli.progress import Progress
 from keras_vit.system import startup
 
 BAR = 24  # characters of a score of 1
+DESCRIPTION = """\
+Classify images: print the best classes of each, or write them to a file:
+
+    keras-vit predict runs/photos flower.jpg
+    keras-vit predict runs/photos album/ 'more/*.png' --output found.csv
+    find album -name '*.jpg' | keras-vit predict runs/photos - --output found.parquet
+
+  .csv      path,label_1,score_1,label_2,score_2,...
+  .jsonl    {"path": ..., "labels": [...], "scores": [...]}, a line per image
+  .parquet  path, labels and scores, the latter two lists; needs pyarrow
+
+Images that cannot be read are skipped, listed at the end, and the exit code is then 1.
+"""
 
 
 def parser():
     """The options of `keras-vit predict`."""
-    parser = verb_parser("predict", "Classify images.")
+    parser = verb_parser("predict", DESCRIPTION)
     add_model(parser)
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="WHAT",
+        help="image files, folders (with all below them), globs, or - for a list of paths on standard input, one per "
+        "line or separated by zero bytes",
+    )
     parser.add_argument("--top", type=int, default=5, help="classes per image (default: 5)")
+    parser.add_argument("--output", metavar="FILE", help="write to this .csv, .jsonl or .parquet file instead")
+    parser.add_argument("--batch-size", type=int, default=32, help="images that the model takes at once (default: 32)")
     return parser
 
 
 def main(argv=None):
-    """Print the best classes of every image; 1 if one of them could not be read."""
+    """Print or write the best classes of every image; 1 if one of them could not be read."""
     arguments = parser().parse_args(argv)
-    if arguments.top < 1:
-        raise ValueError(f"--top must be at least 1. Received: {arguments.top}.")
+    images = _images(arguments)
 
     startup.start_tensorflow()
-    from keras_vit.imagenet.labels import decode_predictions
+    from keras_vit.prediction.many import best_classes, predict_files, printable
 
     predictor = open_predictor(arguments)
-    status = 0
-    for path in arguments.images:
-        try:
-            scores = predictor.predict([path])
-        except (ValueError, OSError) as error:
-            print(f"keras-vit predict: {error}", file=sys.stderr)
-            status = 1
-            continue
-        (best,) = decode_predictions(scores, arguments.top, predictor.labels)
-        print(path)
-        _print_scores([(label, score) for _, label, score in best])
-    return status
+    k = min(arguments.top, len(predictor.labels), predictor.top_k or arguments.top)
+    shown = arguments.output or not sys.stdout.isatty()  # else the answers themselves are seen
+    progress, bad = Progress(len(images), "images") if shown else None, []
+    with _rows(arguments.output, k) as write, contextlib.closing(
+        predict_files(predictor, images, arguments.batch_size)
+    ) as answers:
+        for number, answer in enumerate(answers, 1):
+            if answer.scores is None:
+                bad.append(answer)
+            else:
+                best, scores = best_classes(answer, k)
+                write(answer.path, [predictor.labels[one] for one in best], scores)
+            if progress:
+                progress(number)
+    if progress:
+        progress.close()
+    if arguments.output:
+        print(f"{len(images) - len(bad)} of {len(images)} images: {arguments.output}")
+    for answer in bad:
+        print(f"keras-vit predict: skipped {printable(answer.path)}: {printable(answer.reason)}", file=sys.stderr)
+    return 1 if bad else 0
 
 
-def _print_scores(best):
-    width = max(len(label) for label, _ in best)
-    for label, score in best:
-        print(f"  {label:{width}}  {100 * score:6.2f} %  {'#' * round(BAR * score)}".rstrip())
+def _images(arguments):
+    """The paths of the images; all that can be refused before the model is loaded is."""
+    from keras_vit.images.named import counted, named_images
+    from keras_vit.prediction.table import check_table
+
+    for option in ("top", "batch_size"):
+        if getattr(arguments, option) < 1:
+            name = option.replace("_", "-")
+            raise ValueError(f"--{name} must be at least 1. Received: {getattr(arguments, option)}.")
+    if arguments.output:
+        check_table(arguments.output)
+    found = named_images(arguments.images, sys.stdin.buffer)
+    if found.left_out:
+        print(f"keras-vit predict: left out {counted(found.left_out)}", file=sys.stderr)
+    return found.images
+
+
+def _rows(output, k):
+    """A context that yields what writes an image's row, or prints it."""
+    from keras_vit.prediction.table import table
+
+    return table(output, k) if output else contextlib.nullcontext(_print)
+
+
+def _print(path, labels, scores):
+    from keras_vit.prediction.many import printable
+
+    print(printable(path))
+    width = max(map(len, labels))
+    for label, score in zip(labels, scores):
+        print(f"  {label:{width}}  {100 * score:6.2f} %  {'#' * round(BAR * float(score))}".rstrip())

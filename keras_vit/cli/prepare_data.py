@@ -23,7 +23,8 @@ def parser():
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="a folder of class folders; a manifest, FILE.csv; tfds/NAME; or digits",
+        help="a folder of class folders, or of train/, val/ and test/ (or Training/, valid/, test_set/, ...) with "
+        "class folders; a manifest, FILE.csv; tfds/NAME; or digits",
     )
     parser.add_argument("--output", metavar="DIR", required=True, help="folder to write; must not exist yet")
     parser.add_argument("--shards", type=int, default=16, metavar="N", help="files of the training split (default: 16)")
@@ -42,6 +43,8 @@ def main(argv=None):
     from keras_vit.training.datasets import shards
 
     data_set, root = _load(arguments)
+    for name, text in data_set.notes.items():
+        print(f"{name}: {text}")
     done = 0
 
     def progress(images):

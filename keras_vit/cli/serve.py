@@ -4,6 +4,7 @@ import logging
 
 from keras_vit.cli.arguments import verb_parser
 from keras_vit.system import startup
+from keras_vit.system.files import refuse_pattern
 
 DESCRIPTION = """\
 Serve the folder that `keras-vit export` writes: a page to try its models on, and the REST interface of TF Serving.
@@ -36,6 +37,7 @@ def parser():
 def main(argv=None):
     """Serve until interrupted."""
     arguments = parser().parse_args(argv)
+    refuse_pattern(arguments.bundle)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     startup.start_tensorflow()

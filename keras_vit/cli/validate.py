@@ -31,6 +31,8 @@ def main(argv=None):
         print(f"keras-vit validate: skipped {path}: {reason}", file=sys.stderr)
     counted, real = accuracy(predictions), _real_accuracy(predictions, real_labels)
     print(_sentence(f"{predictor.name} ({predictor.kind})", counted, len(predictions.bad)))
+    for doubt in _doubts(arguments, predictor, predictions):
+        print(f"keras-vit validate: WARNING: {doubt}", file=sys.stderr)
     if real:
         print(_sentence("ImageNet-ReaL", real))
     _write(arguments, predictor, predictions, counted, real)
@@ -44,7 +46,10 @@ def parser():
     add = parser.add_argument
     add("--data-dir", metavar="DIR|CSV", help="images and their classes (default: the run's test images)")
     add(
-        "--split", metavar="NAME", help="use DIR/NAME, e.g. val, or the CSV file's lines with this split (default: all)"
+        "--split",
+        metavar="NAME",
+        help="use this split of DIR, by any of its names (val, valid, Validation, ...), or the folder DIR/NAME, or the "
+        "CSV file's lines with this split (default: all)",
     )
     add(
         "--label-order",
@@ -86,13 +91,16 @@ def _refuse_early(arguments):
 
 
 def _images(arguments, labels):
-    from keras_vit.evaluation import find_images
+    from keras_vit.evaluation.images import label_images
     from keras_vit.sources.run_folder import read_labels
 
     if arguments.data_dir is None:
         return _test_images(arguments.source)
     class_names = read_labels(arguments.class_names) if arguments.class_names else None
-    return find_images(arguments.data_dir, labels, arguments.split, arguments.label_order, class_names)
+    found = label_images(arguments.data_dir, labels, arguments.split, arguments.label_order, class_names)
+    for name, text in found.notes.items():
+        print(f"keras-vit validate: {name}: {text}", file=sys.stderr)
+    return found.images
 
 
 def _test_images(given):
@@ -102,7 +110,14 @@ def _test_images(given):
     found = at_path(given)
     if found is None or found.kind != "run":
         raise ValueError(f"{given} is not a run folder with test images; give --data-dir.")
-    return load_run(given).test_images()
+    return load_run(given).require_test_images()
+
+
+def _doubts(arguments, predictor, predictions):
+    from keras_vit.prediction.doubts import doubts_about, recorded_accuracy
+
+    recorded = recorded_accuracy(arguments.source) if arguments.data_dir is None else None
+    return doubts_about(predictor, predictions, recorded)
 
 
 def _real_labels(arguments, images, labels):

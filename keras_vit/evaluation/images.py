@@ -3,16 +3,28 @@
 `class_numbers` maps the class names of a data set to the class numbers of a model.
 """
 
-import csv
 import difflib
+import os
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from keras_vit.preprocessing import PILLOW_SUFFIXES
+from keras_vit.images import folders
+from keras_vit.images.manifest import read_manifest
+from keras_vit.images.names import normalized, printable
+from keras_vit.images.split_names import split_of
+from keras_vit.preprocessing import IMAGE_SUFFIXES
 
 IMAGENET_SETS = (1000, 11821, 21841, 21843)  # numbers of classes of the sets of `imagenet_labels`
 ORDERS = ("name", "numeric", "sorted")
-SPLITS = ("train", "val", "validation", "test")
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with the numbers of their classes, and what to tell the user about how they were found."""
+
+    images: list  # of (path, number of the class), in order
+    notes: dict[str, str] = field(default_factory=dict)  # {name: text}
 
 
 def find_images(path, labels, split=None, order=None, class_names=None):
@@ -22,18 +34,23 @@ def find_images(path, labels, split=None, order=None, class_names=None):
         path: a folder of class folders (some classes may have none), or a CSV file with a header and the columns path
             (relative ones are relative to the file), label and, optionally, split.
         labels: the model's K class names.
-        split: the folder's subfolder of this name, or the file's lines with this split; None: all.
+        split: "train", "val", "test" or any other name of these; the name of a folder inside; or what the file's lines
+            have as split. None: all.
         order, class_names: how the folders' names, or the file's labels, map to classes; see `class_numbers`.
 
     Raises:
         ValueError: naming what is missing, or a folder or label that is none of the classes.
     """
+    return label_images(path, labels, split, order, class_names).images
+
+
+def label_images(path, labels, split=None, order=None, class_names=None):
+    """As `find_images`, with notes: a `LabelledImages`."""
     path = Path(path)
     if path.is_file():
-        return _csv_images(path, labels, split, order, class_names)
-    path = path / (split or "")
+        return LabelledImages(_csv_images(path, labels, split, order, class_names))
     if path.is_dir():
-        return _folder_images(path, labels, order, class_names)
+        return _folder_images(path, labels, split, order, class_names)
     raise ValueError(f"{path} does not exist; expected a folder with a folder per class, or a CSV file path,label.")
 
 
@@ -43,10 +60,10 @@ def class_numbers(names, labels, order=None, class_names=None):
     Args:
         names: the data set's names of its classes.
         labels: the model's K class names.
-        order: "name": the name is the model's label, ignoring case, or, where the labels are ImageNet's, its WordNet
-            id. "numeric": the name is the number, as in ImageNet-V2. "sorted": the n-th name in the order of strings is
-            class n; all K must be there. None: by name, or, where no name is a label and all are numbers below K, by
-            number.
+        order: "name": the name is the model's label, ignoring case and the form of accents in Unicode, or, where the
+            labels are ImageNet's, its WordNet id. "numeric": the name is the number, as in ImageNet-V2. "sorted": the
+            n-th name in the order of strings is class n; all K must be there. None: by name, or, where no name is a
+            label and all are numbers below K, by number.
         class_names: instead of `order`, the data set's names of class 0, 1, ..., K - 1.
 
     Raises:
@@ -77,11 +94,11 @@ def _by_position(names, class_names, classes):
             f"The model has {classes} classes; expected as many different names, in the order of the classes. "
             f"Received: {len(class_names)}, {len(set(class_names))} of them different."
         )
-    numbers = {name: number for number, name in enumerate(class_names)}
-    unknown = next((name for name in names if name not in numbers), None)
+    numbers = {normalized(name): number for number, name in enumerate(class_names)}
+    unknown = next((name for name in names if normalized(name) not in numbers), None)
     if unknown is not None:
         raise ValueError(f"{unknown!r} is none of the given class names.{_closest(unknown, class_names)}")
-    return {name: numbers[name] for name in names}
+    return {name: numbers[normalized(name)] for name in names}
 
 
 def _by_number(names, classes):
@@ -99,22 +116,23 @@ def _by_name(names, labels):
     """{name: number} of the names that are one class's label, folded label or WordNet id."""
     from keras_vit.imagenet.labels import imagenet_labels
 
-    exact, folded = _once(labels), _once([_folded(label) for label in labels])
+    exact, folded = _once(map(normalized, labels)), _once(map(_folded, labels))
     if len(labels) in IMAGENET_SETS:
         classes = imagenet_labels(len(labels))
         if [label for _, label in classes] == list(labels):
             exact.update((wnid, number) for number, (wnid, _) in enumerate(classes))
-    numbers = {name: exact.get(name, folded.get(_folded(name))) for name in names}
+    numbers = {name: exact.get(normalized(name), folded.get(_folded(name))) for name in names}
     return {name: number for name, number in numbers.items() if number is not None}
 
 
 def _once(names):
+    names = tuple(names)
     counts = Counter(names)
     return {name: number for number, name in enumerate(names) if counts[name] == 1}
 
 
 def _folded(name):
-    return name.casefold().replace("_", " ")
+    return normalized(name).casefold().replace("_", " ")
 
 
 def _unknown(name, labels):
@@ -127,64 +145,72 @@ def _unknown(name, labels):
 
 
 def _closest(name, known):
-    close = difflib.get_close_matches(name, known, n=3)
+    close = difflib.get_close_matches(normalized(name), list(map(normalized, known)), n=3)
     return f" Closest: {', '.join(close)}." if close else ""
 
 
-def _folder_images(folder, labels, order, class_names):
-    inside = {}
-    for entry in sorted(folder.iterdir()):
-        if entry.is_dir() and not entry.name.startswith("."):
-            inside[entry.name] = sorted(path for path in entry.rglob("*") if _is_image(path))
-    if not any(inside.values()):
-        raise ValueError(f"{folder} holds no folder with images ({', '.join(PILLOW_SUFFIXES)}).")
+def _folder_images(folder, labels, split, order, class_names):
+    found, notes = _split_folder(folder, labels, split, class_names)
+    if not any(listing.images for listing in found.classes.values()):
+        not_taken = folders.files_in_words(found.left_out)
+        raise ValueError(
+            f"{found.folder} holds no folder with images ({', '.join(IMAGE_SUFFIXES)})."
+            f"{f' Not taken: {not_taken}.' if not_taken else ''}"
+        )
     try:
-        numbers = class_numbers(inside, labels, order, class_names)
+        numbers = class_numbers(found.classes, labels, order, class_names)
     except ValueError as error:
-        splits = [name for name in SPLITS if name in inside and name not in labels]
-        hint = f" It has {'/, '.join(splits)}/; choose one with --split." if splits else ""
-        raise ValueError(f"{folder}: {error}{hint}") from error
-    return [(path, numbers[name]) for name, paths in inside.items() for path in paths]
+        below = folders.deeper(found.folder)
+        hint = f" Is {printable(below)} meant?" if below else ""
+        raise ValueError(f"{printable(found.folder)}: {error}{hint}") from error
+    images = [(Path(file), numbers[name]) for name, listing in found.classes.items() for file in listing.images]
+    return LabelledImages(images, notes)
 
 
-def _is_image(path):
-    return path.suffix.lower() in PILLOW_SUFFIXES and not path.name.startswith(".")
+def _split_folder(folder, labels, split, class_names):
+    """The class folders to measure on, and notes."""
+    known = tuple(map(normalized, class_names or labels))
+    if split:
+        found = folders.find_split(folder, split, known)
+        where = f"{os.path.relpath(found.folder, folder)}/"
+    else:
+        whole = folders.find_classes(folder, known)
+        if "all" not in whole.splits:
+            names = [f"{os.path.relpath(part.folder, folder)}/" for part in whole.splits.values()]
+            raise ValueError(f"{printable(folder)} has the splits {', '.join(names)}; choose one with --split.")
+        found, where = whole.splits["all"], ""
+    notes = {"split": where, "not taken": folders.files_in_words(found.left_out)}
+    return found, {name: text for name, text in notes.items() if text}
 
 
 def _csv_images(path, labels, split, order, class_names):
     rows = _csv_rows(path, split)
-    names = {label for _, label in rows}
+    names = {row.label for row in rows}
     try:
         numbers = class_numbers(names, labels, order, class_names)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     _refuse_ambiguous(path, names, numbers, len(labels), order or class_names)
-    return [(path.parent / name, numbers[label]) for name, label in rows]
+    return [(Path(row.path), numbers[row.label]) for row in rows]
 
 
 def _csv_rows(path, split):
-    """(path, label) of every line of the split."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            columns, lines = reader.fieldnames or [], [(reader.line_num, row) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
-    if not {"path", "label"} <= set(columns):
-        raise ValueError(f"{path} needs the columns path,label; it has {','.join(columns) or 'none'}.")
-    lacking = next((number for number, row in lines if not row["path"] or not row["label"]), None)
-    if lacking:
-        raise ValueError(f"{path}, line {lacking}: expected a path and a label.")
-    splits = sorted({str(row.get("split", "")) for _, row in lines})
-    if (len(splits) > 1 and split is None) or (split and split not in splits):
+    """The rows of the split."""
+    rows = read_manifest(path)
+    splits = sorted({row.split or "" for row in rows})
+    chosen = [row for row in rows if not split or _is_split(row.split or "", split)]
+    if (len({split_of(name) or name for name in splits}) > 1 and split is None) or (split and rows and not chosen):
         raise ValueError(
-            f"{path} has the splits {', '.join(splits) or 'none'}; choose one with --split. "
+            f"{path} has the splits {', '.join(filter(None, splits)) or 'none'}; choose one with --split. "
             f"Received: {split or 'none'}."
         )
-    rows = [(row["path"], row["label"]) for _, row in lines if not split or row["split"] == split]
-    if not rows:
+    if not chosen:
         raise ValueError(f"{path} names no image.")
-    return rows
+    return chosen
+
+
+def _is_split(written, split):
+    return written == split or (split_of(split) is not None and split_of(written) == split_of(split))
 
 
 def _refuse_ambiguous(path, names, numbers, classes, order):

@@ -1,15 +1,12 @@
 """Predictions for labelled image files, a batch at a time."""
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+import contextlib
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-READERS = 4  # threads that decode and resize while the model runs
-AHEAD = 2  # batches read in advance
+from keras_vit.prediction.many import best_classes, predict_files
 
 
 @dataclass(frozen=True)
@@ -54,24 +51,22 @@ def evaluate(predictor, images, batch_size=32, max_bad_fraction=0.05, progress=N
     _check(images, len(predictor.labels), batch_size, max_bad_fraction)
     k = min(5, len(predictor.labels), predictor.top_k or 5)
     good, best, scores, bad = [], [], [], []
-    with ThreadPoolExecutor(READERS) as pool:
-        prepared = _in_order(pool, lambda one: _prepare(predictor, *one), images, AHEAD * batch_size)
-        while batch := list(islice(prepared, batch_size)):
-            bad += [(path, reason) for path, _, image, reason in batch if image is None]
-            _refuse_too_many(bad, len(images), max_bad_fraction)
-            read = [(path, label, image) for path, label, image, _ in batch if image is not None]
-            if read:
-                good += [(path, label) for path, label, _ in read]
-                ranked = _best(predictor.predict_prepared([image for _, _, image in read], batch_size), k, read)
+    with contextlib.closing(predict_files(predictor, [path for path, _ in images], batch_size)) as answers:
+        for done, (answer, (path, label)) in enumerate(zip(answers, images), 1):
+            if answer.scores is None:
+                bad.append((path, answer.reason))
+                _refuse_too_many(bad, len(images), max_bad_fraction)
+            else:
+                good.append((path, label))
+                ranked = best_classes(answer, k)
                 best.append(ranked[0])
                 scores.append(ranked[1])
-            if progress:
-                progress(len(good) + len(bad), len(images))
+            if progress and (done % batch_size == 0 or done == len(images)):
+                progress(done, len(images))
     if not good:
         raise ValueError(f"None of the {len(images)} images can be read, {bad[0][0]} for one: {bad[0][1]}")
     paths, labels = zip(*good)
-    best, scores = np.concatenate(best), np.concatenate(scores)
-    return Predictions(paths, np.array(labels), best, scores, predictor.labels, tuple(bad))
+    return Predictions(paths, np.array(labels), np.stack(best), np.stack(scores), predictor.labels, tuple(bad))
 
 
 def _check(images, classes, batch_size, max_bad_fraction):
@@ -85,25 +80,6 @@ def _check(images, classes, batch_size, max_bad_fraction):
         raise ValueError(f"{path}: expected the number of a class, 0 to {classes - 1}. Received: {label}.")
 
 
-def _in_order(pool, function, items, ahead):
-    """Yield function(item) of every item, in order; the pool works at most `ahead` items in advance."""
-    started = deque()
-    for item in items:
-        started.append(pool.submit(function, item))
-        if len(started) > ahead:
-            yield started.popleft().result()
-    while started:
-        yield started.popleft().result()
-
-
-def _prepare(predictor, path, label):
-    """(path, label, prepared image, None), or (path, label, None, why the file cannot be read)."""
-    try:
-        return path, label, predictor.prepare(path), None
-    except (ValueError, OSError) as error:
-        return path, label, None, str(error)
-
-
 def _refuse_too_many(bad, total, fraction):
     if len(bad) > fraction * total:
         names = ", ".join(str(path) for path, _ in bad[:3])
@@ -111,12 +87,3 @@ def _refuse_too_many(bad, total, fraction):
             f"{len(bad)} or more of {total} images cannot be read, above the allowed share of {fraction:g}: {names}"
             f"{', ...' if len(bad) > 3 else ''}. To allow more, raise --max-bad-fraction."
         )
-
-
-def _best(scores, k, read):
-    """The k best classes of each row and their scores, (B, k) each; ties in the order of the classes."""
-    finite = np.isfinite(scores).all(1)
-    if not finite.all():
-        raise ValueError(f"The scores of {read[int(finite.argmin())][0]} are not finite; check the model's weights.")
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return best, np.take_along_axis(scores, best, 1)

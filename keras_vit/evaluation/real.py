@@ -30,7 +30,7 @@ def read_real_labels(path, images, classes):
     if classes != CLASSES:
         raise ValueError(f"ImageNet-ReaL has the {CLASSES} classes of ImageNet-1k. The model has {classes}.")
     try:
-        labels = json.loads(Path(path).read_text(encoding="utf-8"))
+        labels = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(labels, list) or not all(map(_are_classes, labels)):

@@ -77,7 +77,8 @@ def write_predictions(path, predictions):
 
 def write_csv(path, columns, rows):
     """Write a CSV file with these columns, whole or not at all."""
-    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    encoding = {"encoding": "utf-8", "errors": "surrogateescape"}  # a path has the bytes that it has
+    with atomic_file(path) as temporary, temporary.open("w", newline="", **encoding) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)

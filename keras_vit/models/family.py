@@ -8,6 +8,7 @@ import contextlib
 import inspect
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Callable, Mapping
 
 import keras
@@ -17,7 +18,7 @@ from keras import layers
 from keras_vit.layers import SelectToken, TokensToGrid
 from keras_vit.layers.initializers import initial_normal
 from keras_vit.preprocessing import Spec, normalize
-from keras_vit.sources import loading
+from keras_vit.sources import loading, resolve
 from keras_vit.system import xla
 from keras_vit.weights import catalogue
 from keras_vit.weights.rules import Layout
@@ -163,7 +164,10 @@ class Variant:
         _check_arguments(pooling, classes, include_top, drop_rate, drop_path_rate)
         head = Head(include_top, pooling, classes, classifier_activation, drop_rate)
         path, row = loading.find_source(self.name, weights, classes, include_top)
-        shape = _resolve_shape(input_shape, input_tensor, row.size if row else self.image_size)
+        recorded = resolve.spec_in(Path(path).parent) if path else None  # of a run, or beside a file
+        spec = row.spec if row else recorded or self.spec
+        size = row.size if row else recorded.size if recorded else self.image_size
+        shape = _resolve_shape(input_shape, input_tensor, size)
         self.family.check_size(self.config, *shape[:2])
         source = loading.open_source(path, row, classes, include_top) if path or row else None
         config = self.config
@@ -173,7 +177,7 @@ class Variant:
             image = keras.Input(shape, name="image") if input_tensor is None else input_tensor
             x = image
             if include_preprocessing:
-                x = _normalization(self.spec if row is None else row.spec, shape[2])(x)
+                x = _normalization(spec, shape[2])(x)
             outputs = self.family.build(config, x, head, drop_path_rate)
         sources = [image] if input_tensor is None else keras.utils.get_source_inputs(input_tensor)
         inputs = sources[0] if len(sources) == 1 else sources
@@ -200,7 +204,8 @@ Args:
     classes: number of classes K; other than the file's makes a new head. Ignored without include_top.
     classifier_activation: of the head; None for logits.
     name: of the model.
-    include_preprocessing: whether the model takes pixels in [0, 255] and normalises them itself.
+    include_preprocessing: whether the model takes pixels in [0, 255] and normalises them itself: as the weights' tag
+        says, or the preprocessing.json of the run, or beside the file; without any, as the default weights' tag.
     drop_rate: of the dropout before the classifier, in [0, 1).
     drop_path_rate: stochastic depth of the last block, in [0, 1).
     dtype: policy such as "mixed_bfloat16"; the global policy if None.

@@ -2,7 +2,8 @@
 
 Of K > 1 classes logits are taken to exclude each other and get a softmax; sigmoid outputs are probabilities, one class
 independent of the other, and stay. A single output is the probability that the image shows the one class, and its
-logit gets a sigmoid: a softmax over one class is 1 for every image.
+logit gets a sigmoid: a softmax over one class is 1 for every image. Where the single output p has the names of two
+classes, as Keras trains on two folders, it is that of the second, and the probabilities are (1 - p, p).
 """
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from keras_vit.system import keras_private
 
 
-def as_probabilities(model, size):
+def as_probabilities(model, size, classes=None):
     """The function from a Keras model's outputs to probabilities (B, K), for tensors and arrays.
 
     It depends on the last layer's activation, or, where there is no such attribute, on the outputs for noise.
@@ -18,6 +19,7 @@ def as_probabilities(model, size):
     Args:
         model: a `keras.Model` with one output (B, K).
         size: (H, W) of its images, in pixels.
+        classes: number of classes that have names; by default that of the outputs.
 
     Raises:
         ValueError: for a softmax over one class.
@@ -32,9 +34,16 @@ def as_probabilities(model, size):
             "classifier_activation='sigmoid' or None, or with a second class for all other images."
         )
     logits = activation == "linear" or activation is None and _look_like_logits(model, size, one_class)
-    if not logits:
-        return lambda outputs: outputs
-    return ops.sigmoid if one_class else ops.softmax
+    finish = (ops.sigmoid if one_class else ops.softmax) if logits else lambda outputs: outputs
+    return (lambda outputs: of_both(finish(outputs))) if one_class and classes == 2 else finish
+
+
+def of_both(second):
+    """Probabilities of two classes from that of the second, an array or a tensor.  (B, 1) -> (B, 2)."""
+    from keras import ops
+
+    concatenate = np.concatenate if isinstance(second, np.ndarray) else ops.concatenate
+    return concatenate([1 - second, second], -1)
 
 
 def _last_activation(model):

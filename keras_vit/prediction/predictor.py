@@ -5,6 +5,7 @@ size. What runs underneath (Keras, a signature, the LiteRT interpreter) is a fun
 [0, 255], already of the model's size, to probabilities (B, K).
 """
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,14 @@ from typing import Any, Callable
 import numpy as np
 
 from keras_vit.prediction import runtimes
-from keras_vit.prediction.activations import as_probabilities
-from keras_vit.preprocessing import Spec, normalize, normalizes_inside, read_image, resize
-from keras_vit.sources.resolve import resolve, resolve_spec
-from keras_vit.sources.run_folder import LABELS, MODEL, SPEC, Run, load_keras_model, read_labels
+from keras_vit.prediction.activations import as_probabilities, of_both
+from keras_vit.prediction.classifier import as_functional
+from keras_vit.preprocessing import Spec, as_taken, find_input_values, read_image
+from keras_vit.preprocessing.resizing import resize_array
+from keras_vit.sources.resolve import KINDS, resolve, resolve_spec
+from keras_vit.sources.run_folder import LABELS, MODEL, SPEC, Run, load_keras_model, read_labels, recorded_input_values
+
+ONE_OF_TWO = (1, 2)  # outputs, labels: the output is the probability of the second
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,10 @@ class Predictor:
     parameters: int | None = None
     top_k: int | None = None  # how many classes get a score, the others being 0; None: all of them
     model: Any = None  # the keras.Model; None for a SavedModel and a .tflite file
+    input_values: str | None = None  # which values `model` takes, of INPUT_VALUES; `run` takes [0, 255] in any case
 
     @classmethod
-    def open(cls, source, spec=None, labels=None):
+    def open(cls, source, spec=None, labels=None, input_values=None):
         """Open a source for predicting.
 
         Args:
@@ -44,19 +50,28 @@ class Predictor:
             spec: preprocessing, for sources without their own: a `Spec`, a preprocessing.json, a run folder or a
                 model's name.
             labels: names of the classes, a sequence or a text file; by default the source's labels.txt, else the
-                classes' numbers.
+                classes' numbers; two for a model with a single output, which is the probability of the second.
+            input_values: which values a Keras model takes: "pixels" ([0, 255]: it normalises by itself), "unit"
+                ([0, 1]) or "normalized" (what the mean and std of its preprocessing give); by default what is recorded,
+                else what the model itself shows.
 
         Returns:
             A `Predictor`.
 
         Raises:
             FileNotFoundError: for a path that does not exist.
-            ValueError: if the source is of another kind, or incomplete.
+            ValueError: if the source is of another kind, or incomplete, or if it cannot be told what it takes.
         """
         found = resolve(source)
+        if input_values is not None and found.kind in ("saved_model", "tflite"):
+            raise ValueError(
+                f"{source} is {KINDS[found.kind]}, which takes pixels in [0, 255]; input_values (--input-values) are "
+                f"for Keras models. Received: {input_values!r}."
+            )
         spec = found.spec() if spec is None else resolve_spec(spec)
         labels = found.labels() if labels is None else _read(labels)
-        return OPENERS[found.kind](found, spec, labels)
+        recorded = input_values or (spec and spec.input_values) or found.input_values()
+        return OPENERS[found.kind](found, spec, labels, recorded)
 
     @property
     def runtime(self):
@@ -82,7 +97,16 @@ class Predictor:
             raise ValueError(
                 f"An image is a path, or a uint8 array (H, W, 3). Received: {image.dtype} of shape {image.shape}."
             )
-        return runtimes.as_png(image) if self.spec is None else resize(image, self.spec).numpy()
+        return runtimes.as_png(image) if self.spec is None else resize_array(image, self.spec)
+
+    def inputs(self, images):
+        """Prepared images (B, H, W, 3) as the Keras model takes them."""
+        return as_taken(np.asarray(images, "float32"), self.spec, self.input_values)
+
+    def taking(self, input_values):
+        """The predictor of the same Keras model, were it one of other input values."""
+        run = _keras_run(self.model, self.spec, input_values, len(self.labels))
+        return dataclasses.replace(self, run=run, input_values=input_values)
 
     def predict(self, images, batch_size=32):
         """Paths or uint8 arrays (H, W, 3), of any sizes -> probabilities float32 (N, K)."""
@@ -103,50 +127,68 @@ class Predictor:
         return np.concatenate(found)
 
 
-def run_predictor(run, model, spec=None, labels=None):
+def run_predictor(run, model, spec=None, labels=None, recorded=None):
     """The predictor of a `Run` whose model is loaded already; by default with the run's preprocessing and labels."""
-    labels = run.labels if labels is None else labels
-    return _keras_predictor("keras run", run.name, model, spec or run.spec, labels, run.path / MODEL)
+    labels, spec = run.labels if labels is None else labels, spec or run.spec
+    recorded = recorded or recorded_input_values(run.path)
+    return keras_predictor("keras run", run.name, model, spec, labels, run.path / MODEL, recorded)
 
 
-def _open_run(found, spec, labels):
+def keras_predictor(kind, name, model, spec, labels, weights=None, recorded=None):
+    """The predictor of a loaded Keras model.
+
+    Args:
+        kind, name, spec, weights: as a `Predictor` has them.
+        model: a `keras.Model` with one output (B, K).
+        labels: K names, or None for numbers; two where K is 1.
+        recorded: which values it takes, if that is known; see `find_input_values`.
+
+    Raises:
+        ValueError: for another size than the spec's, or another number of labels; if it cannot be told what it takes.
+    """
+    model = as_functional(model, spec.size)
+    shape = model.input_shape
+    if len(shape) != 4 or any(n not in (None, m) for n, m in zip(shape[1:], (*spec.size, 3))):
+        raise ValueError(f"{weights or name}: the model takes {shape[1:]}, its preprocessing gives {(*spec.size, 3)}.")
+    labels = _checked_labels(labels, model.output_shape[-1], weights or name)
+    values = find_input_values(model, spec.size, recorded or spec.input_values)
+    run, parameters = _keras_run(model, spec, values, len(labels)), model.count_params()
+    return Predictor(kind, name, labels, spec, run, weights, parameters, model=model, input_values=values)
+
+
+def _keras_run(model, spec, values, classes):
+    from keras import ops
+
+    finish = as_probabilities(model, spec.size, classes)
+
+    def run(images):
+        outputs = model.predict_on_batch(as_taken(np.stack(images), spec, values))
+        return ops.convert_to_numpy(finish(np.asarray(outputs, "float32")))
+
+    return run
+
+
+def _open_run(found, spec, labels, recorded):
     run = Run.open(found.path)
-    return run_predictor(run, run.load_model(), spec, labels)
+    return run_predictor(run, run.load_model(), spec, labels, recorded)
 
 
-def _open_keras(found, spec, labels):
+def _open_keras(found, spec, labels, recorded):
     spec = _required(spec, found)
     model = load_keras_model(found.path)
-    return _keras_predictor("keras model", found.name, model, spec, labels, found.path)
+    return keras_predictor("keras model", found.name, model, spec, labels, found.path, recorded)
 
 
-def _open_published(found, spec, labels):
+def _open_published(found, spec, labels, recorded):
     from keras_vit.models.create import create_published
     from keras_vit.weights.download import fetch
 
     model = create_published(found.row)
     weights = Path(fetch(found.row))  # in the cache by now
-    return _keras_predictor("published model", found.row.name, model, spec, labels, weights)
+    return keras_predictor("published model", found.row.name, model, spec, labels, weights, recorded)
 
 
-def _keras_predictor(kind, name, model, spec, labels, weights):
-    from keras import ops
-
-    shape = model.input_shape
-    if len(shape) != 4 or any(n not in (None, m) for n, m in zip(shape[1:], (*spec.size, 3))):
-        raise ValueError(f"{weights}: the model takes {shape[1:]}, its preprocessing gives {(*spec.size, 3)}.")
-    as_pixels, finish = normalizes_inside(model), as_probabilities(model, spec.size)
-
-    def run(images):
-        images = np.stack(images)
-        images = images if as_pixels else normalize(images, spec)
-        return ops.convert_to_numpy(finish(np.asarray(model.predict_on_batch(images), "float32")))
-
-    labels = _checked_labels(labels, model.output_shape[-1], weights)
-    return Predictor(kind, name, labels, spec, run, weights, model.count_params(), model=model)
-
-
-def _open_saved_model(found, spec, labels):
+def _open_saved_model(found, spec, labels, _):
     folder = found.path
     loaded, top_k = runtimes.load_saved_model(folder), None
     if "predict_images" in loaded.signatures and spec is not None:
@@ -161,15 +203,15 @@ def _open_saved_model(found, spec, labels):
     else:
         spec, classes = None, len(labels)
         run, top_k = runtimes.bytes_signature(loaded, folder, classes)
-    labels = _checked_labels(labels, classes, folder)
+    run, labels = _named(run, labels, classes, folder)
     weights = min(folder.glob("variables/variables.data-*"), default=None)
     return Predictor("SavedModel", found.name, labels, spec, run, weights, runtimes.parameters(loaded), top_k)
 
 
-def _open_tflite(found, spec, labels):
+def _open_tflite(found, spec, labels, _):
     spec = _required(spec, found)
     run, classes = runtimes.tflite(found.path, spec)
-    labels = _checked_labels(labels, classes, found.path)
+    run, labels = _named(run, labels, classes, found.path)
     return Predictor("tflite", found.name, labels, spec, run, found.path)
 
 
@@ -191,9 +233,15 @@ def _read(labels):
 def _checked_labels(labels, classes, where):
     if labels is None:
         return tuple(str(number) for number in range(classes))
-    if len(labels) != classes:
+    if len(labels) != classes and (classes, len(labels)) != ONE_OF_TWO:
         raise ValueError(f"{where} has {classes} classes, and there are {len(labels)} labels.")
     return tuple(labels)
+
+
+def _named(run, labels, classes, where):
+    """What runs, and its labels; a single output with two names gives probabilities of both."""
+    labels = _checked_labels(labels, classes, where)
+    return (lambda images: of_both(run(images))) if (classes, len(labels)) == ONE_OF_TWO else run, labels
 
 
 OPENERS = {

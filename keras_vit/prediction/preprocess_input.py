@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_vit.preprocessing import normalize, refuse_channels_first, resize
+from keras_vit.preprocessing import as_taken, refuse_channels_first, resize
 from keras_vit.preprocessing.normalization import is_tensorflow
 from keras_vit.sources.resolve import resolve_spec
 
@@ -27,7 +27,7 @@ def preprocess_input(x, spec):
     refuse_channels_first(x)
     if any(side not in (None, expected) for side, expected in zip(x.shape[-3:-1], spec.size)):
         x = _resized_like(x, spec)
-    return normalize(x, spec)
+    return as_taken(x, spec)
 
 
 def _resized_like(x, spec):

@@ -11,12 +11,14 @@ import numpy as np
 
 from keras_vit.prediction.tflite_interpreter import dequantized, open_interpreter, quantized
 from keras_vit.system import startup
+from keras_vit.system.files import refuse_pattern
 
 
 def load_saved_model(folder):
     """`tf.saved_model.load`, with an error that names the folder."""
     import tensorflow as tf
 
+    refuse_pattern(folder)
     try:
         return tf.saved_model.load(str(folder))
     except (OSError, ValueError, tf.errors.OpError) as error:

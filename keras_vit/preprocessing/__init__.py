@@ -7,29 +7,25 @@ SavedModel; they agree to within rounding with the PIL chain that the published 
 (torchvision's and timm's evaluation transforms).
 """
 
-from keras_vit.preprocessing.decoding import (
-    BROKEN_IMAGE,
-    IMAGE_SUFFIXES,
-    PILLOW_SUFFIXES,
-    decode_and_resize,
-    decode_image,
-    read_image,
-)
-from keras_vit.preprocessing.normalization import normalize, normalizes_inside, refuse_channels_first
+from keras_vit.preprocessing.decoding import decode_and_resize, decode_image
+from keras_vit.preprocessing.input_values import as_taken, find_input_values
+from keras_vit.preprocessing.normalization import normalize, refuse_channels_first
+from keras_vit.preprocessing.reading import IMAGE_SUFFIXES, is_image_name, read_image
 from keras_vit.preprocessing.resizing import resize
-from keras_vit.preprocessing.spec import CROP_MODES, INTERPOLATIONS, Spec
+from keras_vit.preprocessing.spec import CROP_MODES, INPUT_VALUES, INTERPOLATIONS, Spec
 
 __all__ = [
-    "BROKEN_IMAGE",
     "CROP_MODES",
     "IMAGE_SUFFIXES",
+    "INPUT_VALUES",
     "INTERPOLATIONS",
-    "PILLOW_SUFFIXES",
     "Spec",
+    "as_taken",
     "decode_and_resize",
     "decode_image",
+    "find_input_values",
+    "is_image_name",
     "normalize",
-    "normalizes_inside",
     "read_image",
     "refuse_channels_first",
     "resize",

@@ -1,36 +1,56 @@
-"""From encoded bytes to pixels: in a TensorFlow graph, and by Pillow.
+"""From encoded bytes to pixels in a TensorFlow graph, as `read_image` sees them, or not at all.
 
 Letters: B batch, H W grid; an image as it comes is H0 W0 C.
 """
 
-import struct
-
 import numpy as np
 
-from keras_vit.preprocessing.exif import orientation, turn_upright
+from keras_vit.preprocessing import headers
+from keras_vit.preprocessing.exif import turn_upright
+from keras_vit.preprocessing.reading import read_image
 from keras_vit.preprocessing.resizing import resize
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")  # files that `decode_image` reads
-PILLOW_SUFFIXES = (*IMAGE_SUFFIXES, ".webp", ".tif", ".tiff")  # files that `read_image` reads
-BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what PIL raises
+REFUSED = "No image, or of a kind that TensorFlow does not see as Pillow does; save it as JPEG or PNG."
 
 
-def decode_image(encoded):
-    """Bytes of a JPEG, PNG, BMP or GIF (first frame) -> uint8 (H0, W0, 3), in TensorFlow.
+def decode_image(encoded, with_pillow=False):
+    """Bytes of an image -> uint8 (H0, W0, 3), in TensorFlow: upright, without transparency.
 
-    JPEG is decoded with the accurate transform, which gives PIL's pixels exactly (TensorFlow's default is off by 1 of
-    255 on average), and its EXIF orientation is applied. Transparency is dropped.
+    JPEG, PNG, WebP, plain BMP, and the first frame of a GIF. JPEG is decoded with the accurate transform, which gives
+    Pillow's pixels exactly (TensorFlow's default is off by 1 of 255 on average).
+
+    Args:
+        encoded: string scalar.
+        with_pillow: whether to read by Pillow, in Python, what TensorFlow does not see as Pillow does: rare kinds of
+            these formats, and all others. Not for graphs that are saved.
+
+    Raises:
+        tf.errors.InvalidArgumentError: at run time, for a damaged image, and without Pillow for those.
     """
     import tensorflow as tf
 
+    orientation = headers.orientation(encoded)
+
     def jpeg():
-        image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
-        return turn_upright(image, orientation(encoded))
+        return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+
+    def webp():  # of as many channels as it has: with alpha it cannot be decoded as three
+        return tf.io.decode_image(encoded, channels=0, expand_animations=False)[..., :3]
 
     def other():
         return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
-    return tf.ensure_shape(tf.cond(tf.io.is_jpeg(encoded), jpeg, other), [None, None, 3])
+    def seen_alike():
+        is_webp = tf.strings.substr(encoded, 0, 4) == b"RIFF"
+        image = tf.case([(tf.io.is_jpeg(encoded), jpeg), (is_webp, webp)], default=other)
+        return turn_upright(tf.ensure_shape(image, [None, None, 3]), orientation)
+
+    def not_alike():
+        return _by_pillow(encoded) if with_pillow else tf.zeros([0, 0, 3], tf.uint8)
+
+    image = tf.ensure_shape(tf.cond(orientation > 0, seen_alike, not_alike), [None, None, 3])
+    with tf.control_dependencies([tf.debugging.Assert(tf.size(image) > 0, [REFUSED])]):
+        return tf.identity(image)
 
 
 def decode_and_resize(encoded, spec):
@@ -48,23 +68,14 @@ def decode_and_resize(encoded, spec):
         )
 
 
-def read_image(path):
-    """An image's path, or an open binary file -> numpy uint8 (H0, W0, 3), RGB, upright by EXIF.
+def _by_pillow(encoded):
+    """`read_image` as an operation; (0, 0, 3) for what it cannot read."""
+    import tensorflow as tf
 
-    Raises:
-        ValueError: naming the file if it is truncated or not an image.
-        OSError: if it cannot be opened.
-    """
-    from PIL import Image, ImageOps
+    def read(content):
+        try:
+            return read_image(bytes(content))
+        except ValueError:
+            return np.zeros((0, 0, 3), "uint8")
 
-    name = getattr(path, "name", path)
-    try:
-        with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I;16"):  # 16 bits: keep the upper 8, as decode_image does
-                image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
-            return np.array(image.convert("RGB"))
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
-    except (*BROKEN_IMAGE, Image.DecompressionBombError) as error:
-        raise ValueError(f"{name} cannot be read as an image: {error}") from error
+    return tf.ensure_shape(tf.numpy_function(read, [encoded], tf.uint8, stateful=False), [None, None, 3])

@@ -1,4 +1,4 @@
-"""(x / 255 - mean) / std, on every backend; and whether a model has it inside."""
+"""(x / 255 - mean) / std, on every backend."""
 
 import sys
 
@@ -19,28 +19,32 @@ def normalize(images, spec):
     images = images if hasattr(images, "shape") else np.asarray(images)
     refuse_channels_first(images)
     mean, std = (_per_channel(values, images.shape[-1]) for values in (spec.mean, spec.std))
+    images = as_float32(images)
     if isinstance(images, np.ndarray):
-        return (images.astype("float32") / np.float32(255) - mean) / std
+        # As lines of W C numbers, which NumPy goes over six times as fast as over axes of three, for the same values.
+        *rows, W, C = images.shape
+        lines = images.reshape(*rows, W * C) / np.float32(255)
+        lines -= np.tile(mean, W)
+        lines /= np.tile(std, W)
+        return lines.reshape(images.shape)
+    if is_tensorflow(images):
+        return (images / 255.0 - mean) / std
+    from keras import ops
+
+    return ops.divide(ops.subtract(ops.divide(images, 255.0), mean), std)
+
+
+def as_float32(images):
+    """An array or a tensor in float32, of the same kind."""
+    if isinstance(images, np.ndarray):
+        return images.astype("float32", copy=False)
     if is_tensorflow(images):  # also inside tf.data while Keras runs on another backend
         import tensorflow as tf
 
-        return (tf.cast(images, tf.float32) / 255.0 - mean) / std
+        return tf.cast(images, tf.float32)
     from keras import ops
 
-    return ops.divide(ops.subtract(ops.divide(ops.cast(images, "float32"), 255.0), mean), std)
-
-
-def normalizes_inside(model):
-    """Whether a Keras model takes pixels in [0, 255] and normalises them itself, as include_preprocessing builds it.
-
-    It does if the layer behind the input is called "normalization", also where the model is a layer of another.
-    """
-    import keras
-
-    first = next((layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)), None)
-    if isinstance(first, keras.Model):
-        return normalizes_inside(first)
-    return first is not None and first.name == "normalization"
+    return ops.cast(images, "float32")
 
 
 def refuse_channels_first(images):

@@ -8,6 +8,7 @@ from keras_vit.system.files import atomic_file
 
 CROP_MODES = ("center", "squash")
 INTERPOLATIONS = ("bicubic", "bilinear")
+INPUT_VALUES = ("pixels", "unit", "normalized")  # [0, 255]; [0, 1]; what mean and std give
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +21,9 @@ class Spec:
     crop_pct: float = 1.0  # the crop's side as a share of the resized short side, in (0, 1]
     crop_mode: str = "center"  # center: keep the aspect ratio and crop; squash: stretch to the size, crop nothing
     interpolation: str = "bicubic"
+    input_values: str | None = (
+        None  # of INPUT_VALUES: what the model takes, where it is recorded; see `input_values.py`
+    )
 
     def __post_init__(self):
         for field, length, kind in (("size", 2, int), ("mean", 3, float), ("std", 3, float)):
@@ -32,12 +36,13 @@ class Spec:
             raise ValueError(f"crop_mode must be one of {CROP_MODES}. Received: {self.crop_mode!r}.")
         if self.interpolation not in INTERPOLATIONS:
             raise ValueError(f"interpolation must be one of {INTERPOLATIONS}. Received: {self.interpolation!r}.")
+        if self.input_values not in (None, *INPUT_VALUES):
+            raise ValueError(f"input_values must be one of {INPUT_VALUES}. Received: {self.input_values!r}.")
 
     def to_json(self):
-        """A dictionary that JSON can hold."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()
-        }
+        """A dictionary that JSON can hold; what is not recorded is left out."""
+        entries = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in entries.items()}
 
     @classmethod
     def from_json(cls, entries):
@@ -71,7 +76,7 @@ class Spec:
             ValueError: naming a file that is not a spec.
         """
         try:
-            return cls.from_json(json.loads(Path(path).read_text()))
+            return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8-sig")))
         except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
             raise ValueError(f"{path} is not a preprocessing spec: {error}") from error
 

@@ -7,6 +7,7 @@ entries that do not fit are listed in one ValueError.
 import fnmatch
 import logging
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Mapping
@@ -16,10 +17,11 @@ import numpy as np
 
 from keras_vit.sources import resolve
 from keras_vit.sources.run_folder import MODEL, load_keras_model
-from keras_vit.weights import catalogue, download, readers, rules
+from keras_vit.weights import catalogue, download, keras_file, readers, rules
 
 log = logging.getLogger("keras_vit")
 KINDS = ("run", "keras", "weights")  # of what may hold a model's weights
+SHOWN = 10  # entries of each kind that an error lists
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def open_source(path, row, classes, include_top):
     if row is not None:
         # The hub's copies of the original 21k models lost their heads; the official npz files have them.
         path = str(download.fetch(row, official=include_top and row.classes == 0 and classes == 21843))
-    if path.endswith(".weights.h5"):
+    if path.endswith(".weights.h5") and keras_file.is_keras(path):
         return WeightFile(path, None, row)
     if path.endswith(".keras"):
         model = load_keras_model(path)
@@ -85,7 +87,19 @@ def _file_at(weights):
         return Path(weights)  # the reader decides by the content, not by the name
     raise ValueError(
         f"weights: no such file or run folder. Expected {resolve.expected(KINDS)}. Received: weights={str(weights)!r}"
+        f"{_what_is_there(Path(weights), found)}"
     )
+
+
+def _what_is_there(path, found):
+    """What lies at a path that holds no weights, in words."""
+    if found is not None and found.kind != "run":
+        return f", which is {resolve.KINDS[found.kind]}"
+    if not path.is_dir():
+        return ""
+    inside = sorted(file for file in path.iterdir() if file.name.lower().endswith((*resolve.WEIGHT_SUFFIXES, ".keras")))
+    named = f"; name one of {', '.join(map(str, inside[:5]))}" if inside else ", which has none of them"
+    return f", a folder{named}"
 
 
 def _check_classes(row, classes, include_top):
@@ -127,9 +141,12 @@ def load(model, source, family, include_top, classes):
         return target.split("/")[0] in family.head
 
     assignments, expected = found.assignments, set(variables)
+    body = {target: a for target, a in assignments.items() if not in_head(target)}
+    body_expected = {path for path in expected if not in_head(path)}
+    if not body_expected <= set(body):  # another file altogether: what it has of a classifier does not matter
+        _require_names(source, found, body, body_expected)
     if not _keep_head(source, found, f"{family.head[0]}/bias", include_top, classes):
-        assignments = {target: a for target, a in assignments.items() if not in_head(target)}
-        expected = {path for path in expected if not in_head(path)}
+        assignments, expected = body, body_expected
     _require_names(source, found, assignments, expected)
     _assign(model, source, found.layout, assignments, variables, family)
 
@@ -165,13 +182,25 @@ def _require_names(source, found, assignments, expected):
     unexpected = [*found.unexpected, *(name for target in surplus for name in assignments[target].names)]
     if not missing and not unexpected:
         return
-    lines = [f"- missing: {path}" for path in missing] + [f"+ unexpected: {name}" for name in unexpected]
-    more = [f"... and {len(lines) - 20} more"] if len(lines) > 20 else []
+    lines = _some("- missing", missing) + _some("+ unexpected", unexpected)
     raise ValueError(
         f"{source.path}: not the weights of this model (read as the {found.layout.name} layout): "
         f"{len(missing)} variables without an entry, {len(unexpected)} entries without a variable. "
-        "Expected a file of the same variant.\n" + "\n".join(lines[:20] + more)
+        f"Expected a file of the same variant.{_if_checkpoint(unexpected)}\n" + "\n".join(lines)
     )
+
+
+def _some(what, names):
+    """Lines for the first names, and how many more there are: of every kind, so that none hides another."""
+    more = [f"{what}: ... and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return [f"{what}: {name}" for name in names[:SHOWN]] + more
+
+
+def _if_checkpoint(unexpected):
+    """A hint for files of this library's trainer, or of another, that hold an optimizer too."""
+    if any(name.startswith("optimizer/") for name in unexpected):
+        return " The file is a checkpoint of training; give the run folder, whose model.keras has the best weights."
+    return ""
 
 
 def _assign(model, source, layout, assignments, variables, family):
@@ -182,17 +211,24 @@ def _assign(model, source, layout, assignments, variables, family):
         for name in assignment.duplicates:
             if not np.array_equal(source.entries[name], arrays[0]):
                 wrong.append(f"~ {name}: one tensor with {assignment.names[0]} in the model, but values differ")
-        array = assignment.rule.transform(*arrays)
-        shape = tuple(variable.shape)
+        shape, names = tuple(variable.shape), ", ".join(assignment.names)
+        try:
+            array = assignment.rule.transform(*arrays)
+        except (ValueError, IndexError):  # an axis is missing, or there is one too many
+            wrong.append(f"~ {names}: {', '.join(str(a.shape) for a in arrays)} for {target} {shape}")
+            continue
         if array.shape != shape:
             array, stored = _resample(array, target, shape, sizes, layout, family), array.shape
             resampled.append(f"{target} {stored} -> {shape}")
         if array.shape != shape:
-            wrong.append(f"~ {', '.join(assignment.names)}: {array.shape} for {target} {shape}")
+            wrong.append(f"~ {names}: {array.shape} for {target} {shape}")
             continue
         variable.assign(np.ascontiguousarray(array, dtype="float32"))
     if wrong:
-        raise ValueError(f"{source.path}: these entries do not fit the model:\n" + "\n".join(wrong[:20]))
+        more = [f"~ ... and {len(wrong) - 2 * SHOWN} more"] if len(wrong) > 2 * SHOWN else []
+        raise ValueError(
+            f"{source.path}: {len(wrong)} entries do not fit the model:\n" + "\n".join(wrong[: 2 * SHOWN] + more)
+        )
     if resampled:
         log.warning("%s: resampled for this input: %s", source.path, "; ".join(resampled))
 
@@ -212,6 +248,26 @@ def _load_keras_h5(model, path):
             model.load_weights(path)
     except (ValueError, OSError, KeyError, UserWarning) as error:
         raise ValueError(
-            f"{path}: not the weights of this model. A .weights.h5 file fits only the same variant, input size and "
-            f"number of classes; to change those, start from a .keras or .safetensors file. Keras: {error}"
+            f"{path}: not the weights of this model. {_why_not(model, path) or f'Keras: {error}'}"
         ) from error
+
+
+def _why_not(model, path):
+    """What a .weights.h5 file holds that the model does not, and the other way round; None where that is not it."""
+    try:
+        stored = Counter(keras_file.shapes(path))
+    except OSError:  # cut short
+        stored = Counter()
+    if not stored:
+        return keras_file.explain(path)
+    needed = Counter(tuple(variable.shape) for variable in model.variables)
+    missing, unexpected = (sorted(map(str, rest.elements())) for rest in (needed - stored, stored - needed))
+    if not missing and not unexpected:
+        return None
+    lines = _some("- missing, of shape", missing) + _some("+ unexpected, of shape", unexpected)
+    return (
+        "A .weights.h5 file has no names of variables, and fits only the same variant, input size and number of "
+        "classes; to change those, start from a .keras or .safetensors file. "
+        f"{len(missing)} variables without an array of their shape, {len(unexpected)} arrays without a variable:\n"
+        + "\n".join(lines)
+    )

@@ -11,8 +11,8 @@ from pathlib import Path
 from keras_vit.imagenet.labels import imagenet_labels
 from keras_vit.preprocessing.spec import Spec
 from keras_vit.sources import registry
-from keras_vit.sources.run_folder import LABELS, MODEL, RUN, SPEC, read_labels
-from keras_vit.weights import catalogue
+from keras_vit.sources.run_folder import LABELS, MODEL, RUN, SPEC, read_labels, recorded_input_values
+from keras_vit.weights import catalogue, keras_file
 
 WEIGHT_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".tar", ".bin", ".h5")
 KINDS = {  # kind: what errors call it; a path is tried in this order
@@ -50,7 +50,15 @@ class Resolved:
         """Its preprocessing, a `Spec`; None without a preprocessing.json."""
         if self.row is not None:
             return self.row.spec
-        return Spec.load(self.folder / SPEC) if (self.folder / SPEC).is_file() else None
+        return spec_in(self.folder)
+
+    def input_values(self):
+        """What is recorded of the values that its Keras model takes, of `preprocessing.INPUT_VALUES`, else None."""
+        if self.row is not None:
+            return "normalized"  # as `models.create.create_published` builds it
+        recorded = recorded_input_values(self.folder) if self.kind == "run" or self.path.name == MODEL else None
+        spec = self.spec()
+        return recorded or (spec and spec.input_values)
 
     def labels(self):
         """The names of its classes, in the order of the outputs; None without a labels.txt or a classifier."""
@@ -84,8 +92,17 @@ def resolve(given, kinds=MODELS, argument=""):
         except ValueError as error:
             raise ValueError(f"{prefix}{error}. Expected {expected(kinds)}.") from error
     if found.kind not in kinds:
-        raise ValueError(f"{prefix}{given} is {KINDS[found.kind]}. Expected {expected(kinds)}.")
+        remedy = f" {_remedy(found.path)}" if found.kind == "weights" else ""
+        raise ValueError(f"{prefix}{given} is {KINDS[found.kind]}. Expected {expected(kinds)}.{remedy}")
     return found
+
+
+def _remedy(path):
+    """How a file of weights becomes something that predicts."""
+    return keras_file.explain(path) or (
+        f"Weights alone do not say which model they are of; where it is NAME: keras_vit.create_model(NAME, "
+        f"weights={str(path)!r}).save({str(path.with_name(f'{path.stem}.keras'))!r})."
+    )
 
 
 def at_path(given):
@@ -145,6 +162,12 @@ def resolve_spec(given):
     if spec is None:
         raise ValueError(f"{given} does not state how its images are prepared: it has no {SPEC}.")
     return spec
+
+
+def spec_in(folder):
+    """The `Spec` of the preprocessing.json in a folder: a run's, or of the file that lies beside it; else None."""
+    path = Path(folder) / SPEC
+    return Spec.load(path) if path.is_file() else None
 
 
 def is_saved_model(path):

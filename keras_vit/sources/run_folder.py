@@ -5,16 +5,18 @@ preprocessing.json   how its images are prepared (`keras_vit.preprocessing.Spec`
 labels.txt           the classes' names, one per line; a class's number is its line, from 0
 run.json             {"model": ..., "name": ..., "classes": ..., and further entries of training}
 held_out.csv         path,label: the image files of the test split, and the number of their class; a relative path is
-                     relative to the run folder
+                     relative to the run folder: of images in it or near it (`NEAR`), so that both can move together
 """
 
 import csv
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from keras_vit.preprocessing.spec import Spec
 from keras_vit.system.files import atomic_file
+from keras_vit.weights import keras_file
 
 MODEL = "model.keras"
 SPEC = "preprocessing.json"
@@ -27,6 +29,7 @@ RESULTS = "results.csv"
 SUMMARY = "summary.csv"
 BAD_FILES = "bad_files.txt"
 CHECKPOINTS = "checkpoints"
+NEAR = 2  # folders above the run, below which images have relative paths: runs/photos beside data/photos
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,15 @@ class Run:
     def test_images(self):
         """The test split as (path, number of the class), in the order of held_out.csv.
 
+        Whether the files are still there is not looked at; `require_test_images` does.
+
         Raises:
             ValueError: if there is no held_out.csv, or a line of it has no class.
         """
         path = self.path / TEST_IMAGES
         if not path.is_file():
             raise ValueError(f"{self.path} has no test images: {TEST_IMAGES} is missing.")
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             reader = csv.DictReader(file)
             if not {"path", "label"} <= set(reader.fieldnames or ()):
                 raise ValueError(f"{path} needs the columns path,label; it has {reader.fieldnames}.")
@@ -89,7 +94,18 @@ class Run:
                 f"{csv_path}, line {line}: label must be a class's number below {self.classes}. "
                 f"Received: {label!r}."
             )
-        return self.path / row["path"], int(label)
+        image = self.path / row["path"]
+        if ".." in Path(row["path"]).parts:  # from where the folder lies, whatever links lead to it
+            image = Path(os.path.normpath(os.path.join(os.path.realpath(self.path), row["path"])))
+        return image, int(label)
+
+    def require_test_images(self):
+        """The same, of which every file is there.
+
+        Raises:
+            ValueError: also if files are missing, which names the remedies.
+        """
+        return require_files(self.test_images(), self.path)
 
     @staticmethod
     def write_description(folder, *, name, model_name, labels, spec, details=None):
@@ -118,16 +134,47 @@ class Run:
 
     @staticmethod
     def write_test_images(folder, images):
-        """Write held_out.csv from (path, number of the class); paths inside become relative."""
+        """Write held_out.csv from (path, number of the class); paths inside the folder and near it become relative."""
         folder = Path(folder).absolute()
+        real = os.path.realpath(folder)
         with atomic_file(folder / TEST_IMAGES) as temporary:
-            with temporary.open("w", newline="", encoding="utf-8") as file:
+            with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(("path", "label"))
                 for path, label in images:
-                    path = folder / path
-                    inside = path.is_relative_to(folder)
-                    writer.writerow((path.relative_to(folder) if inside else path, int(label)))
+                    writer.writerow((_relative(folder / path, folder, real), int(label)))
+
+
+def require_files(images, run):
+    """The images themselves, (path, anything) pairs, if all files are there.
+
+    Args:
+        run: the folder of the run whose test images they are.
+
+    Raises:
+        ValueError: saying how many are missing, and what helps.
+    """
+    missing = [path for path, _ in images if not Path(path).is_file()]
+    if missing:
+        raise ValueError(
+            f"{run}: {len(missing)} of its {len(images)} test images are missing, {missing[0]} the first. If the run "
+            f"was moved, move its images as well, so that they lie where {TEST_IMAGES} says, or name other images: "
+            "--images DIR (export, convert, compare), --data-dir DIR (validate)."
+        )
+    return images
+
+
+def _relative(path, folder, real):
+    """A path as held_out.csv has it; `real` is where the folder lies, without links."""
+    if path.is_relative_to(folder):
+        return path.relative_to(folder)
+    try:
+        near = Path(os.path.relpath(path, real))
+    except ValueError:  # another drive of Windows
+        return path
+    up = near.parts.count("..")
+    shared = Path(real, *[".."] * up).resolve()  # the last folder that is above both
+    return path if up > NEAR or shared == shared.parent else near.as_posix()
 
 
 def load_run(folder):
@@ -139,6 +186,17 @@ def load_run(folder):
     return Run.open(folder)
 
 
+def recorded_input_values(folder):
+    """Which values a run's model takes, of `preprocessing.INPUT_VALUES`, where run.json says it; else None.
+
+    Training feeds what the run's mean and std give, whatever the network does inside. Its run.json says so by
+    "input_values", or, of runs made before there was this entry, by "finished", which nothing else writes.
+    """
+    path = Path(folder) / RUN
+    entries = _read_description(path) if path.is_file() else {}
+    return entries.get("input_values") or ("normalized" if "finished" in entries else None)
+
+
 def read_labels(path):
     """The lines of a file of labels, as a tuple.
 
@@ -146,9 +204,9 @@ def read_labels(path):
         ValueError: if it is not UTF-8 text, is empty or has an empty line.
     """
     try:
-        labels = Path(path).read_text(encoding="utf-8").splitlines()
+        labels = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a text file of labels: {error}") from error
+        raise ValueError(f"{path} is not a text file of labels, in UTF-8: {error}. Save it as UTF-8.") from error
     return _checked_labels(labels, path)
 
 
@@ -163,8 +221,13 @@ def load_keras_model(path):
     import keras  # which registers this library's layers, see keras_vit.system.registration
 
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is not a .keras file, or an incomplete one.")
-    return keras.saving.load_model(path, compile=False)
+        explained = keras_file.explain(path)
+        raise ValueError(f"{path} is not a .keras file, or an incomplete one. {explained or ''}".rstrip())
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except TypeError as error:  # as Keras says that it does not know a layer's class
+        reason = str(error).rpartition("Exception encountered: ")[2].partition(" Full object config")[0]
+        raise ValueError(f"{path} cannot be loaded: {reason}") from error
 
 
 def _checked_labels(labels, where="labels"):
@@ -177,7 +240,7 @@ def _checked_labels(labels, where="labels"):
 
 def _read_description(path):
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(entries, dict):

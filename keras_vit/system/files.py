@@ -14,6 +14,7 @@ import zlib
 from pathlib import Path
 
 LOCK = ".lock"
+PATTERN = "*?[\\"  # characters that are special in TensorFlow's patterns of names
 
 
 @contextlib.contextmanager
@@ -151,3 +152,19 @@ def _sync(path):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def refuse_pattern(path):
+    r"""Raise a ValueError if TensorFlow would take a path for a pattern of names.
+
+    It looks for a SavedModel's variables by a pattern that begins with the folder's path, in TF Serving too: below a
+    folder "a[1]" or "a\b" it finds none, and below "a*b" or "a?b" perhaps those of another folder. All other files are
+    found by name, and may lie anywhere.
+    """
+    path = os.path.abspath(path)
+    found = [character for character in PATTERN if character in path and character != os.sep]
+    if found:
+        raise ValueError(
+            f"{path}: TensorFlow takes {' and '.join(found)} in the path of a SavedModel for a pattern of names, and "
+            "would not find its variables, nor would TF Serving. Give a path without, or rename the folder."
+        )

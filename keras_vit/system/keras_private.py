@@ -9,6 +9,18 @@ def all_layers(model):
     return list(model._flatten_layers(include_self=True))
 
 
+def leaves_with_weights(model):
+    """Its layers without children that have weights of the kind that training changes, frozen ones included.
+
+    What a Normalization layer was given, the statistics of a BatchNormalization and seeds are no such weights.
+    """
+    return [
+        layer
+        for layer in all_layers(model)
+        if not layer._layers and (layer._trainable_variables or layer.quantization_mode is not None)
+    ]
+
+
 def operation_of(tensor):
     """The operation (a layer, or an operation of keras.ops) that gives a symbolic tensor."""
     return tensor._keras_history.operation

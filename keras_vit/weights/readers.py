@@ -6,15 +6,15 @@ Formats: safetensors, npz and PyTorch's two layouts. Half-precision entries (flo
 import io
 import json
 import pathlib
+import re
 
 import numpy as np
 
-from keras_vit.weights import torch_file
+from keras_vit.weights import keras_file, torch_file
 from keras_vit.weights.entries import Archive, Entries, Entry, damaged, from_bfloat16
 
 _FORMATS = "safetensors, npz or PyTorch (.pth, .bin)"
-_KERAS_SUFFIXES = (".keras", ".weights.h5", ".h5")
-_HDF5 = b"\x89HDF\r\n\x1a\n"
+_TENSORFLOW = re.compile(r".*\.(index|data-\d{5}-of-\d{5}|pb)")  # names of checkpoints and graphs
 
 # Names of the number formats in a safetensors header; BF16 is read as its bits.
 _SAFETENSORS_DTYPES = {
@@ -46,12 +46,18 @@ def read(path):
     if not path.is_file():
         reason = "it is a folder" if path.is_dir() else "there is no such file"
         raise FileNotFoundError(f"Expected a weight file ({_FORMATS}), but {reason}. Received: {path}.")
-    if path.name.endswith(_KERAS_SUFFIXES):
-        raise _written_by_keras(path)
+    if keras_file.is_keras(path):
+        raise ValueError(
+            f"{path} was written by Keras, whose files are not read entry by entry. Expected here: {_FORMATS}. "
+            f"{keras_file.explain(path) or 'Pass its path as weights=, or to keras.saving.load_model.'}"
+        )
+    if _TENSORFLOW.fullmatch(path.name):
+        raise ValueError(
+            f"{path} is part of a TensorFlow checkpoint or SavedModel, which is not read. Expected {_FORMATS}. Restore "
+            "it into the Keras model that it was saved from, and save that with model.save('x.keras')."
+        )
     with open(path, "rb") as file:
         start = file.read(64)
-    if start.startswith(_HDF5):
-        raise _written_by_keras(path)
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _read_zip(path)
     if torch_file.is_legacy(start):
@@ -62,23 +68,14 @@ def read(path):
 
 
 def _read_zip(path):
-    """Read a zip file: PyTorch's, numpy's, or Keras' (refused)."""
+    """Read a zip file, PyTorch's or numpy's."""
     archive = Archive(path)
     names = list(archive.members)
     if torch_file.root(names) is not None:
         return Entries(path, torch_file.read_zip(archive))
-    if "model.weights.h5" in names:
-        raise _written_by_keras(path)
     if names and all(name.endswith(".npy") for name in names):
         return Entries(path, _npz(archive))
     raise damaged(path, "a zip file with data.pkl (PyTorch) or .npy members (npz)", f"members {names[:5]}")
-
-
-def _written_by_keras(path):
-    return ValueError(
-        f"{path} was written by Keras, whose files are not read entry by entry: pass its path as weights=, or to "
-        f"keras.saving.load_model. Expected here: {_FORMATS}."
-    )
 
 
 def _describe(start):

@@ -196,7 +196,8 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) not in _VOCABULARY:
             raise RefusedError(
                 f"it contains code or Python objects ({module}.{name}) and was not executed. Expected a dictionary of "
-                "tensors. Save its state dict alone, or as safetensors"
+                "tensors. Save its state dict alone, with torch.save(model.state_dict(), 'weights.pth') where the "
+                "model can be loaded, or as safetensors"
             )
         return _VOCABULARY[module, name]
 
@@ -242,6 +243,11 @@ def root(names):
 def read_zip(archive):
     """{name: Entry} of a PyTorch file in the zip layout, given as an `Archive`."""
     path, folder = archive.path, root(archive.members)
+    if any(name.startswith(f"{folder}/code/") for name in archive.members):
+        raise ValueError(
+            f"{path} is a TorchScript program, and was not executed. Expected a dictionary of tensors. With PyTorch: "
+            f"torch.save(torch.jit.load({str(path)!r}, 'cpu').state_dict(), 'weights.pth')."
+        )
     if f"{folder}/byteorder" in archive.members:
         order = archive.read(f"{folder}/byteorder").strip()
         if order != b"little":
@@ -347,7 +353,9 @@ def _state_dict(path, tree):
     tensors = _tensors(tree)
     if not tensors:
         found = f"the keys {list(tree)[:8]}" if isinstance(tree, dict) else type(tree).__name__
-        raise ValueError(f"{path} holds no state dict: expected a dictionary of tensors. Received: {found}.")
+        optimizer = isinstance(tree, dict) and "param_groups" in tree
+        remedy = " That is an optimizer's state; save that of the model, model.state_dict()." if optimizer else ""
+        raise ValueError(f"{path} holds no state dict: expected a dictionary of tensors. Received: {found}.{remedy}")
     while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in tensors)), None):
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors

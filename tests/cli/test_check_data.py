@@ -1,4 +1,5 @@
 import csv
+import os
 
 import pytest
 
@@ -11,9 +12,9 @@ def folder(tmp_path):
     return write_folder(tmp_path / "d", per_class=3)
 
 
-def test_a_sound_folder_is_said_to_be_so(folder, capsys):
-    assert command.main(["check-data", str(folder)]) == 0
-    assert capsys.readouterr().out == "9 files of 3 classes\nNothing is wrong with them.\n"
+def test_a_sound_folder_is_said_to_be_so(tmp_path, capsys):
+    assert command.main(["check-data", str(write_folder(tmp_path / "d", per_class=10))]) == 0
+    assert capsys.readouterr().out == "30 files of 3 classes\nNothing is wrong with them.\n"
 
 
 def test_findings_are_a_table_and_a_file_and_what_is_serious_the_exit_code(tmp_path, folder, capsys):
@@ -31,6 +32,31 @@ def test_findings_are_a_table_and_a_file_and_what_is_serious_the_exit_code(tmp_p
             ["unreadable", "red/y.png", "no image, or only the beginning of one"],
             ["duplicate", "red/x.png", "as red/00.png"],
         ]
+
+
+def test_what_became_which_split_and_what_is_not_taken_is_said(tmp_path, capsys):
+    write_folder(tmp_path / "Training", 2), write_folder(tmp_path / "Testing", 1, seed=1)
+    (tmp_path / "Training" / "red" / "notes.txt").write_text("x")
+    assert command.main(["check-data", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "9 files of 3 classes in train, test",
+        "splits: Training/ is train, Testing/ is test, a tenth of train is validation",
+        "not taken: 1 file (.txt is no image)",
+    ]
+
+
+def test_splits_that_are_not_clear_are_an_error(tmp_path, capsys):
+    write_folder(tmp_path / "seg_train", 2), write_folder(tmp_path / "seg_test", 1)
+    assert command.main(["check-data", str(tmp_path)]) == 1
+    assert "Rename seg_test/ to test/, seg_train/ to train/" in capsys.readouterr().err
+
+
+def test_names_in_another_encoding_are_printed_and_written(tmp_path, folder, capsys):
+    (folder / "red" / os.fsdecode(b"\xe8.png")).write_bytes(b"no image")
+    assert command.main(["check-data", str(folder), "--csv", str(tmp_path / "found.csv")]) == 1
+    out = capsys.readouterr().out
+    assert r"red/\xe8.png (no image" in out
+    assert b"red/\xe8.png" in (tmp_path / "found.csv").read_bytes()
 
 
 def test_no_folder(tmp_path, capsys):

@@ -95,3 +95,12 @@ def test_models_of_one_name_are_told_apart():
     ]
     with pytest.raises(ValueError, match="each model once"):
         _titled([same, same], ["runs/a", "runs/a"])
+
+
+def test_a_folder_of_images_is_its_images_without_hidden_ones(run, image, tmp_path):
+    folder = tmp_path / "photos"
+    for name in ("b.png", "deep/a.JPG", "._b.png", "notes.txt", ".deep/c.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(image.read_bytes())
+    models, images = _told_apart([str(folder), str(run), str(image)])
+    assert models == [str(run)] and images == [folder / "b.png", folder / "deep/a.JPG", image]

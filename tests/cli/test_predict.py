@@ -1,5 +1,14 @@
-"""`keras-vit predict`: readable lines, and bad images named without stopping the others."""
+"""`keras-vit predict`: readable lines or a file, of files, folders, globs and lists; bad images named at the end."""
 
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -53,3 +62,129 @@ def test_unknown_source_and_bad_top(run, images, capsys):
     assert "nowhere/run" in capsys.readouterr().err
     assert main(["predict", str(run), str(images[0]), "--top", "0"]) == 1
     assert "--top" in capsys.readouterr().err
+
+
+@pytest.fixture
+def album(images, tmp_path, monkeypatch):
+    """A folder that holds the images, two layers deep, and files that are none; the current one is its parent."""
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("a.png", "b.png", "deep/c.png")):
+        (tmp_path / "album" / name).parent.mkdir(parents=True, exist_ok=True)
+        images[number].rename(tmp_path / "album" / name)
+    for name in ("notes.txt", "._a.png"):
+        (tmp_path / "album" / name).touch()
+    return [f"album/{name}" for name in ("a.png", "b.png", "deep/c.png")]
+
+
+@pytest.mark.parametrize(
+    "given", [["album"], ["album/*"], ["album/?.png", "album/deep"], ["-"], ["album/a.png", "album"]]
+)
+@pytest.mark.parametrize("batch_size", [1, 2, 32])
+def test_folders_globs_and_lists_are_answered_as_files_are(run, album, given, batch_size, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\n".join(album).encode())))
+    assert main(["predict", str(run), *given, "--top", "1", "--batch-size", str(batch_size)]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == album
+    assert [line.split()[0] for line in lines[1:6:2]] == ["red", "green", "deep"]
+    assert (".txt is no image" in err) == bool({"album", "album/*"} & set(given))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_file_of_predictions_has_the_scores_of_predict(run, album, tmp_path, suffix, capsys):
+    path = tmp_path / f"found{suffix}"
+    assert main(["predict", str(run), "album", "--output", str(path), "--top", "9", "--batch-size", "2"]) == 0
+    assert "3 of 3 images" in capsys.readouterr().out
+    for (name, labels, scores), image, expected in zip(read(path), album, toy.expected(album), strict=True):
+        assert name == image and labels == [toy.LABELS[k] for k in (-expected).argsort()]
+        np.testing.assert_allclose(scores, -np.sort(-expected), rtol=1e-5)
+
+
+def read(path):
+    if path.suffix == ".csv":
+        rows = [line.split(",") for line in path.read_text().splitlines()[1:]]
+        return [(row[0], row[1::2], [float(score) for score in row[2::2]]) for row in rows]
+    if path.suffix == ".jsonl":
+        return [tuple(json.loads(line).values()) for line in path.read_text().splitlines()]
+    import pyarrow.parquet
+
+    return [tuple(row.values()) for row in pyarrow.parquet.read_table(path).to_pylist()]
+
+
+def test_bad_images_are_listed_at_the_end_and_all_good_ones_written(run, album, tmp_path, capsys):
+    for name in ("album/aa.png", "album/z.jpg"):
+        (tmp_path / name).write_text("no image")
+    path = tmp_path / "found.csv"
+    assert main(["predict", str(run), "album", "nowhere.png", "--output", str(path)]) == 1
+    out, err = capsys.readouterr()
+    assert [row[0] for row in read(path)] == album and "3 of 6 images" in out
+    skipped = [line for line in err.splitlines() if "skipped" in line]
+    assert [name in line for name, line in zip(("aa.png", "z.jpg", "nowhere.png"), skipped, strict=True)] == [True] * 3
+
+
+def test_only_bad_images_are_an_empty_table_and_status_1(run, tmp_path, capsys):
+    (tmp_path / "a.jpg").write_text("no image")
+    path = tmp_path / "found.csv"
+    assert main(["predict", str(run), str(tmp_path / "a.jpg"), "--output", str(path)]) == 1
+    assert path.read_text() == "path,label_1,score_1,label_2,score_2,label_3,score_3\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["album", "--output", "found.txt"], ".csv, .jsonl, .parquet"),
+        (["album", "--output", "album"], ".csv, .jsonl, .parquet"),
+        (["album", "--top", "0"], "--top must be at least 1"),
+        (["album", "--batch-size", "0"], "--batch-size must be at least 1"),
+        (["empty"], "empty: this folder holds no image; expected"),
+        (["album/*.gif"], "matches no image"),
+        (["-"], "standard input is empty"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_the_model_is_looked_for(
+    album, tmp_path, arguments, message, capsys, monkeypatch
+):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    (tmp_path / "empty").mkdir()
+    assert main(["predict", "nowhere/run", *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_parquet_without_pyarrow_names_the_extra_before_any_work(album, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert main(["predict", "nowhere/run", "album", "--output", "a.parquet"]) == 1
+    assert "keras-vit-models[parquet]" in capsys.readouterr().err
+
+
+def test_paths_that_are_not_utf8_are_answered(run, images, tmp_path, capsys):
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(folder)
+    os.rename(images[0], folder + b"/a.png")
+    with open(folder + b"/b.png", "wb") as file:
+        file.write(b"no image")
+    assert main(["predict", str(run), os.fsdecode(folder)]) == 1
+    out, err = capsys.readouterr()
+    assert "caf\\udce9/a.png" in out and "caf\\udce9/b.png" in err
+    (out + err).encode()  # what a terminal gets
+
+
+def test_a_model_that_knows_the_best_two_scores_shows_no_third(images, tmp_path, capsys):
+    served = toy.write_saved_model(tmp_path / "toy" / "1", signatures=["serving_default"])
+    assert main(["predict", str(served), str(images[0])]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_an_interrupt_leaves_no_file(run, album, tmp_path):
+    """Ctrl-C while the last image, a pipe that nothing is written to, is waited for."""
+    os.mkfifo(tmp_path / "album" / "z.png")
+    command = [sys.executable, "-m", "keras_vit", "predict", str(run), "album", "--output", "found.csv"]
+    with subprocess.Popen([*command, "--batch-size", "3"], stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        while not list(tmp_path.glob(".found*")) and process.poll() is None:
+            time.sleep(0.1)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        os.close(os.open(tmp_path / "album" / "z.png", os.O_WRONLY))  # lets the reading thread end
+        err = process.stderr.read()
+    assert process.returncode == 130 and b"interrupted" in err
+    assert not list(tmp_path.glob("*found*"))

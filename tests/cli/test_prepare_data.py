@@ -29,6 +29,14 @@ def test_a_manifest_and_the_digits(tmp_path, capsys):
     assert "1,257 train, 180 val, 360 test images of 10 classes in 23 shards" in capsys.readouterr().out
 
 
+def test_what_became_which_split_is_said(tmp_path, capsys):
+    write_folder(tmp_path / "d" / "train", 10), write_folder(tmp_path / "d" / "valid", 2)
+    assert command.main(["prepare-data", str(tmp_path / "d"), "--output", str(tmp_path / "s"), "--shards", "1"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "splits: train/ is train, valid/ is validation, validation is test too"
+    assert "30 train, 6 val images of 3 classes" in second
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -59,6 +59,16 @@ def test_class_folders_and_results_file(run, data, tmp_path, capsys):
     assert wanted.items() <= row.items() and tuple(row) == HEADER
 
 
+@pytest.mark.parametrize("name", ["val", "valid", "Validation"])
+def test_a_split_by_any_of_its_names_and_what_was_not_taken(run, data, name, capsys):
+    (data / "val").rename(data / "Validation")
+    (data / "Validation" / "red" / "notes.txt").write_text("x")
+    assert main(["validate", str(run), "--data-dir", str(data), "--split", name]) == 0
+    out, err = capsys.readouterr()
+    assert "top-1 100.000 %" in out
+    assert "split: Validation/" in err and "not taken: 1 file (.txt is no image)" in err
+
+
 def test_every_artifact_has_a_line(run, tmp_path):
     toy.write_saved_model(tmp_path / "colours" / "1")
     toy.write_tflite(tmp_path / "colours_fp32.tflite")

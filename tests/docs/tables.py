@@ -10,7 +10,7 @@ import sys
 
 from keras_vit.models import FAMILIES, VARIANTS
 from keras_vit.weights import catalogue
-from tests.docs import published
+from tests.docs import formats, published
 
 END = "<!-- end -->"
 LATENCIES = "results/speed/inference.csv"
@@ -167,7 +167,13 @@ def _line(cells):
     return f"| {' | '.join(cells)} |"
 
 
-PAGES = {"README.md": families, "docs/models.md": models, "docs/families.md": costs, "docs/migrating.md": names}
+PAGES = {
+    "README.md": families,
+    "docs/models.md": models,
+    "docs/families.md": costs,
+    "docs/migrating.md": names,
+    "docs/formats.md": formats.kinds,
+}
 
 
 def begin(page):

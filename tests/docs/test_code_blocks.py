@@ -14,7 +14,7 @@ from tests.docs import page as pages
 from tests.docs import reader
 from tests.docs.blocks import LANGUAGES, PAGES, ROOT, blocks
 
-QUICK = ("docs/families.md", "docs/migrating.md", "docs/looking_inside.md")  # their Python
+QUICK = ("docs/families.md", "docs/formats.md", "docs/migrating.md", "docs/looking_inside.md")  # their Python
 WITH_CODE = [page for page in PAGES if any(block.language in ("python", "shell") for block in blocks(page))]
 BEGIN_WITH_A_RUN = ("docs/edge.md", "docs/looking_inside.md", "docs/serving.md")
 WEIGHTS = {  # published files that a page loads
@@ -74,8 +74,8 @@ def test_scripts_for_other_machines_have_no_syntax_errors(page):
 def test_python_runs(page, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     reader.write_cache(tmp_path / "hub", WEIGHTS.get(page, ()))
+    reader.write_images(tmp_path, count=1)
     if page in BEGIN_WITH_A_RUN:
-        reader.write_images(tmp_path, count=1)
         reader.write_run(tmp_path, epochs=0)
     pages.run(page, tmp_path, ("python",))
 

@@ -9,6 +9,7 @@ from keras_vit.weights import catalogue
 from tests.docs import published, tables
 
 
+@pytest.mark.filterwarnings("ignore:::PIL")  # of odd EXIF, in the table of formats
 @pytest.mark.parametrize("page", tables.PAGES)
 def test_tables_are_current(page):
     text = (published.ROOT / page).read_text()

@@ -1,11 +1,15 @@
 """Class folders and CSV files against labels: names, WordNet ids, numbers, orders, and what is refused."""
 
+import itertools
+import os
+
 import pytest
 from PIL import Image
 
 from keras_vit.evaluation import find_images
-from keras_vit.evaluation.images import class_numbers
+from keras_vit.evaluation.images import class_numbers, label_images
 from keras_vit.imagenet.labels import imagenet_labels
+from tests.images.trees import write_tree
 
 LABELS = tuple("abcdefg")
 IMAGENET = tuple(label for _, label in imagenet_labels(1000))
@@ -87,11 +91,75 @@ def test_names_without_a_class(names, arguments, message):
         class_numbers(names, ("crane", "crane", "owl"), **arguments)
 
 
-def test_a_split_is_pointed_at(tmp_path):
-    folders(tmp_path, ["train/a", "val/a"])
-    with pytest.raises(ValueError, match="'train' is the name of none.*It has train/, val/; .*--split"):
+@pytest.mark.parametrize("names", [("train", "val"), ("Training", "Testing"), ("training_set", "test_set")])
+def test_a_split_is_pointed_at(tmp_path, names):
+    folders(tmp_path, [f"{name}/a" for name in names])
+    listed = ", ".join(f"{name}/" for name in (sorted(names) if "val" in names else names))
+    with pytest.raises(ValueError, match=f"has the splits {listed}; choose one with --split"):
         find_images(tmp_path, LABELS)
-    assert numbers(find_images(tmp_path, LABELS, "val")) == [("a", 0)]
+    assert numbers(find_images(tmp_path, LABELS, names[1])) == [("a", 0)]
+
+
+@pytest.mark.parametrize("split", ["val", "valid", "Validation", "dev"])
+@pytest.mark.parametrize("folder", ["val", "Validation", "valid", "valid/valid"])
+def test_a_split_has_any_of_its_names(tmp_path, folder, split):
+    folders(tmp_path, [f"train/{name}" for name in "abc"] + [f"{folder}/b"])
+    found = label_images(tmp_path, LABELS, split)
+    assert numbers(found.images) == [("b", 1)]
+    assert found.notes == {"split": f"{folder}/", "not taken": "1 file (.txt is no image)"}
+
+
+def test_a_split_that_is_not_there(tmp_path):
+    folders(tmp_path, ["train/a", "val/a"])
+    with pytest.raises(ValueError, match="no split 'test', by any of its names. It has train/, val/"):
+        find_images(tmp_path, LABELS, "test")
+
+
+def test_a_class_of_the_model_is_no_split(tmp_path):
+    write_tree(tmp_path, "train/1.png", "test/1.png", "val/2.png")
+    assert [number for _, number in find_images(tmp_path, ("bus", "test", "train", "val"))] == [1, 2, 3]
+
+
+def test_images_of_every_kind_and_behind_links_are_found(tmp_path):
+    write_tree(tmp_path, "d/a/1.webp", "d/a/2.tif", "d/b/3.JPG", "d/b/4.jp2", "more/5.png", "d/b/notes.txt")
+    (tmp_path / "d" / "a" / "more").symlink_to(tmp_path / "more")
+    found = label_images(tmp_path / "d", LABELS)
+    assert [(path.name, number) for path, number in found.images] == [
+        ("1.webp", 0),
+        ("2.tif", 0),
+        ("5.png", 0),
+        ("3.JPG", 1),
+        ("4.jp2", 1),
+    ]
+    assert found.notes == {"not taken": "1 file (.txt is no image)"}
+
+
+@pytest.mark.parametrize("label, folder", list(itertools.permutations(("Caf\xe9", "Cafe\u0301", "CAFE\u0301"), 2)))
+def test_accents_are_compared_whatever_their_form(tmp_path, label, folder):
+    write_tree(tmp_path, f"d/{folder}/1.png")
+    assert [number for _, number in find_images(tmp_path / "d", ("Tea", label))] == [1]
+    assert [number for _, number in find_images(manifest(tmp_path, f"path,label\n1.png,{folder}"), ("Tea", label))] == [
+        1
+    ]
+
+
+@pytest.mark.parametrize("given, folder", [("Caf\xe9", "Cafe\u0301"), ("Cafe\u0301", "Caf\xe9")])
+def test_given_class_names_may_have_another_form_too(given, folder):
+    assert class_numbers([folder], ("x", "y"), class_names=["Tea", given]) == {folder: 1}
+    with pytest.raises(ValueError, match="Closest: Caf\xe9"):
+        class_numbers([f"{folder}s"], ("x", "y"), class_names=["Tea", given])
+
+
+def test_a_class_in_another_encoding_is_an_error(tmp_path):
+    write_tree(tmp_path, os.fsdecode(b"caf\xe9/1.png"))
+    with pytest.raises(ValueError, match=r"not UTF-8, the first is 'caf\\xe9'.*convmv"):
+        find_images(tmp_path, LABELS)
+
+
+def test_the_folder_that_was_meant_is_named(tmp_path):
+    write_tree(tmp_path, "archive/photos/a/1.png", "archive/photos/b/1.png")
+    with pytest.raises(ValueError, match="'archive' is the name of none.*Is .*/archive/photos meant?"):
+        find_images(tmp_path, LABELS)
 
 
 def test_no_folder_or_no_images(tmp_path):
@@ -121,6 +189,7 @@ def test_csv_labels_that_may_be_names_or_numbers_have_to_be_told_apart(tmp_path)
 def test_a_manifests_split_has_to_be_chosen(tmp_path):
     path = manifest(tmp_path, "path, label, split\n1.png, a, train\n2.png, b, val\n")
     assert find_images(path, LABELS, "val") == [(tmp_path / "2.png", 1)]
+    assert find_images(path, LABELS, "Validation") == [(tmp_path / "2.png", 1)]
     for split in (None, "test"):
         with pytest.raises(ValueError, match="splits train, val; .*--split"):
             find_images(path, LABELS, split)
@@ -137,11 +206,11 @@ def test_a_file_in_another_encoding(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,class\n1.png,a\n", "path,label; it has"),
-        ("", "path,label; it has none"),
+        ("path,class\n1.png,a\n", "path,label and may have split. It has path,class"),
+        ("", "path,label and may have split. It has none"),
         ("path,label\n", "names no image"),
-        ("path,label\n1.png,a\n2.png\n", "line 3: expected a path and a label"),
-        ("path,label\n1.png,a\n,b\n", "line 3: expected a path and a label"),
+        ("path,label\n1.png,a\n2.png\n", "line 3: path and label must not be empty"),
+        ("path,label\n1.png,a\n,b\n", "line 3: path and label must not be empty"),
         ("path,label\n1.png,q\n", "list.csv: 'q' is the name of none"),
     ],
 )

@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 
 from examples import finetune_and_ship as example
+from keras_vit.images.folders import find_classes
 from keras_vit.preprocessing import read_image
-from keras_vit.training.datasets import folders
 
 
 def test_digits_become_a_folder_of_class_folders(tmp_path):
     example.write_digits(tmp_path / "data", range(5, 10), per_class=3)
-    found = folders.list_files(tmp_path / "data")["all"]
-    assert list(found) == [f"digit_{digit}" for digit in range(5, 10)]
-    assert all(len(files) == 3 for files in found.values())
-    assert np.asarray(read_image(found["digit_5"][0])).shape == (8, 8, 3)
+    found = find_classes(tmp_path / "data").splits["all"]
+    assert list(found.classes) == [f"digit_{digit}" for digit in range(5, 10)]
+    assert all(found.count(name) == 3 for name in found.classes)
+    assert np.asarray(read_image(found.classes["digit_5"].images[0])).shape == (8, 8, 3)
 
 
 @pytest.mark.slow

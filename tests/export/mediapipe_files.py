@@ -2,8 +2,9 @@
 
     DIR/NAME/   what `keras-vit convert` writes, float and integer; images.npy: uint8 (N, H, W, 3);
                 FILE.npy beside each FILE.tflite: its outputs (N, K)
+    DIR/formats/   images of every kind, and what Pillow sees in them
 
-mediapipe_classify.py runs MediaPipe on them, in an environment of its own.
+mediapipe_classify.py and mediapipe_formats.py run MediaPipe on them, in an environment of its own.
 """
 
 import sys
@@ -17,6 +18,7 @@ from keras_vit.export.model.source import ExportedModel
 from keras_vit.export.parity import parity
 from keras_vit.prediction.predictor import Predictor
 from keras_vit.preprocessing import Spec
+from tests import images_of_all_kinds
 from tests.export import toys
 from tests.models.toys import TOYS
 
@@ -47,3 +49,5 @@ def write_folder(folder, name, model, size, labels):
 
 if __name__ == "__main__":
     write(Path(sys.argv[1]))
+    (Path(sys.argv[1]) / "formats").mkdir()
+    images_of_all_kinds.write(Path(sys.argv[1]) / "formats")

@@ -15,8 +15,8 @@ def model(classes=3, activation=None, last=None):
     return keras.Model(image, last(x) if last else x, name="toy")
 
 
-def finished(model, outputs=LOGITS):
-    return keras.ops.convert_to_numpy(as_probabilities(model, SIZE)(outputs))
+def finished(model, outputs=LOGITS, classes=None):
+    return keras.ops.convert_to_numpy(as_probabilities(model, SIZE, classes)(outputs))
 
 
 def softmax(x):
@@ -48,6 +48,18 @@ def test_the_logit_of_one_class_gets_a_sigmoid(last):
 def test_the_probability_of_one_class_stays(activation, last):
     values = np.array([[0.2], [0.9]], "float32")
     np.testing.assert_array_equal(finished(model(1, activation, last), values), values)
+
+
+@pytest.mark.parametrize(
+    "activation, last", [("sigmoid", None), (None, None), (None, keras.layers.Activation("sigmoid"))]
+)
+def test_one_output_with_two_names_is_the_probability_of_the_second(activation, last):
+    values = np.array([[0.2], [0.9]], "float32")
+    outputs = values if activation or last else np.log(values / (1 - values))
+    for kind in (np.asarray, keras.ops.convert_to_tensor):
+        found = finished(model(1, activation, last), kind(outputs), classes=2)
+        np.testing.assert_allclose(found, [[0.8, 0.2], [0.1, 0.9]], atol=1e-6)
+    np.testing.assert_array_equal(finished(model(2, "softmax"), LOGITS, classes=2), LOGITS)  # of two outputs nothing
 
 
 @pytest.mark.parametrize("activation, last", [("softmax", None), (None, keras.layers.Softmax())])

@@ -6,6 +6,7 @@ from PIL import Image
 
 from keras_vit.models import create
 from keras_vit.prediction.predictor import Predictor
+from keras_vit.preprocessing import resize
 from keras_vit.sources import registry
 from keras_vit.weights import download
 from tests import toy_artifacts as toy
@@ -186,8 +187,7 @@ def test_other_paths_and_names_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "images",
-    [np.zeros((4, 4, 3), "uint8"), "a.png", [np.zeros((4, 4, 3))], [np.zeros((4, 4), "uint8")]],
+    "images", [np.zeros((4, 4, 3), "uint8"), "a.png", [np.zeros((4, 4, 3))], [np.zeros((4, 4), "uint8")]]
 )
 def test_wrong_images_are_refused(made, images):
     with pytest.raises(ValueError, match="list of images|uint8 array"):
@@ -222,3 +222,96 @@ def test_given_labels_replace_those_of_the_source(made):
     for labels in ([], ["a"]):
         with pytest.raises(ValueError, match=f"3 classes.*{len(labels)} labels"):
             Predictor.open(made / "run", labels=labels)
+
+
+def binary_model(last=None):
+    """A Keras classifier of two folders: one output, the probability of the second class."""
+    import keras
+
+    image = keras.Input((*toy.SPEC.size, 3))
+    x = keras.layers.GlobalAveragePooling2D()(image)
+    x = keras.layers.Dense(1, activation=None if last else "sigmoid", name="head")(x)
+    model = keras.Model(image, last(x) if last else x)
+    model.get_layer("head").set_weights([np.array([[2.0], [-2.0], [0.0]]), np.zeros(1)])
+    return model
+
+
+@pytest.mark.parametrize("last", ["sigmoid", "activation", "logits", "tflite", "saved_model"])
+def test_one_output_with_two_labels_gives_both_probabilities(tmp_path, last):
+    import keras
+    import tensorflow as tf
+
+    model = binary_model(
+        {"activation": keras.layers.Activation("sigmoid"), "logits": keras.layers.Identity()}.get(last)
+    )
+    file = tmp_path / "m.keras"
+    if last == "tflite":
+        file = tmp_path / "m.tflite"
+        scaled = (1 / (255 * np.array(toy.SPEC.std))).tolist(), (-np.array(toy.SPEC.mean) / toy.SPEC.std).tolist()
+        image = keras.Input((*toy.SPEC.size, 3), batch_size=1)
+        whole = keras.Model(image, model(keras.layers.Rescaling(*scaled)(image)))
+        file.write_bytes(tf.lite.TFLiteConverter.from_keras_model(whole).convert())
+    elif last == "saved_model":
+        file, module = tmp_path / "1", tf.Module()
+        module.model = model.variables
+        spec = tf.TensorSpec([None, *toy.SPEC.size, 3], tf.float32, name="images")
+        normal = lambda x: (x / 255.0 - np.float32(toy.SPEC.mean)) / np.float32(toy.SPEC.std)  # noqa: E731
+        module.f = tf.function(lambda images: {"probabilities": model(normal(images))}, input_signature=[spec])
+        tf.saved_model.save(module, str(file), {"predict_images": module.f})
+    else:
+        model.save(file)
+    images = toy.random_images()
+    found = Predictor.open(file, spec=toy.SPEC, labels=["green", "red"]).predict(images)
+    x = [((resize(i, toy.SPEC).numpy() / 255 - toy.SPEC.mean) / np.array(toy.SPEC.std)).mean((0, 1)) for i in images]
+    red = 1 / (1 + np.exp(-2 * np.array([pixel[0] - pixel[1] for pixel in x])))
+    np.testing.assert_allclose(found, np.stack([1 - red, red], 1), atol=1e-5)
+    assert list(found.argmax(1)[:2]) == [1, 0]
+    assert Predictor.open(file, spec=toy.SPEC, labels=["red"]).predict(images).shape == (4, 1)
+    with pytest.raises(ValueError, match="1 classes.*3 labels"):
+        Predictor.open(file, spec=toy.SPEC, labels=["a", "b", "c"])
+
+
+def test_which_values_a_model_takes_is_asked_for_then_recorded_then_computed(made, tmp_path):
+    import dataclasses
+
+    source = tmp_path / "m.keras"
+    source.write_bytes((made / "run" / "model.keras").read_bytes())
+    toy.SPEC.save(tmp_path / "preprocessing.json")
+    assert Predictor.open(source).input_values == "normalized"
+    dataclasses.replace(toy.SPEC, input_values="unit").save(tmp_path / "preprocessing.json")
+    assert Predictor.open(source).input_values == "unit"
+    assert Predictor.open(source, input_values="pixels").input_values == "pixels"
+    assert Predictor.open(made / "run", input_values="pixels").input_values == "pixels"
+    images = [image.astype("float32") for image in np.zeros((2, *toy.SPEC.size, 3), "uint8")]
+    given = Predictor.open(source, input_values="pixels").inputs(images)
+    np.testing.assert_array_equal(given, np.zeros((2, *toy.SPEC.size, 3)))
+    with pytest.raises(ValueError, match="input_values must be one of"):
+        Predictor.open(source, input_values="bytes")
+    for other in ("bundle", "edge"):
+        with pytest.raises(ValueError, match=r"takes pixels in \[0, 255\].*--input-values"):
+            Predictor.open(made / other, input_values="pixels")
+
+
+@pytest.mark.parametrize(
+    "details, takes",
+    [({"finished": True}, "normalized"), ({"input_values": "normalized"}, "normalized"), ({}, "pixels")],
+)
+def test_a_run_takes_what_training_fed_whatever_its_network_does(tmp_path, details, takes):
+    """A recipe's architecture may have a Normalization inside; a folder that training did not write is looked at."""
+    from keras_vit.sources.run_folder import Run
+    from tests.wrapped_models import behind, rescaling
+
+    behind(rescaling())(toy.keras_model(), toy.SPEC).save(tmp_path / "m.keras")
+    Run.write_description(tmp_path, name="r", model_name="R", labels=toy.LABELS, spec=toy.SPEC, details=details)
+    (tmp_path / "m.keras").rename(tmp_path / "model.keras")
+    for source in (tmp_path, tmp_path / "model.keras"):
+        assert Predictor.open(source).input_values == takes
+
+
+def test_a_subclassed_model_predicts(tmp_path):
+    from tests.wrapped_models import WRAPPINGS
+
+    WRAPPINGS["subclassed"][0](toy.keras_model(), toy.SPEC).save(tmp_path / "m.keras")
+    images = toy.random_images()
+    found = Predictor.open(tmp_path / "m.keras", spec=toy.SPEC).predict(images)
+    np.testing.assert_allclose(found, toy.expected(images), atol=1e-5)

@@ -1,53 +1,77 @@
-"""The orientation note, read from bytes built by hand, and the eight turns."""
+"""The orientation note in EXIF blocks and XMP texts built by hand, and the eight turns."""
 
-import struct
+import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
-from keras_vit.preprocessing.exif import MOST_ENTRIES, SEARCHED, orientation, turn_upright
+from keras_vit.preprocessing import exif
+from keras_vit.preprocessing.exif import turn_upright
+from tests.images_of_all_kinds import ODD_EXIF, oriented, tiff_block, xmp
 
-
-def header(entries, order="<", before=b"\xff\xd8\xff\xe1\0\0", offset=8):
-    """A TIFF header with one directory of (tag, value) pairs, `offset` bytes after its start."""
-    directory = struct.pack(f"{order}H", len(entries))
-    for tag, value in entries:
-        directory += struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0)
-    start = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HI", 42, offset)
-    return before + b"Exif\0\0" + start + bytes(offset - 8) + directory
-
-
-@pytest.mark.parametrize("order", "<>")
-@pytest.mark.parametrize("offset", [8, 300])
-def test_entry_is_found_wherever_it_lies(order, offset):
-    entries = [(0x0100, 9), (0x0112, 6), (0x0213, 7)]
-    assert orientation(header(entries, order, offset=offset)) == 6
-    assert orientation(header(entries, order, before=bytes(1000), offset=offset)) == 6
+SIGNATURE = [tf.TensorSpec([], tf.string)]
+orientation_in_tiff = tf.function(exif.orientation_in_tiff, input_signature=SIGNATURE)
+orientation_in_xmp = tf.function(exif.orientation_in_xmp, input_signature=SIGNATURE)
+IGNORED = -1  # in order, without an orientation
+UNSURE = 0
+IN_ORDER = ("long", "long_big_endian", "70th_entry", "directory_at_3000", "zero", "nine", "none")
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
+def by_pillow(block):
+    """The orientation that Pillow reads from a block."""
+    entries = Image.Exif()
+    entries.load(block)
+    value = entries.get(0x0112, IGNORED)
+    return value if value in range(1, 9) or value == IGNORED else 1
+
+
+@pytest.mark.parametrize("where", [{}, {"directory": 300}, {"padding": 5000}, {"directory": 40_000}])
+def test_the_entry_is_found_wherever_the_directory_lies(where):
+    for value, order in itertools.product(range(1, 9), "<>"):
+        assert orientation_in_tiff(oriented(value, order, **where)) == value
+
+
+@pytest.mark.filterwarnings("ignore:::PIL")  # of blocks that it does not like
+def test_an_odd_block_is_read_as_pillow_reads_it_or_left_to_it():
+    for name, block in ODD_EXIF.items():
+        found = int(orientation_in_tiff(block))
+        assert found in (UNSURE, by_pillow(block)), name
+        assert found != UNSURE or name not in IN_ORDER
+
+
+def test_damaged_blocks_are_left_to_pillow():
+    damaged = [
         b"",
-        b"\xff\xd8",
-        b"\xff\xd8 no marker at all",
-        b"Exif\0\0",
-        b"Exif\0\0II*\0\xff\xff\0\0",  # a directory beyond the end
-        header([(0x0100, 6)]),
-        header([(0x0112, 0)]),
-        header([(0x0112, 9)]),
-        header([(0x0112, 6)], before=bytes(SEARCHED)),
-        header([(1, 1)] * MOST_ENTRIES + [(0x0112, 6)]),
-        header([])[:-2] + b"\0\0" + header([(0x0112, 6)])[-12:],  # behind the directory's end
-    ],
-)
-def test_without_a_valid_note_the_image_is_upright(data):
-    assert orientation(data) == 1
+        b"II",
+        b"MM*\0" + oriented(6)[4:],
+        b"II*\0\xff\xff\xff\xff",
+        b"II*\0\x00\x00\x00\x00" + oriented(6)[8:],
+        oriented(6)[:-8],
+        tiff_block([(0x010F, 2, 2**32 - 1, b"\xff\xff\xff\xff"), (0x0112, 3, 1, b"\6\0\0\0")]),
+    ]
+    assert [int(orientation_in_tiff(block)) for block in damaged] == [UNSURE] * len(damaged)
 
 
-def test_cut_off_anywhere_is_no_error():
-    whole = header([(0x0100, 9), (0x0112, 6)])
-    assert [int(orientation(whole[:n])) for n in range(0, len(whole), 3)].count(6) <= 2
+def test_a_block_cut_off_anywhere_is_no_error():
+    whole = tiff_block([(0x0100, 3, 1, b"\x09\0\0\0"), (0x0112, 3, 1, b"\6\0\0\0")])
+    assert {int(orientation_in_tiff(whole[:length])) for length in range(len(whole))} <= {UNSURE, 6}
+
+
+@pytest.mark.parametrize("form", ["attribute", "element"])
+def test_an_xmp_text(form):
+    for value in range(10):
+        assert orientation_in_xmp(xmp(value, form)) == (value if 1 <= value <= 8 else 1)
+
+
+def test_an_xmp_text_without_an_orientation():
+    for text in (b"", b"tiff:Orientation", b'tiff:Orientation="', b"tiff:Orientation='6'", b"\xff\xfe"):
+        assert orientation_in_xmp(text) == 1
+
+
+def test_of_two_orientations_in_an_xmp_text_the_first_counts():
+    assert orientation_in_xmp(b"\xff" + xmp(8) + xmp(3)) == 8
 
 
 def test_the_eight_turns():

@@ -1,9 +1,9 @@
-"""Normalising against numpy, on every kind of array, and models that normalise by themselves."""
+"""Normalising against numpy, on every kind of array."""
 
 import numpy as np
 import pytest
 
-from keras_vit.preprocessing import normalize, normalizes_inside
+from keras_vit.preprocessing import normalize
 from tests.preprocessing.samples import MEAN, STD, spec
 
 
@@ -46,17 +46,3 @@ def test_channels_first_is_refused():
     keras.config.set_image_data_format("channels_first")  # undone after every test
     with pytest.raises(ValueError, match="channels_last"):
         normalize(np.zeros((2, 32, 32, 3)), spec(32))
-
-
-@pytest.mark.parametrize("inside", [False, True])
-def test_models_that_normalise_by_themselves_are_recognised(inside):
-    import keras
-
-    from tests.models.toys import TOYS
-
-    variant, shape = TOYS["convnext"]
-    model = variant(weights=None, input_shape=shape, classes=2, include_preprocessing=inside)
-    assert normalizes_inside(model) == inside
-    image = keras.Input(shape)
-    assert normalizes_inside(keras.Model(image, keras.layers.Dense(3)(model(image)))) == inside
-    assert normalizes_inside(keras.Sequential([keras.Input(shape), *model.layers[1:3]])) == inside

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from keras_vit.preprocessing import resize
+from keras_vit.preprocessing.resizing import resize_array
 from tests.preprocessing.samples import photographs, spec
 
 
@@ -113,3 +114,43 @@ def test_resize_in_a_graph_of_unknown_size():
 def test_resize_refuses_a_plane():
     with pytest.raises(ValueError, match=r"H0, W0, C"):
         resize(np.zeros((4, 4), "uint8"), spec(2))
+
+
+@pytest.mark.parametrize("crop_mode", ["center", "squash"])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_lines_as_one_axis_give_the_sums_of_pixels_one_by_one(interpolation, crop_mode):
+    """The rows of all columns at once, bit for bit what TensorFlow gives for axes of three channels."""
+    import tensorflow as tf
+
+    draw = np.random.default_rng(0)
+    for _ in range(20):
+        size, (H0, W0) = tuple(map(int, draw.integers(1, 90, 2))), map(int, draw.integers(1, 200, 2))
+        target = spec(size, crop_pct=float(draw.uniform(0.3, 1)), interpolation=interpolation, crop_mode=crop_mode)
+        image = draw.integers(0, 256, (H0, W0, 3), np.uint8)
+        (h, w), (H, W) = resized_size(H0, W0, target), size
+        top, left = int(round((h - H) / 2)), int(round((w - W) / 2))
+        x = tf.clip_by_value(tf.round(tf.image.resize(image, (H0, w), interpolation, antialias=True)), 0, 255)
+        x = tf.image.resize(x[:, left : left + W], (h, W), interpolation, antialias=True)
+        x = tf.clip_by_value(tf.round(x), 0, 255)[top : top + H]
+        np.testing.assert_array_equal(resize(image, target), x)
+
+
+def resized_size(H0, W0, spec):
+    """(h, w) before the crop, in Python's integers."""
+    h, w = (math.floor(side / spec.crop_pct) for side in spec.size)
+    if spec.crop_mode == "squash":
+        return h, w
+    if h == w:
+        return (h, h * W0 // H0) if H0 < W0 else (w * H0 // W0, w)
+    ratio = min(H0 / h, W0 / w)
+    return round(H0 / ratio), round(W0 / ratio)
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_an_array_is_resized_as_a_tensor_is_whatever_its_size(interpolation):
+    target = spec((24, 31), crop_pct=0.9, interpolation=interpolation)
+    for size in ((40, 60), (9, 200), (1, 1), (24, 31)):
+        image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+        found = resize_array(image, target)
+        assert isinstance(found, np.ndarray) and found.dtype == np.float32
+        np.testing.assert_array_equal(found, resize(image, target))

@@ -1,5 +1,7 @@
 """A spec survives its file, and bad ones name the field or the file."""
 
+import dataclasses
+
 import pytest
 
 from keras_vit.preprocessing import Spec
@@ -12,6 +14,14 @@ def test_spec_round_trips(tmp_path):
     assert Spec.from_json(one.to_json()) == one
     one.save(tmp_path / "preprocessing.json")
     assert Spec.load(tmp_path / "preprocessing.json") == one == Spec.load(str(tmp_path / "preprocessing.json"))
+
+
+def test_what_the_model_takes_is_recorded_where_it_is_known(tmp_path):
+    plain = spec(8)
+    assert plain.input_values is None and "input_values" not in plain.to_json()  # files as before
+    recorded = dataclasses.replace(plain, input_values="pixels")
+    recorded.save(tmp_path / "preprocessing.json")
+    assert Spec.load(tmp_path / "preprocessing.json") == recorded != plain
 
 
 @pytest.mark.parametrize(
@@ -28,6 +38,7 @@ def test_spec_round_trips(tmp_path):
         {"crop_pct": "0.9"},
         {"crop_mode": "border"},
         {"interpolation": "nearest"},
+        {"input_values": "bytes"},
     ],
 )
 def test_bad_spec_names_the_field(changes):

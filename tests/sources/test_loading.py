@@ -1,5 +1,8 @@
 """Loading of files that fit, nearly fit and do not fit, through the public constructors."""
 
+import re
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -256,3 +259,85 @@ def test_a_run_folder_without_a_model_is_refused(tmp_path):
 def test_a_file_of_any_name_is_read_by_its_content(tmp_path):
     path = written(tmp_path, timm_vit(), "weights.of_mine")
     assert np.isfinite(run(VIT(weights=path, input_shape=SHAPE))).all()
+
+
+def write_other(path, missing, unexpected):
+    """Weights of which the toy ViT misses some and does not expect others, in the container that the suffix names."""
+    if path.suffix in (".keras", ".h5"):
+        swin_toy, shape = TOYS["swin"]
+        other = swin_toy(weights=None, input_shape=shape, classes=5)
+        other.save(path) if path.suffix == ".keras" else other.save_weights(path)
+        return path
+    entries = timm_vit()
+    for name in list(entries)[:missing]:
+        entries[f"zz.{name}"] = entries.pop(name)
+    entries |= {f"zzz.{number}": np.zeros(3, "float32") for number in range(unexpected - missing)}
+    if path.suffix == ".npz":
+        np.savez(path, **entries)
+    else:
+        save_file(entries, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".keras", ".weights.h5"])
+@pytest.mark.parametrize(("missing", "unexpected"), [(25, 25), (25, 26), (1, 30), (30, 30)])
+def test_both_sides_are_shown_however_many_there_are(tmp_path, suffix, missing, unexpected):
+    with pytest.raises(ValueError) as error:
+        VIT(weights=write_other(tmp_path / f"w{suffix}", missing, unexpected), input_shape=SHAPE, classes=5)
+    text = str(error.value)
+    heads = re.search(r"(\d+) variables without an .*, (\d+) (entries|arrays) without a variable", text)
+    for kind, count in zip(("- missing", "+ unexpected"), map(int, heads.groups()[:2])):
+        lines = [line for line in text.splitlines() if line.startswith(kind)]
+        assert count > 0 and len(lines) == min(count, loading.SHOWN + 1)
+        assert (count > loading.SHOWN) == lines[-1].endswith(f"... and {count - loading.SHOWN} more")
+
+
+def test_another_file_is_not_taken_for_one_without_a_classifier(tmp_path):
+    path = written(tmp_path, {"x": np.zeros(3, "float32")})
+    for arguments in ({}, {"classes": 7}, {"include_top": False}):
+        with pytest.raises(ValueError, match="not the weights of this model"):
+            VIT(weights=path, input_shape=SHAPE, **arguments)
+
+
+@pytest.mark.parametrize("count", [1, 20, 24])
+def test_wrong_shapes_are_counted(tmp_path, count):
+    entries = timm_vit()
+    for name in [name for name in entries if name.startswith("blocks.")][:count]:
+        entries[name] = np.zeros((2, 2, 2, 2), "float32")
+    with pytest.raises(ValueError, match=f"{count} entries do not fit") as error:
+        VIT(weights=written(tmp_path, entries), input_shape=SHAPE)
+    assert len([line for line in str(error.value).splitlines() if line.startswith("~")]) == min(count, 21)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ckpt.index", "part of a TensorFlow checkpoint"),
+        ("ckpt.data-00000-of-00001", "part of a TensorFlow checkpoint"),
+        ("saved_model.pb", "part of a TensorFlow checkpoint or SavedModel"),
+        ("script.pt", "TorchScript program, and was not executed.*torch.jit.load"),
+        ("optimizer.npz", "checkpoint of training; give the run folder"),
+        ("empty", "a folder, which has none of them"),
+        ("hub", "a folder; name one of .*model.safetensors"),
+        ("saved", "which is a SavedModel"),
+        ("model.tflite", "which is a .tflite file"),
+    ],
+)
+def test_what_holds_no_weights_is_named_with_a_remedy(tmp_path, name, message):
+    path = tmp_path / name
+    if name in ("empty", "hub", "saved"):
+        path.mkdir()
+        for file in {"hub": ("config.json", "model.safetensors"), "saved": ("saved_model.pb",)}.get(name, ()):
+            (path / file).touch()
+    elif name == "script.pt":
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("script/data.pkl", b"\x80\x02c__torch__.torch.nn\nModel\n)\x81.")
+            file.writestr("script/code/__torch__.py", "raise SystemExit")
+    elif name == "optimizer.npz":
+        np.savez(
+            path, **{"model/00000/patch_embed/kernel": np.zeros(3), "optimizer/00000/adamw/iteration": np.zeros(3)}
+        )
+    else:
+        path.write_bytes(b"\x00\x01 anything")
+    with pytest.raises(ValueError, match=f"(?s){name}.*{message}"):
+        VIT(weights=path, input_shape=SHAPE)

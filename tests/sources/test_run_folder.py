@@ -1,6 +1,7 @@
 """A run folder written, opened again, and refused where something is missing."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -93,16 +94,88 @@ def test_labels_file_with_other_encoding_is_named(tmp_path):
         read_labels(tmp_path / "labels.txt")
 
 
+@pytest.mark.parametrize("file", ["labels.txt", "run.json", "preprocessing.json", "held_out.csv"])
+def test_a_byte_order_mark_is_no_part_of_a_file(folder, file):
+    Run.write_test_images(folder, [("1.png", 0)])
+    path = folder / file
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))  # as Windows' editors write it
+    run = Run.open(folder)
+    assert run.labels == LABELS and run.spec == SPEC and run.test_images() == [(folder / "1.png", 0)]
+
+
 def test_test_images_round_trip(folder, tmp_path):
-    images = [("held_out/ant/1.png", 0), (folder / "2.png", 2), (tmp_path / "other.png", 1)]
+    images = [("held_out/ant/1.png", 0), (folder / "2.png", 2), (tmp_path / "other.png", 1), ("/a b/far, away.png", 1)]
     Run.write_test_images(folder, images)
-    assert (folder / "held_out.csv").read_text().splitlines()[:3] == [
+    assert (folder / "held_out.csv").read_text().splitlines() == [
         "path,label",
         "held_out/ant/1.png,0",
         "2.png,2",
+        "../other.png,1",
+        '"/a b/far, away.png",1',
     ]
     expected = [(folder / path, label) for path, label in images]
     assert Run.open(folder).test_images() == expected
+
+
+def write_near(place, name="1.png"):
+    """An image in a place below the folder of this name."""
+    path = place / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"image")
+    return path
+
+
+@pytest.mark.parametrize("run, data", [("runs/a", "data/test"), ("run", "data"), ("run", "."), ("work/runs/a", "work")])
+def test_a_run_and_the_images_beside_it_move_together(folder, tmp_path, run, data):
+    (tmp_path / "one" / run).parent.mkdir(parents=True)
+    moved = folder.rename(tmp_path / "one" / run)
+    image = write_near(tmp_path / "one" / data, "b é/1.png")
+    Run.write_test_images(moved, [(image, 1)])
+    assert Run.open(moved).require_test_images() == [(image, 1)]
+    (tmp_path / "one").rename(tmp_path / "two")
+    assert Run.open(tmp_path / "two" / run).require_test_images() == [(tmp_path / "two" / data / "b é/1.png", 1)]
+
+
+@pytest.mark.parametrize("place", ["data", "deep/data"])
+def test_images_far_from_the_run_keep_their_place(folder, tmp_path, place):
+    image = write_near(tmp_path / place)
+    far = tmp_path / "x/y/z/run"
+    far.parent.mkdir(parents=True)
+    Run.write_test_images(folder.rename(far), [(image, 1)])
+    far = far.rename(tmp_path / "run")
+    assert Run.open(far).require_test_images() == [(image, 1)]
+
+
+def test_a_run_behind_a_link_finds_the_images_beside_it(folder, tmp_path, monkeypatch):
+    image = write_near(tmp_path / "data")
+    (tmp_path / "links/to").mkdir(parents=True)
+    link = tmp_path / "links/to/it"
+    link.symlink_to(folder)
+    monkeypatch.chdir(tmp_path / "links")
+    Run.write_test_images("to/it", [(image, 1)])
+    for path in (folder, link, "to/it"):
+        [(found, _)] = Run.open(path).require_test_images()
+        assert found == image
+
+
+@pytest.mark.parametrize("lost, first", [((0, 1, 2), 0), ((1,), 1), ((1, 2), 1)])
+def test_lost_test_images_are_counted_with_the_remedies(folder, tmp_path, lost, first):
+    images = [(write_near(tmp_path / "data", f"{number}.png"), 0) for number in range(3)]
+    Run.write_test_images(folder, images)
+    for number in lost:
+        images[number][0].unlink()
+    message = (
+        f"run: {len(lost)} of its 3 test images are missing, .*{first}.png the first.*--images DIR.*--data-dir DIR"
+    )
+    with pytest.raises(ValueError, match=message):
+        Run.open(folder).require_test_images()
+    assert Run.open(folder).test_images() == images  # their names are known still
+
+
+def test_names_that_are_not_utf8_are_kept(folder):
+    path = os.fsdecode(b"held_out/caf\xe9.png")
+    Run.write_test_images(folder, [(path, 0)])
+    assert Run.open(folder).test_images() == [(folder / path, 0)]
 
 
 @pytest.mark.parametrize("text", ["file,label\na,0\n", "path,label\na,3\n", "path,label\na,ant\n"])

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from keras_vit.system.files import atomic_file, atomic_folder, held
+from keras_vit.system.files import atomic_file, atomic_folder, held, refuse_pattern
 
 
 def names(folder):
@@ -171,3 +171,26 @@ def test_a_folder_is_held_by_one_process_until_it_ends(tmp_path):
         pass
     with held(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a*b", "a?b", "a\\b", "a["])
+@pytest.mark.parametrize("below", ["", "below"])
+def test_paths_that_tensorflow_takes_for_patterns_are_refused(tmp_path, name, below, monkeypatch):
+    for path in (tmp_path / name / below, str(tmp_path / name / below)):
+        with pytest.raises(ValueError, match="TensorFlow takes .* for a pattern of names.*TF Serving"):
+            refuse_pattern(path)
+    (tmp_path / name / below).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / name / below)
+    with pytest.raises(ValueError, match="for a pattern of names"):  # where the current folder is called so
+        refuse_pattern("out")
+
+
+@pytest.mark.parametrize("name", ["a]b", "a{b,c}", "a b", "a%20b", "#a", "$HOME", "it's", "é", "a:b", "~"])
+def test_other_characters_are_fine_and_tensorflow_finds_the_variables(tmp_path, name):
+    import tensorflow as tf
+
+    refuse_pattern(tmp_path / name)
+    module = tf.Module()
+    module.one = tf.Variable(1.0)
+    tf.saved_model.save(module, str(tmp_path / name))
+    assert tf.saved_model.load(str(tmp_path / name)).one.numpy() == 1

@@ -19,6 +19,21 @@ def test_all_layers_are_the_model_and_the_children_of_its_layers(model):
     assert names[0] == "outer" and {"outside", "inner", "inside"} <= set(names)
 
 
+def test_leaves_with_weights_are_trained_ones_frozen_or_not():
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Normalization(mean=0.0, variance=1.0)(image)
+    x = keras.layers.BatchNormalization(scale=False, center=False)(keras.layers.RandomFlip()(x))
+    x = keras.layers.Conv2D(4, 3, name="conv")(x)
+    inner = keras.Sequential([keras.Input((6, 6, 4)), keras.layers.BatchNormalization(name="norm")])
+    model = keras.Model(image, inner(x))
+    model.trainable = False
+    assert [layer.name for layer in keras_private.leaves_with_weights(model)] == ["conv", "norm"]
+    quantized = keras.layers.Dense(4, use_bias=False, name="dense")
+    model = keras.Model(image, quantized(image))
+    quantized.quantize("int8")
+    assert [layer.name for layer in keras_private.leaves_with_weights(model)] == ["dense"]
+
+
 def test_the_operation_of_a_tensor():
     layer = keras.layers.Dense(3)
     x = layer(keras.Input((4,)))

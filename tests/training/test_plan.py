@@ -42,6 +42,14 @@ def test_the_settings_that_differ_are_named(tmp_path, given):
         plan.check_folder(tmp_path, plan.settings_of(other, data_set, spec))
 
 
+def test_a_run_whose_classes_are_written_in_another_form_of_unicode_is_resumed(tmp_path, given):
+    settings = plan.settings_of(*given)
+    logs.write_settings(tmp_path, settings | {"classes": ["Cafe\u0301", "Tea"]})
+    assert plan.check_folder(tmp_path, settings | {"classes": ["Caf\xe9", "Tea"]}) is True
+    with pytest.raises(ValueError, match="classes: "):
+        plan.check_folder(tmp_path, settings | {"classes": ["Tea", "Caf\xe9"]})
+
+
 def test_a_data_set_that_shrank_is_noticed(tmp_path, given):
     recipe, data_set, spec = given
     folder = tmp_path / "run"

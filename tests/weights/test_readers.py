@@ -3,6 +3,7 @@
 import json
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -114,14 +115,20 @@ def test_truncated_files_are_refused(tmp_path, suffix, kept):
 
 
 def test_files_of_keras_are_refused(tmp_path):
-    with zipfile.ZipFile(tmp_path / "renamed.zip", "w") as file:
-        file.writestr("config.json", "{}")
-        file.writestr("model.weights.h5", b"")
-    (tmp_path / "renamed.bin").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(8))
-    for name in ("m.keras", "m.weights.h5"):
-        (tmp_path / name).write_bytes(b"anything")
-    for name in ("m.keras", "m.weights.h5", "renamed.zip", "renamed.bin"):
-        with pytest.raises(ValueError, match=f"{name} was written by Keras.*weights="):
+    for name in ("m.keras", "renamed.zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as file:
+            file.writestr("config.json", "{}")
+            file.writestr("model.weights.h5", b"")
+    for name in ("m.weights.h5", "renamed.bin"):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["layers/dense/vars/0"] = np.zeros(3)
+    for name, remedy in {
+        "m.keras": "weights=",
+        "m.weights.h5": "weights=",
+        "renamed.zip": "mv",
+        "renamed.bin": "mv",
+    }.items():
+        with pytest.raises(ValueError, match=f"{name} was written by Keras.*{remedy}"):
             readers.read(tmp_path / name)
 
 

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from keras_vit import preprocessing
-from keras_vit.preprocessing import exif
+from keras_vit.preprocessing import headers
 
 TRIES = 10
 SCALES = (1, 2, 4, 8)  # by which the JPEG decoder can divide both sides
@@ -27,7 +27,7 @@ def decode_and_crop(encoded, spec, recipe, seed):
     2.0 (measured on the two photographs of scikit-learn).
 
     Args:
-        encoded: bytes of a JPEG, PNG, BMP or GIF (first frame), a scalar string.
+        encoded: bytes of an image, a scalar string.
         spec: preprocessing.Spec that sets the size; the box replaces its resizing and centre crop.
         recipe: sets `scale`, `ratio` and `train_interpolation`.
         seed: two int64; the same seed gives the same box.
@@ -42,7 +42,7 @@ def decode_and_crop(encoded, spec, recipe, seed):
         return _decode_box(encoded, choose_box(tf.io.extract_jpeg_shape(encoded), recipe, draws[:TRIES]), spec.size)
 
     def from_decoded():
-        image = preprocessing.decode_image(encoded)
+        image = preprocessing.decode_image(encoded, with_pillow=True)
         top, left, height, width = tf.unstack(choose_box(tf.shape(image), recipe, draws[:TRIES]))
         return image[top : top + height, left : left + width]
 
@@ -102,12 +102,10 @@ def resize(image, size, interpolation):
 
 
 def _is_upright_jpeg(encoded):
-    """Whether the file is a JPEG that its EXIF orientation does not rotate: a box of the image is one of the file."""
+    """Whether the file is a JPEG that is seen alike and not turned: a box of the image is one of the file."""
     import tensorflow as tf
 
-    has_exif = tf.strings.regex_full_match(tf.strings.substr(encoded, 0, exif.SEARCHED), r"\C*Exif\x00\x00\C*")
-    upright = tf.cond(has_exif, lambda: tf.equal(exif.orientation(encoded), 1), lambda: True)
-    return tf.io.is_jpeg(encoded) & upright
+    return tf.cond(tf.io.is_jpeg(encoded), lambda: tf.equal(headers.orientation(encoded), 1), lambda: False)
 
 
 def _decode_box(encoded, box, size):

@@ -1,6 +1,7 @@
 """Finds what is wrong with the image files of a data set, before training starts.
 
-Files are decoded by PIL, in several processes if there are many.
+Files are decoded as everything else here sees them, by `keras_vit.preprocessing.read_image`, in several processes if
+there are many.
 """
 
 import hashlib
@@ -10,32 +11,33 @@ import os
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_vit.preprocessing import BROKEN_IMAGE, IMAGE_SUFFIXES
+from keras_vit.images.folders import find_classes
+from keras_vit.images.names import normalized, printable
+from keras_vit.preprocessing import read_image
+from keras_vit.preprocessing.reading import missing_plugin
 from keras_vit.training.datasets import folders, manifest, shards
 
 PROBLEMS = {  # name -> its consequence in training; printed as "in training it <consequence>"
+    "refused": "stops the run",
     "unreadable": "is replaced, up to max_bad_fraction",
     "truncated": "is replaced, up to max_bad_fraction",
     "damaged": "stops the run, or is replaced; copy it again",
     "differing classes": "stops the run",
     "empty class": "stops the run",
-    "ignored": f"is not used ({' '.join(IMAGE_SUFFIXES)} are)",
+    "missing class": "is not measured in this split",
+    "ignored": "is not used",
+    "slow format": "is read by Pillow, more slowly than JPEG and PNG",
     "wrong extension": "is read by its actual format",
     "not RGB": "is converted to RGB, without transparency",
     "duplicate": "counts twice; across splits, inflates accuracy",
 }
-SERIOUS = ("unreadable", "truncated", "damaged", "differing classes", "empty class")
-EXTENSIONS = {  # PIL's name of a format that TensorFlow decodes -> file name extensions
-    "JPEG": (".jpg", ".jpeg"),
-    "MPO": (".jpg", ".jpeg"),  # a JPEG followed by further images; written by some phones
-    "PNG": (".png",),
-    "BMP": (".bmp",),
-    "GIF": (".gif",),
-}
+SERIOUS = ("refused", "unreadable", "truncated", "damaged", "differing classes", "empty class")
+SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # an MPO is a JPEG followed by further images, written by some phones
+FAST = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # formats that TensorFlow decodes as Pillow does, but for rare kinds
 MODES = {"1": "grey", "L": "grey", "I": "grey", "F": "grey", "LA": "grey with alpha", "P": "palette"}
 MAX_FILES_IN_PROCESS = 1000  # up to this many, starting processes takes longer than reading the files
 
@@ -56,6 +58,7 @@ class Report:
     classes: int
     splits: tuple[str, ...]  # "train", "val", "test", or "all"
     findings: tuple[Finding, ...]  # sorted by the order of PROBLEMS, then by path
+    notes: dict[str, str] = field(default_factory=dict)  # {name: text}: which folder is which split, what is not taken
 
     @property
     def serious(self):
@@ -74,21 +77,21 @@ def check(source, workers=None, progress=None):
     Returns:
         A Report.
     Raises:
-        ValueError: if the source is none of these, or has no train split.
-        OSError: if a process is killed.
+        ValueError: if the source is none of these, or it is not clear which folders are splits.
+        OSError: if a process is killed, or a folder cannot be listed.
     """
     source = Path(source).absolute()
     if (source / shards.INDEX).is_file():
         return _check_shards(source, progress)
     if source.is_file():
-        return _check_files(source.parent, manifest.list_files(source), [], workers, progress)
-    found = folders.list_files(source)
-    findings = list(_folder_findings(source, found))
-    for classes in found.values():
-        for name, files in classes.items():
-            findings += [Finding("ignored", f, Path(f).suffix or "none") for f in files if not folders.is_image(f)]
-            classes[name] = [file for file in files if folders.is_image(file)]
-    return _check_files(source, found, findings, workers, progress)
+        files = manifest.list_files(source)
+        notes, findings = _as_training_takes_it(source, lambda: manifest.load(source), [])
+        return _check_files(source.parent, files, findings, notes, workers, progress)
+    found = find_classes(source)
+    files = {name: {c: list(part.classes[c].images) for c in part.classes} for name, part in found.splits.items()}
+    findings = list(_folder_findings(found, files))
+    notes, findings = _as_training_takes_it(source, lambda: folders.assembled(found), findings)
+    return _check_files(source, files, findings, found.notes | notes, workers, progress)
 
 
 def inspect(path):
@@ -100,11 +103,21 @@ def inspect(path):
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        return None, [("unreadable", error.strerror or str(error))]
+        return None, [("unreadable", _twin(path) or error.strerror or str(error))]
     return hashlib.sha256(content).hexdigest(), list(_problems(path, content))
 
 
-def _check_files(root, found, findings, workers, progress):
+def _as_training_takes_it(source, load, findings):
+    """(notes of the DataSet, findings): another finding if training refuses the data for a reason not yet found."""
+    try:
+        return load().notes, findings
+    except ValueError as error:
+        if any(finding.problem in SERIOUS for finding in findings):
+            return {}, findings
+        return {}, [*findings, Finding("refused", source, str(error))]
+
+
+def _check_files(root, found, findings, notes, workers, progress):
     files = [file for classes in found.values() for names in classes.values() for file in names]
     if workers is None:
         workers = 1 if len(files) <= MAX_FILES_IN_PROCESS else os.cpu_count()
@@ -113,14 +126,14 @@ def _check_files(root, found, findings, workers, progress):
         findings += [Finding(problem, file, detail) for problem, detail in problems]
         first = seen.setdefault(digest, file) if digest else file
         if first != file:
-            findings.append(Finding("duplicate", file, f"as {os.path.relpath(first, root)}"))
+            findings.append(Finding("duplicate", file, f"as {printable(os.path.relpath(first, root))}"))
         if progress:
             progress(number + 1, len(files))
     order = list(PROBLEMS)
     findings = [finding._replace(path=os.path.relpath(finding.path, root)) for finding in findings]
     findings.sort(key=lambda finding: (order.index(finding.problem), finding.path))
     classes = {name for split in found.values() for name in split}
-    return Report(len(files), len(classes), tuple(found), tuple(findings))
+    return Report(len(files), len(classes), tuple(found), tuple(findings), notes)
 
 
 def _check_shards(folder, progress):
@@ -141,21 +154,39 @@ def _problems(path, content):
         yield "unreadable", "empty"
         return
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
-            image.load()
-    except Image.UnidentifiedImageError:
-        yield "unreadable", "no image, or only the beginning of one"
+        with warnings.catch_warnings(action="ignore"):
+            read_image(content)
+            with Image.open(io.BytesIO(content)) as image:  # which reads its header only
+                format, mode = SAME_FORMAT.get(image.format, image.format), image.mode
+    except ValueError as error:
+        yield _why_unreadable(path, error)
         return
-    except (*BROKEN_IMAGE, Image.DecompressionBombError) as error:
-        text = " ".join(str(error).split())
-        yield "truncated" if "truncated" in text.lower() else "unreadable", text
-        return
-    if image.format not in EXTENSIONS:
-        yield "unreadable", f"{image.format}, which TensorFlow does not decode; save it as JPEG or PNG"
-    elif not path.lower().endswith(EXTENSIONS[image.format]):
-        yield "wrong extension", f"is {image.format}"
-    if image.mode != "RGB":
-        yield "not RGB", MODES.get(image.mode, "16 bits" if image.mode.startswith("I;16") else image.mode)
+    named = Image.registered_extensions().get(os.path.splitext(path)[1].lower())
+    if format not in FAST or (format == "BMP" and mode != "RGB"):
+        yield "slow format", format
+    if SAME_FORMAT.get(named, named) != format:
+        yield "wrong extension", f"is {format}"
+    if mode != "RGB":
+        yield "not RGB", MODES.get(mode, "16 bits" if mode.startswith("I;16") else mode)
+
+
+def _twin(path):
+    """What is wrong with a path that is there in the other form of Unicode only; None if it is something else."""
+    folder, name = os.path.split(path)
+    names = os.listdir(folder) if os.path.isdir(folder) else ()
+    same = [other for other in names if other != name and normalized(other) == normalized(name)]
+    return f"no such file, but {same[0]!a}: write the accents in the same form of Unicode" if same else None
+
+
+def _why_unreadable(path, error):
+    """The finding for an image that `read_image` refuses."""
+    from PIL import Image
+
+    reason = error.__cause__ or error
+    if isinstance(reason, Image.UnidentifiedImageError):
+        return "unreadable", missing_plugin(path) or "no image, or only the beginning of one"
+    text = " ".join(str(reason).split())
+    return "truncated" if "truncated" in text.lower() else "unreadable", text
 
 
 def _inspected(files, workers):
@@ -175,13 +206,15 @@ def _inspected(files, workers):
             ) from error
 
 
-def _folder_findings(folder, found):
-    """The problems of class folders."""
-    for split, (missing, extra) in folders.class_differences(found).items():
-        yield from (Finding("differing classes", folder / "train" / name, f"not in {split}") for name in missing)
-        yield from (Finding("differing classes", folder / split / name, "not in train") for name in extra)
-    for split, classes in found.items():
-        for name, files in classes.items():
-            if not any(map(folders.is_image, files)):
-                path = folder / name if split == "all" else folder / split / name
-                yield Finding("empty class", path, "no image")
+def _folder_findings(found, files):
+    """The problems of class folders, and the files in them that are not taken."""
+    train = next((files[name] for name in ("train", "all") if name in files), None)  # without: refused as a whole
+    for split, part in found.splits.items():
+        for name, listing in part.classes.items():
+            yield from (Finding("ignored", path, reason) for path, reason in listing.others)
+            if not listing.images:
+                yield Finding("empty class" if files[split] is train else "missing class", listing.folder, "no image")
+            elif train is not None and name not in train:
+                yield Finding("differing classes", listing.folder, "not in train")
+        missing = [name for name in train or () if name not in part.classes]
+        yield from (Finding("missing class", Path(part.folder) / name, "no folder") for name in missing)

@@ -4,6 +4,8 @@ data/cat/1.jpg, data/dog/7.png, ...             divided 80 / 10 / 10, stratified
 data/train/cat/..., data/val/cat/...            as they are; results are measured on val, which selects the checkpoint
 data/train/..., data/val/..., data/test/...     as they are
 data/train/..., data/test/...                   a tenth of train becomes the validation split
+
+Splits have other names too, Training/ and Testing/ say; `keras_vit.images.folders` knows them.
 """
 
 import os
@@ -11,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_vit.preprocessing import IMAGE_SUFFIXES
+from keras_vit.images import folders
+from keras_vit.images.names import printable
+from keras_vit.images.split_names import split_of
 from keras_vit.training.datasets.splits import Split, assemble
 
 
@@ -21,77 +25,66 @@ def load(folder, seed=0):
     Returns:
         A splits.DataSet.
     Raises:
-        ValueError: if the folder does not exist, has fewer than two classes or a class without images, or if the
-            class folders of its splits differ.
+        ValueError: if the folder does not exist, if it is not clear which folders are splits, if there are fewer than
+            two classes, a class without images, or one without images in train, or if the name of one is not UTF-8.
     """
-    folder = Path(folder).absolute()
-    found = list_files(folder)
-    for name, (missing, extra) in class_differences(found).items():
+    return assembled(folders.find_classes(Path(folder).absolute()), seed)
+
+
+def assembled(found, seed=0):
+    """The DataSet of a `keras_vit.images.folders.ClassFolders`; raises as `load` does."""
+    _refuse_without_train(found)
+    train = found.splits.get("train") or found.splits["all"]
+    _check_classes(train, found.folder)
+    # A class folder without images is an error in train, and a class that is not there in another split.
+    present = {name: [c for c in part.classes if part.count(c)] for name, part in found.splits.items()}
+    classes = tuple(train.classes) + tuple(sorted({c for names in present.values() for c in names} - {*train.classes}))
+    number = {name: i for i, name in enumerate(classes)}
+    splits = {name: _split(part, present[name], number) for name, part in found.splits.items()}
+    return assemble(printable(os.path.basename(found.folder)), classes, splits, seed, found.notes)
+
+
+def _split(part, present, number):
+    names = tuple(image for name in present for image in part.classes[name].images)
+    labels = np.array([number[name] for name in present], "int32")
+    return Split(names, np.repeat(labels, [part.count(name) for name in present]))
+
+
+def _refuse_without_train(found):
+    empty = [name for name, why in found.beside.items() if split_of(name) and why == folders.NO_IMAGE]
+    if empty:
         raise ValueError(
-            f"The class folders of {folder}/train and {folder}/{name} differ. "
-            f"Only in train: {missing or 'none'}; only in {name}: {extra or 'none'}."
+            f"{printable(found.folder)}: {empty[0]}/ holds no image. Put class folders with images in it, or remove it."
         )
-    splits = {name: _split(folder if name == "all" else folder / name, files) for name, files in found.items()}
-    return assemble(folder.name, tuple(next(iter(found.values()))), splits, seed)
+    if not found.splits.keys() & {"train", "all"}:
+        present = ", ".join(f"{os.path.basename(part.folder)}/" for part in found.splits.values())
+        beside = "".join(f"; {name}/ has {why}" for name, why in found.beside.items() if split_of(name))
+        raise ValueError(f"{printable(found.folder)} has {present} and no train/{beside}. Add it, or rename.")
 
 
-def list_files(folder):
-    """List the files of every class: all that are not hidden, whether they are images or not.
-
-    Returns:
-        {split: {class: its files, sorted}} with the splits "train", "val" and "test" that exist, or else "all".
-    Raises:
-        ValueError: if the folder does not exist, or has val or test but no train.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        manifest = '; a manifest takes dataset="csv"' if folder.is_file() else ""
-        raise ValueError(f"data_dir is not a folder: {folder}. Expected class folders in it{manifest}.")
-    present = [name for name in ("train", "val", "test") if (folder / name).is_dir()]
-    if present and "train" not in present:
-        raise ValueError(f"{folder} has {'/, '.join(present)}/ and no train/. Add it, or rename.")
-    return {name: _classes(folder / name) for name in present} or {"all": _classes(folder)}
-
-
-def class_differences(found):
-    """Compare the classes of the splits that `list_files` found with those of train.
-
-    Returns:
-        {split: (classes only in train, classes only in the split)} of the splits that differ.
-    """
-    train = set(found.get("train", ()))
-    splits = {name: (sorted(train - set(c)), sorted(set(c) - train)) for name, c in found.items() if name != "all"}
-    return {name: classes for name, classes in splits.items() if any(classes)}
-
-
-def is_image(path):
-    """Whether the file's suffix is that of an image format that training reads."""
-    return path.lower().endswith(IMAGE_SUFFIXES)
-
-
-def _classes(folder):
-    entries = [entry for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")]
-    return {entry.name: _files(entry.path) for entry in sorted(entries, key=lambda entry: entry.name)}
-
-
-def _files(folder):
-    walk = os.walk(folder)
-    return sorted(os.path.join(path, name) for path, _, names in walk for name in names if not name.startswith("."))
-
-
-def _split(folder, classes):
-    if len(classes) < 2:
-        shards = ' It holds shards, which take dataset="records".' if (folder / "index.json").is_file() else ""
+def _check_classes(part, root):
+    """Raise a ValueError for fewer than two classes, or a class without an image."""
+    hint = _hint(part, root) if sum(bool(listing.images) for listing in part.classes.values()) < 2 else ""
+    if len(part.classes) < 2 or hint:
         raise ValueError(
-            f"A data set needs two class folders or more. {folder} has {len(classes)}: {list(classes)}.{shards}"
+            f"A data set needs two class folders or more. {printable(part.folder)} has {len(part.classes)}: "
+            f"{list(part.classes)}.{hint}"
         )
-    images = {name: [file for file in files if is_image(file)] for name, files in classes.items()}
-    for name, files in images.items():
-        if not files:
+    for listing in part.classes.values():
+        if not listing.images:
+            reasons = folders.files_in_words(listing.left_out)
             raise ValueError(
-                f"The class folder {folder / name} holds no image ({', '.join(IMAGE_SUFFIXES)}). "
+                f"The class folder {printable(listing.folder)} holds no image{f', but {reasons}' if reasons else ''}. "
                 "Put some in, or remove the folder."
             )
-    counts = [len(files) for files in images.values()]
-    names = tuple(file for files in images.values() for file in files)
-    return Split(names, np.repeat(np.arange(len(counts), dtype="int32"), counts))
+
+
+def _hint(part, root):
+    if os.path.isfile(os.path.join(part.folder, "index.json")):
+        return ' It holds shards, which take dataset="records".'
+    below = folders.deeper(part.folder)
+    if below is None:
+        return ""
+    if part.folder != root:
+        return f" Move the class folders of {printable(below)} up into it."
+    return f" Its data lie deeper: give {printable(below)}."

@@ -1,22 +1,18 @@
-"""A data set as a CSV file: one image per line, with its path, the name of its class and, optionally, its split.
+"""A data set as a CSV file, as `keras_vit.images.manifest` describes it.
 
-path,label,split
-cats/1.jpg,cat,train
-/other/disk/7.png,dog,val
-
-A relative path is relative to the CSV file's folder. `split` is train, val or test; without this column, the images are
-divided as those of a folder are (see folders.py).
+Its column `split` says train, val or test, or another name of these; without it, the images are divided as those of a
+folder are (see folders.py).
 """
 
-import csv
 import difflib
 from pathlib import Path
 
 import numpy as np
 
+from keras_vit.images.manifest import read_manifest
+from keras_vit.images.names import printable
+from keras_vit.images.split_names import IN_WORDS, SPLITS, split_of
 from keras_vit.training.datasets.splits import Split, assemble
-
-SPLITS = ("train", "val", "test")
 
 
 def load(path, seed=0):
@@ -33,16 +29,22 @@ def load(path, seed=0):
     path = Path(path).absolute()
     if not path.is_file():
         raise ValueError(f'dataset="csv" takes the path of a CSV file as data_dir. There is no file {path}.')
-    rows_by_split = {}
-    for file, label, split in _read(path):
-        rows_by_split.setdefault(split, []).append((file, label))
-    classes = _classes(path, {split: {label for _, label in rows} for split, rows in rows_by_split.items()})
+    rows_by_split, notes, written = {}, {}, {}
+    for row in _read(path):
+        written.setdefault(row.label, row.written)
+        split = "all" if row.split is None else split_of(row.split)
+        rows_by_split.setdefault(split, []).append(row)
+        if row.split is not None:
+            notes.setdefault(row.split, IN_WORDS[split])
+    labels = {split: {row.label for row in rows} for split, rows in rows_by_split.items()}
+    classes = sorted(_classes(path, labels), key=_order(written))
     number = {name: i for i, name in enumerate(classes)}
     splits = {
-        split: Split(tuple(file for file, _ in rows), np.array([number[label] for _, label in rows], "int32"))
+        split: Split(tuple(row.path for row in rows), np.array([number[row.label] for row in rows], "int32"))
         for split, rows in rows_by_split.items()
     }
-    return assemble(path.stem, classes, splits, seed)
+    told = ", ".join(f"{name} is {split}" for name, split in notes.items())
+    return assemble(path.stem, tuple(classes), splits, seed, {"splits": told} if told else {})
 
 
 def list_files(path):
@@ -54,58 +56,51 @@ def list_files(path):
         ValueError: if a line or the header is invalid, as in `load`.
     """
     found = {}
-    for file, label, split in _read(Path(path).absolute()):
-        found.setdefault(split, {}).setdefault(label, []).append(file)
+    for row in _read(Path(path).absolute()):
+        split = "all" if row.split is None else split_of(row.split)
+        found.setdefault(split, {}).setdefault(row.label, []).append(row.path)
     return found
 
 
 def _read(path):
-    """(absolute path, label, split) of every line; the split is "all" if there is no such column."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            _check_columns(path, reader.fieldnames or ())
-            lines = [(reader.line_num, row) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
-    seen, rows = {}, []
-    for line, row in lines:
-        file, label, split = (row.get(column, "all") for column in ("path", "label", "split"))
-        if not file or not label:
-            raise ValueError(f"{path}, line {line}: path and label must not be empty. Received: {file!r}, {label!r}.")
-        if "split" in row and split not in SPLITS:
-            raise ValueError(f"{path}, line {line}: split must be one of {', '.join(SPLITS)}. Received: {split!r}.")
-        file = str(path.parent / file)
-        if file in seen:
-            raise ValueError(f"{path}: lines {seen[file]} and {line} name the same image, {file}. Remove one of them.")
-        seen[file] = line
-        rows.append((file, label, split))
+    """The rows of the manifest; a ValueError for an unknown split, and for an image that is named twice."""
+    rows, seen = read_manifest(path), {}
+    for row in rows:
+        if row.split is not None and not split_of(row.split):
+            raise ValueError(
+                f"{path}, line {row.line}: split must be one of {', '.join(SPLITS)}, or another name of these "
+                f"(training, validation, dev, ...). Received: {row.split!r}."
+            )
+        if row.path in seen:
+            raise ValueError(
+                f"{path}: lines {seen[row.path]} and {row.line} name the same image, {printable(row.path)}. Remove one "
+                "of them."
+            )
+        seen[row.path] = row.line
     return rows
 
 
-def _check_columns(path, columns):
-    for column in ("path", "label"):
-        if column not in columns:
-            close = difflib.get_close_matches(column, columns, n=1)
-            raise ValueError(
-                f"{path} needs the columns path,label and may have split. It has {','.join(columns) or 'none'}: there "
-                f"is no {column}{f', but {close[0]}' if close else ''}. The first line names the columns."
-            )
-
-
 def _classes(path, labels):
-    """The names of the classes in order, from {split: its set of labels}."""
+    """The names of the classes, from {split: its set of labels}."""
     if not labels.keys() & {"all", "train"}:
         raise ValueError(f"{path} has no image {'of split train' if labels else 'at all'}.")
     classes = labels.get("train", labels.get("all"))
     for split, names in labels.items():
-        for name in sorted(names - classes):
-            close = difflib.get_close_matches(name, classes, n=1)
+        unknown = sorted(names - classes)
+        if unknown:
+            close = difflib.get_close_matches(unknown[0], classes, n=1)
+            more = f", nor {len(unknown) - 1} more of its labels" if len(unknown) > 1 else ""
             raise ValueError(
-                f"{path}: no image of split train has the label {name!r}, which one of {split} has."
+                f"{path}: no image of split train has the label {unknown[0]!r}, which one of {split} has{more}."
                 f"{f' Closest: {close[0]!r}.' if close else ''}"
             )
     if len(classes) < 2:
         raise ValueError(f"A data set needs two classes or more. {path} has {len(classes)}: {sorted(classes)}.")
-    numbers = all(name.isdecimal() for name in classes)
-    return tuple(sorted(classes, key=lambda name: (int(name), name) if numbers else name))
+    return classes
+
+
+def _order(written):
+    """The key that sorts classes: by value if all names are numbers, else by the names as the file has them."""
+    if all(name.isdecimal() for name in written):
+        return lambda name: (int(name), name)
+    return written.get

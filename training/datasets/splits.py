@@ -2,11 +2,13 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from keras_vit.images.names import some
 
 NAME_IN_RUNS = {"train": "train", "validation": "val", "test": "held_out"}  # in a run folder's files and fingerprint
 
@@ -63,7 +65,8 @@ class Split:
         if self.records is not None:
             return self.records.reader()
         with tf.device("CPU:0"):
-            source = tf.constant(np.array(self.names if self.encoded is None else self.encoded, dtype=object))
+            contents = self.encoded if self.encoded is not None else [os.fsencode(name) for name in self.names]
+            source = tf.constant(np.array(contents, dtype=object))
 
         def read(index):
             return tf.io.read_file(source[index]) if self.encoded is None else source[index]
@@ -81,29 +84,40 @@ class DataSet:
     validation: Split  # selects the best checkpoint
     test: Split  # read once, after training
     test_is_validation: bool = False  # there is no test split: results are measured on the validation split
+    notes: dict[str, str] = field(default_factory=dict)  # {name: text} for the user, who should know what was decided
 
     def splits(self):
         """The splits by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
-def assemble(name, classes, splits, seed=0):
+def assemble(name, classes, splits, seed=0, notes=None):
     """Build a DataSet from the splits that a source has; those it lacks are taken from them.
 
     Args:
         splits: {"all": Split}, which is divided 80 / 10 / 10, stratified by class; or {"train": Split}, optionally with
             "val" (default: a tenth of train) and "test" (default: the validation split itself).
         seed: seed of the division.
+        notes: {name: text} of what the source decided; what is decided here is added.
     Raises:
-        ValueError: if there are too few images to divide.
+        ValueError: if there are too few images to divide, or a class has no image in train.
     """
     if "all" in splits:
         train, validation, test = (splits["all"].take(i) for i in _divide(splits["all"], (0.1, 0.1), seed))
-        return DataSet(name, classes, train, validation, test)
-    train, validation = splits["train"], splits.get("val")
-    if validation is None:
-        train, validation = (train.take(i) for i in _divide(train, (0.1,), seed))
-    return DataSet(name, classes, train, validation, splits.get("test", validation), "test" not in splits)
+    else:
+        train, validation = splits["train"], splits.get("val")
+        if validation is None:
+            train, validation = (train.take(i) for i in _divide(train, (0.1,), seed))
+        test = splits.get("test", validation)
+    _refuse_classes_without_training(classes, train, splits)
+    test_is_validation = not splits.keys() & {"all", "test"}
+    notes = dict(notes or {})
+    if "splits" in notes:
+        notes["splits"] += "" if "val" in splits else ", a tenth of train is validation"
+        notes["splits"] += ", validation is test too" if test_is_validation else ""
+    if few := _missing_in_words(classes, {"validation": validation} | ({} if test_is_validation else {"test": test})):
+        notes["few images"] = few
+    return DataSet(name, classes, train, validation, test, test_is_validation, notes)
 
 
 def _divide(split, fractions, seed):
@@ -112,7 +126,55 @@ def _divide(split, fractions, seed):
     if sum(sizes) >= len(split):
         raise ValueError(f"{len(split)} images are too few to divide into splits; {len(sizes) + 2} needed.")
     *others, train = stratified_split(split.labels, (*sizes, len(split) - sum(sizes)), seed)
-    return train, *others
+    return _with_all_classes(split.labels, train, others)
+
+
+def _with_all_classes(labels, train, others):
+    """Exchange images so that each class has one in train, as far as train is large enough; the sizes stay.
+
+    A class without gets one from the subset that has most of it (the last of them), for one of the class that has most
+    images in train (the first of them). Where no class is without, nothing changes.
+    """
+    counts = np.bincount(labels[train], minlength=labels.max() + 1)
+    for label in np.setdiff1d(labels, labels[train]):
+        donor = counts.argmax()
+        if counts[donor] < 2:
+            break
+        subset = max(others, key=lambda indices: ((labels[indices] == label).sum(), indices is others[-1]))
+        given, taken = (np.flatnonzero(labels[i] == c)[-1] for i, c in ((subset, label), (train, donor)))
+        subset[given], train[taken] = train[taken], subset[given]
+        counts[[label, donor]] += 1, -1
+    return np.sort(train), *map(np.sort, others)
+
+
+def _refuse_classes_without_training(classes, train, splits):
+    without = _without_images(classes, train)
+    if not without:
+        return
+    found = {name: np.bincount(split.labels, minlength=len(classes)) for name, split in splits.items()}
+    elsewhere = {name: sum(counts[i] for i in without) for name, counts in found.items() if name != "train"}
+    if "all" in splits or not any(elsewhere.values()):
+        remedy = (
+            f"{len(train)} of {sum(map(len, splits.values()))} images are for training: add images, or remove classes"
+        )
+    else:
+        where = ", ".join(f"{count} images in {name}" for name, count in elsewhere.items() if count)
+        remedy = f"They have {where}: put images of them into train, or name them as in train"
+    raise ValueError(
+        f"{len(without)} of {len(classes)} classes have no image in train, so that none can be learned: "
+        f"{some(map(repr, (classes[i] for i in without)), 5)}. {remedy}."
+    )
+
+
+def _missing_in_words(classes, splits):
+    """Which classes have no image in a split, in words; empty if there are none."""
+    without = {name: [classes[i] for i in _without_images(classes, split)] for name, split in splits.items()}
+    parts = [f"{name} has none of {len(c)} of {len(classes)} classes: {some(c)}" for name, c in without.items() if c]
+    return "; ".join(parts)
+
+
+def _without_images(classes, split):
+    return list(np.flatnonzero(np.bincount(split.labels, minlength=len(classes)) == 0))
 
 
 def stratified_split(labels, sizes, seed):

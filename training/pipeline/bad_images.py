@@ -6,8 +6,6 @@ images and the number of steps are the same on a worker that can read a file and
 after a file breaks.
 """
 
-import io
-
 import numpy as np
 
 from keras_vit import preprocessing
@@ -98,12 +96,11 @@ class Quarantine:
 
 
 def _reason(split, index):
-    """Why an image cannot be read, from PIL's error."""
+    """Why an image cannot be read, from Pillow's error."""
     name = split.names[index]
     try:
-        file = name if split.are_files else io.BytesIO(split.read(index))
-        preprocessing.read_image(file)
+        preprocessing.read_image(name if split.are_files else split.read(index))
     except (ValueError, OSError) as error:
-        text = str(error) if split.are_files else str(error).replace(repr(file), name)
+        text = str(error) if split.are_files else str(error).replace("the image", name)
         return " ".join(text.split())
-    return "TensorFlow cannot decode it, though PIL can; save it again as PNG or JPEG"
+    return "TensorFlow cannot decode it, though Pillow can; save it again as PNG or JPEG"

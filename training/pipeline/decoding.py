@@ -25,7 +25,8 @@ def decoder(split, spec, recipe=None):
         encoded = read(index)
         if recipe is not None and recipe.scale is not None:
             return random_resized_crop.decode_and_crop(encoded, spec, recipe, image_seed(recipe, position))
-        return tf.cast(preprocessing.resize(preprocessing.decode_image(encoded), spec), tf.uint8)
+        image = preprocessing.decode_image(encoded, with_pillow=True)
+        return tf.cast(preprocessing.resize(image, spec), tf.uint8)
 
     return decode
 

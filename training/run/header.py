@@ -10,6 +10,7 @@ def header(plan, model):
         "model": _model(plan, model),
         "weights": plan.settings["weights"] or "from scratch",
         "data": _data(plan.data_set),
+        **plan.data_set.notes,
         "images": f"{plan.spec.size[0]} x {plan.spec.size[1]} pixels",
         "devices": _devices(plan),
         "batch": _batch(plan),

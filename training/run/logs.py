@@ -34,7 +34,7 @@ def read_settings(folder):
     if not path.is_file():
         return None
     try:
-        pairs = [line.split(": ", 1) for line in path.read_text(encoding="utf-8").splitlines()]
+        pairs = [line.split(": ", 1) for line in path.read_text(encoding="utf-8-sig").splitlines()]
         return {name: json.loads(value) for name, value in pairs}
     except ValueError as error:
         raise ValueError(f"{path} is not the args.yaml of a run: {error}") from error
@@ -95,7 +95,7 @@ class TensorBoard:
 
 def _write(path, lines):
     with atomic_file(path) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="surrogateescape")
 
 
 def _short(value):

@@ -2,6 +2,8 @@
 
 import time
 
+from keras_vit.images.names import printable
+
 
 class Progress:
     """Prints to a rich console.
@@ -33,11 +35,11 @@ class Progress:
 
         width = max(len(name) for name in entries)
         for name, value in entries.items():
-            self.console.print(f"[bold]{name:<{width}}[/bold]  {escape(str(value))}")
+            self.console.print(f"[bold]{name:<{width}}[/bold]  {escape(printable(value))}")
 
     def log(self, text):
         """Print a line that stays."""
-        self.console.print(text, markup=False)
+        self.console.print(printable(text), markup=False)
 
     def __enter__(self):
         if self.live:

@@ -8,7 +8,10 @@ Letters: B batch, H W grid, K classes.
 import functools
 
 from keras_vit.prediction import runtimes
-from keras_vit.preprocessing import Spec, normalizes_inside
+from keras_vit.prediction.activations import as_probabilities
+from keras_vit.prediction.classifier import as_functional
+from keras_vit.prediction.predictor import ONE_OF_TWO
+from keras_vit.preprocessing import Spec, as_taken, find_input_values
 from keras_vit.sources.resolve import resolve
 from keras_vit.sources.run_folder import SPEC, Run, load_keras_model
 
@@ -27,7 +30,8 @@ def open_teacher(recipe, spec, classes, *, compiled=False):
       input (B, H, W, 3), which takes prepared images;
     - the name of a model with published weights.
 
-    Whether the outputs are probabilities or logits is inferred from their values.
+    Whether the outputs are probabilities or logits is inferred from their values; what a Keras model takes, pixels or
+    normalised values, as everywhere (`preprocessing.find_input_values`), and a preprocessing.json may say it.
 
     Args:
         spec: the preprocessing of the student's images.
@@ -42,7 +46,7 @@ def open_teacher(recipe, spec, classes, *, compiled=False):
         return None
     import tensorflow as tf
 
-    forward, as_pixels, own = _open(recipe.teacher, classes)
+    forward, values, own = _open(recipe.teacher, classes)
     probabilities = _outputs_probabilities(forward, own, len(classes), recipe.teacher)
     rows, columns = (_resampling(a, b, own.interpolation) for a, b in zip(spec.size, own.size))
 
@@ -50,7 +54,7 @@ def open_teacher(recipe, spec, classes, *, compiled=False):
         pixels = (images * spec.std + spec.mean) * 255.0
         if spec.size != own.size:
             pixels = tf.clip_by_value(tf.einsum("ph,bhwc,qw->bpqc", rows, pixels, columns), 0.0, 255.0)
-        scores = forward(pixels if as_pixels else (pixels / 255.0 - own.mean) / own.std)
+        scores = forward(as_taken(pixels, own, values))
         scores = tf.stop_gradient(tf.cast(scores, tf.float32))
         return tf.math.log(tf.maximum(scores, 1e-30)) if probabilities else tf.nn.log_softmax(scores)
 
@@ -60,33 +64,42 @@ def open_teacher(recipe, spec, classes, *, compiled=False):
 
 
 def _open(source, classes):
-    """(function of prepared images, whether it takes pixels in [0, 255], its Spec)."""
+    """(function of images, which values it takes, of INPUT_VALUES, its Spec)."""
     found = resolve(source, TEACHERS, "teacher")
     if found.kind == "published":
-        return _published(found.row)
+        return _published(found.row, classes)
     if found.kind == "saved_model":
         return _saved_model(found.path)
     if found.kind == "keras":
-        return *_keras(load_keras_model(found.path)), _spec_in(found.path, found.folder)
+        spec = _spec_in(found.path, found.folder)
+        return *_keras(load_keras_model(found.path), spec, classes, found.input_values()), spec
     run = Run.open(found.path)
     if run.labels != tuple(classes):
         raise ValueError(
             f"teacher={source}: expected the classes of the data, in their order: {_some(classes)}. "
             f"Received: {_some(run.labels)}."
         )
-    return *_keras(run.load_model()), run.spec
+    return *_keras(run.load_model(), run.spec, classes, found.input_values()), run.spec
 
 
-def _keras(model):
-    return functools.partial(model, training=False), normalizes_inside(model)
+def _keras(model, spec, classes, recorded):
+    model = as_functional(model, spec.size)
+    values = find_input_values(model, spec.size, recorded)
+    if (model.output_shape[-1], len(classes)) != ONE_OF_TWO:
+        return functools.partial(model, training=False), values
+    return functools.partial(_of_two, model, as_probabilities(model, spec.size, len(classes))), values
 
 
-def _published(row):
+def _of_two(model, finish, images):
+    return finish(model(images, training=False))
+
+
+def _published(row, classes):
     from keras_vit.models.create import create_published
 
     if not row.classes:
         raise ValueError(f"teacher: {row.name} was published without a classifier; it cannot be a teacher.")
-    return *_keras(create_published(row)), row.spec
+    return *_keras(create_published(row), row.spec, classes, "normalized"), row.spec
 
 
 def _saved_model(folder):
@@ -110,7 +123,7 @@ def _saved_model(folder):
     forward.loaded = loaded  # keeps its variables alive
     assets = folder / "assets"
     spec = _spec_in(folder, assets if (assets / SPEC).is_file() else folder)
-    return forward, names[0] == "predict_images", spec
+    return forward, "pixels" if names[0] == "predict_images" else spec.input_values or "normalized", spec
 
 
 def _input(signature):

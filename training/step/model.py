@@ -43,7 +43,8 @@ def _spec_of_weights(variant, weights):
     if weights in variant.tags:
         return catalogue.find(variant.name, weights).spec
     # Only a run folder records how the images of its weights were prepared.
-    return resolve(weights, ("run", "keras", "weights"), "weights").spec() or variant.spec
+    spec = resolve(weights, ("run", "keras", "weights"), "weights").spec() or variant.spec
+    return dataclasses.replace(spec, input_values=None)  # that of another model, maybe one that normalises inside
 
 
 def build_for_training(recipe, classes, spec):

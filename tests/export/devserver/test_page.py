@@ -94,8 +94,8 @@ def test_occlusion_is_that_of_the_signature(running, random_image):
 @pytest.mark.parametrize(
     "path, body, status, problem",
     [
-        (f"{OCCLUSION}&class=0", b"no image", 400, "cannot be decoded; JPEG, PNG"),
-        (f"{OCCLUSION}&class=0", b"", 400, "cannot be decoded"),
+        (f"{OCCLUSION}&class=0", b"no image", 400, "send JPEG or PNG"),
+        (f"{OCCLUSION}&class=0", b"", 400, "send JPEG or PNG"),
         (f"{OCCLUSION}&class=6", None, 400, "Classes are numbers from 0 to 5. Received: [6]"),
         (OCCLUSION, None, 400, "Received: []"),
         (f"{OCCLUSION}&class=x", None, 400, "whole numbers"),

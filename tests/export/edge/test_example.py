@@ -1,6 +1,7 @@
 """example.py of an edge folder, run as users run it: without TensorFlow, Keras and this library."""
 
 import ast
+import io
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from keras_vit.cli.main import main as command
 from keras_vit.export.edge import bundle, example
 from keras_vit.preprocessing import Spec, read_image, resize
 from tests.export import toys
+from tests.images_of_all_kinds import BEYOND_PILLOW, images, seen_by_pillow
 
 REFUSING = """
 import runpy, sys
@@ -110,6 +112,18 @@ def test_an_image_is_turned_upright(tmp_path):
     spec = Spec((30, 20), (0.5,) * 3, (0.5,) * 3)
     made = example.prepare(tmp_path / "a.jpg", spec.to_json())
     assert made[:, 12:].mean() > 150 and made[:, :8].mean() < 50
+
+
+@pytest.mark.filterwarnings("ignore:::PIL")  # of odd EXIF
+@pytest.mark.parametrize("name", sorted(set(images()) - set(BEYOND_PILLOW)))
+def test_an_image_is_read_as_by_the_library_or_refused(name):
+    content = images()[name]
+    expected = seen_by_pillow(content)
+    if expected is None:
+        with pytest.raises(ValueError, match="32-bit numbers"):
+            example.read(io.BytesIO(content))
+    else:
+        np.testing.assert_array_equal(np.asarray(example.read(io.BytesIO(content))), expected)
 
 
 def test_the_most_exact_file_is_the_default(tmp_path):

@@ -9,7 +9,7 @@ from keras_vit.export.model.source import ExportedModel
 from keras_vit.export.serving import saved_model
 from keras_vit.prediction.predictor import Predictor
 from keras_vit.prediction.runtimes import as_png
-from keras_vit.preprocessing import Spec
+from keras_vit.preprocessing import Spec, as_taken
 from tests.export import toys
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, (2, *toys.SIZE, 3)).astype("float32")
@@ -38,6 +38,13 @@ def test_a_model_that_normalises_by_itself_is_not_normalised_twice(nested):
     np.testing.assert_allclose(predict(whole), predict(model), atol=1e-5)
 
 
+@pytest.mark.parametrize("values", ["pixels", "unit", "normalized"])
+def test_what_the_model_takes_may_be_said(values):
+    model = toys.toy_model()
+    source = ExportedModel(model, SPEC, (), "toy", input_values=values)
+    np.testing.assert_allclose(probabilities(source)(IMAGES), model(as_taken(IMAGES, SPEC, values)), atol=1e-6)
+
+
 def test_logits_get_a_softmax():
     logits = predict(toys.toy_model(activation=None))
     np.testing.assert_allclose(logits, predict(toys.toy_model()), atol=1e-6)
@@ -48,14 +55,16 @@ def test_sigmoids_stay():
     assert (np.abs(sums - 1) > 0.1).all()
 
 
-def test_a_single_output_is_the_probability_of_the_class_everywhere(tmp_path):
+@pytest.mark.parametrize("labels", [("cat",), ("no cat", "cat")])
+def test_a_single_output_is_the_probability_of_the_class_everywhere(tmp_path, labels):
     model = toys.toy_model(classes=1, activation=None)
     head = model.get_layer("head")
     head.kernel.assign(0.1 * head.kernel)  # unsure, so that differences show
-    source = ExportedModel(model, SPEC, ("cat",), "cats")
+    source = ExportedModel(model, SPEC, labels, "cats")
     normalised = (IMAGES / 255 - np.float32(SPEC.mean)) / np.float32(SPEC.std)
     sigmoid = 1 / (1 + np.exp(-np.asarray(model(normalised))))  # (2, 1)
     assert 0.01 < sigmoid.min() and sigmoid.max() < 0.99 and np.ptp(sigmoid) > 0.01
+    both = sigmoid if len(labels) == 1 else np.concatenate([1 - sigmoid, sigmoid], -1)
 
     model.save(tmp_path / "model.keras")
     saved_model.save(source, tmp_path / "saved" / "1")
@@ -63,9 +72,10 @@ def test_a_single_output_is_the_probability_of_the_class_everywhere(tmp_path):
     converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "static"))
     (tmp_path / "cats.tflite").write_bytes(converter.convert())
     for artifact in ("model.keras", "saved", "cats.tflite"):
-        predictor = Predictor.open(tmp_path / artifact, SPEC, ["cat"])
-        np.testing.assert_allclose(predictor.predict_prepared(IMAGES), sigmoid, atol=1e-6)
+        predictor = Predictor.open(tmp_path / artifact, SPEC, labels)
+        np.testing.assert_allclose(predictor.predict_prepared(IMAGES), both, atol=1e-6)
     served = tf.saved_model.load(tmp_path / "saved" / "1").signatures["serving_default"]
     output = served(image_bytes=[as_png(image.astype("uint8")) for image in IMAGES])
-    assert output["classes"].numpy().tolist() == [[b"cat"], [b"cat"]]
-    np.testing.assert_allclose(output["scores"], sigmoid, atol=5e-3)  # of images rounded to integers
+    best = np.argsort(-both, -1)
+    assert output["classes"].numpy().tolist() == [[labels[number].encode() for number in row] for row in best]
+    np.testing.assert_allclose(output["scores"], -np.sort(-both, -1), atol=5e-3)  # of images rounded to integers

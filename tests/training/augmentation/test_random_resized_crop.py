@@ -7,6 +7,7 @@ from PIL import Image
 
 from keras_vit.preprocessing import Spec, read_image
 from keras_vit.training.augmentation import random_resized_crop
+from tests.images_of_all_kinds import images, seen_by_pillow
 from tests.training.photograph import encode, photograph
 from tests.training.toy import recipe
 
@@ -131,6 +132,34 @@ def test_the_crop_of_a_rotated_jpeg_is_upright(orientation, tmp_path):
         tf.constant(read_image(tmp_path / "turned.jpg")), SPEC.size, "bilinear"
     ).numpy()
     np.testing.assert_array_equal(image, upright)
+
+
+def test_images_of_every_kind_are_cropped_as_pillow_sees_them():
+    chosen = recipe(scale=(1.0, 1.0), ratio=(0.01, 100.0), train_interpolation="bilinear")  # the whole image
+    crop = tf.function(
+        lambda encoded: random_resized_crop.decode_and_crop(encoded, SPEC, chosen, tf.constant([0, 0], tf.int64)),
+        input_signature=[tf.TensorSpec([], tf.string)],
+    )
+    for name in (
+        *(
+            "jpeg_exif_long.jpg",
+            "jpeg_exif_after_200_kB.jpg",
+            "jpeg_xmp_6.jpg",
+            "jpeg_cmyk_noadobe.jpg",
+            "png_exif_6.png",
+        ),
+        *(
+            "bmp_palette8.bmp",
+            "bmp_inverted8.bmp",
+            "bmp_16_565_masks.bmp",
+            "gif_small_first_frame.gif",
+            "tiff_CMYK.tif",
+        ),
+        *("webp_lossy_alpha.webp", "jp2.jp2", "png_exif_as_raw_profile.png"),
+    ):
+        content = images()[name]
+        expected = random_resized_crop.resize(tf.constant(seen_by_pillow(content)), SPEC.size, "bilinear")
+        np.testing.assert_array_equal(crop(content), expected, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF"])

@@ -1,4 +1,5 @@
 import io
+import re
 
 import numpy as np
 import pytest
@@ -65,11 +66,11 @@ def test_every_problem_of_a_file_is_found(folder):
         "unreadable": {
             "red/empty.jpg": "empty",
             "red/garbage.png": "no image, or only the beginning of one",
-            "red/webp.jpg": "WEBP, which TensorFlow does not decode; save it as JPEG or PNG",
         },
         "truncated": found["truncated"],
-        "ignored": {"red/notes.txt": ".txt", "red/scan.tif": ".tif"},
-        "wrong extension": {"red/named.png": "is JPEG"},
+        "ignored": {"red/notes.txt": ".txt is no image"},
+        "slow format": {"red/scan.tif": "TIFF"},
+        "wrong extension": {"red/named.png": "is JPEG", "red/webp.jpg": "is WEBP"},
         "not RGB": {
             "red/16.png": "16 bits",
             "red/alpha.png": "RGBA",
@@ -99,17 +100,84 @@ def test_several_processes_find_the_same_as_one(folder):
     assert calls == [(i + 1, 11) for i in range(11)]
 
 
-def test_differing_and_empty_class_folders_are_found(tmp_path):
+def test_differing_empty_and_missing_class_folders_are_found(tmp_path):
     write_folder(tmp_path / "train", 2), write_folder(tmp_path / "val", 1, ("blue", "green"), seed=1)
     (tmp_path / "val" / "yellow").mkdir()
     (tmp_path / "val" / "yellow" / "readme.txt").write_text("x")
     report = check.check(tmp_path)
-    assert report.splits == ("train", "val") and report.serious
-    assert of(tmp_path) == {
-        "differing classes": {"train/red": "not in val", "val/yellow": "not in train"},
-        "empty class": {"val/yellow": "no image"},
-        "ignored": {"val/yellow/readme.txt": ".txt"},
+    assert report.splits == ("train", "val") and not report.serious
+    expected = {
+        "missing class": {"val/red": "no folder", "val/yellow": "no image"},
+        "ignored": {"val/yellow/readme.txt": ".txt is no image"},
     }
+    assert of(tmp_path) == expected
+    assert report.notes == {
+        "splits": "train/ is train, val/ is validation, validation is test too",
+        "not taken": "1 file (.txt is no image)",
+        "few images": "validation has none of 1 of 3 classes: red",
+    }
+    (tmp_path / "val" / "yellow" / "1.png").write_bytes(encoded("PNG"))
+    (tmp_path / "train" / "empty").mkdir()
+    expected["missing class"] = {"val/red": "no folder", "val/empty": "no folder"}
+    expected |= {"differing classes": {"val/yellow": "not in train"}, "empty class": {"train/empty": "no image"}}
+    assert of(tmp_path) == expected and check.check(tmp_path).serious
+
+
+@pytest.mark.parametrize(
+    "names, splits",
+    [(("Training", "Testing"), ("train", "test")), (("train", "valid", "test"), ("train", "val", "test"))],
+)
+def test_splits_are_those_of_training(tmp_path, names, splits):
+    for seed, name in enumerate(names):
+        write_folder(tmp_path / name, 2, seed=seed)
+    report = check.check(tmp_path)
+    assert report.splits == splits and report.findings == ()
+    assert report.notes == folders.load(tmp_path).notes
+
+
+@pytest.mark.parametrize(
+    "files, message",
+    [
+        ([f"{name}/1.png" for name in "abcdefghij"], "2 of 10 classes have no image in train"),
+        (["a/1.png", "b/1.png"], "2 images are too few"),
+        (["val/a/1.png", "val/b/1.png"], "no train/"),
+        (["archive/train/a/1.png", "archive/train/b/1.png"], "give .*/archive"),
+    ],
+)
+def test_what_training_refuses_is_refused(tmp_path, files, message):
+    for number, file in enumerate(files):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(encoded("PNG", seed=number))
+    with pytest.raises(ValueError, match=message):
+        folders.load(tmp_path)
+    report = check.check(tmp_path)
+    assert report.serious and {finding.problem for finding in report.findings} - {"missing class"} == {"refused"}
+    assert re.search(message, report.findings[0].detail)
+
+
+@pytest.mark.parametrize(
+    "kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM", "TGA", "PCX", "ICO", "SGI"]
+)
+def test_every_format_that_pillow_reads_is_readable_and_slow_ones_are_said(tmp_path, kind):
+    suffix = {"JPEG2000": ".jp2", "PPM": ".ppm", "SGI": ".sgi"}.get(kind, f".{kind.lower()}")
+    (tmp_path / f"x{suffix}").write_bytes(encoded(kind))
+    fast = kind in ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+    problems = [problem for problem in check.inspect(str(tmp_path / f"x{suffix}"))[1] if problem[0] != "not RGB"]
+    assert problems == ([] if fast else [("slow format", kind)])
+
+
+def test_a_bitmap_with_a_palette_and_float_pixels(tmp_path):
+    Image.open(io.BytesIO(encoded("PNG"))).quantize(8).save(tmp_path / "x.bmp")
+    assert check.inspect(str(tmp_path / "x.bmp"))[1] == [("slow format", "BMP"), ("not RGB", "palette")]
+    Image.fromarray(np.zeros((4, 4), "float32")).save(tmp_path / "x.tif")
+    ((problem, detail),) = check.inspect(str(tmp_path / "x.tif"))[1]
+    assert problem == "unreadable" and "32-bit numbers" in detail
+
+
+def test_a_path_in_the_other_form_of_unicode_is_said(tmp_path):
+    (tmp_path / "Cafe\u0301.png").write_bytes(encoded("PNG"))
+    ((problem, detail),) = check.inspect(str(tmp_path / "Caf\xe9.png"))[1]
+    assert problem == "unreadable" and r"but 'Cafe\u0301.png'" in detail
 
 
 def test_the_files_of_a_manifest_are_checked(tmp_path, folder):
@@ -147,10 +215,6 @@ def test_an_image_in_two_splits_is_a_duplicate(tmp_path):
     (tmp_path / "val" / "red" / "x.png").write_bytes((tmp_path / "train" / "red" / "00.png").read_bytes())
     report = check.check(tmp_path)
     assert report.findings == (("duplicate", "val/red/x.png", "as train/red/00.png"),) and not report.serious
-
-
-def test_the_extensions_are_those_that_training_reads():
-    assert {suffix for suffixes in check.EXTENSIONS.values() for suffix in suffixes} == set(folders.IMAGE_SUFFIXES)
 
 
 def test_a_missing_folder_is_an_error(tmp_path):

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from keras_vit.training.datasets import folders, manifest
+from keras_vit.training.datasets.splits import fingerprint
 from tests.training.toy import write_folder
 
 
@@ -38,7 +41,7 @@ def test_the_files_of_every_class_are_listed(tmp_path):
 
 
 def test_numeric_classes_are_in_the_order_of_their_values(tmp_path):
-    lines = ["path,label", *(f"{i}.png,{i}" for i in range(12))]
+    lines = ["path,label", *(f"{i}-{j}.png,{i}" for i in range(12) for j in range(3))]
     assert manifest.load(write(tmp_path / "m.csv", *lines)).classes == tuple(map(str, range(12)))
 
 
@@ -53,8 +56,8 @@ def test_numeric_classes_are_in_the_order_of_their_values(tmp_path):
         (("path,label", "a.png,x", "b.png,y", "./a.png,x"), "lines 2 and 4 name the same image, .*a.png"),
         (("path,label", "a.png,x", "b.png,x"), r"needs two classes or more. .*m.csv has 1: \['x'\]"),
         (
-            ("path,label,split", "a.png,x,training"),
-            "line 2: split must be one of train, val, test. Received: 'training'",
+            ("path,label,split", "a.png,x,fold1"),
+            "line 2: split must be one of train, val, test, or another name .* Received: 'fold1'",
         ),
         (("path,label,split", "a.png,x,val"), "no image of split train"),
         (
@@ -66,6 +69,36 @@ def test_numeric_classes_are_in_the_order_of_their_values(tmp_path):
 def test_errors_name_the_line_and_what_is_wrong(tmp_path, lines, message):
     with pytest.raises(ValueError, match=message):
         manifest.load(write(tmp_path / "m.csv", *lines))
+
+
+@pytest.mark.parametrize(
+    "names", [("training", "valid", "Testing"), ("Train", "dev", "test_set"), ("train", "val", "test")]
+)
+def test_splits_have_the_names_that_folders_may_have(tmp_path, names):
+    rows = [f"{split}-{label}.png,{label},{split}" for split in names for label in "ab"]
+    data_set = manifest.load(write(tmp_path / "m.csv", "path,label,split", *rows))
+    assert [Path(split.names[0]).name for split in data_set.splits().values()] == [f"{name}-a.png" for name in names]
+    told = ", ".join(f"{name} is {split}" for name, split in zip(names, data_set.splits()))
+    assert data_set.notes == {"splits": told}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path):
+    lines = ["path,label,split", "a.png,cat,train", "b.png,dog,train", "c.png,dog,val"]
+    plain = manifest.load(write(tmp_path / "m.csv", *lines))
+    marked = manifest.load(write(tmp_path / "m.csv", "\ufeff" + lines[0], *lines[1:]))
+    assert fingerprint(plain) == fingerprint(marked) and plain.classes == marked.classes
+
+
+def test_labels_in_both_forms_of_unicode_are_one_class(tmp_path):
+    nfc, nfd = "Caf\xe9", "Cafe\u0301"
+    lines = ["path,label,split", f"1.png,{nfd},train", f"2.png,{nfc},train", "3.png,Caff\xe8,train", f"4.png,{nfc},val"]
+    data_set = manifest.load(write(tmp_path / "m.csv", *lines))
+    assert data_set.classes == (nfc, "Caff\xe8") and list(data_set.validation.labels) == [0]  # as the file orders them
+
+
+def test_one_image_per_class_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="2 of 12 classes have no image in train"):
+        manifest.load(write(tmp_path / "m.csv", "path,label", *(f"{i}.png,{i}" for i in range(12))))
 
 
 def test_a_missing_file_and_one_that_is_no_text_are_errors(tmp_path):

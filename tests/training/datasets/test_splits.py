@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_vit.training.datasets.splits import DataSet, Split, fingerprint, stratified_split, write_images
+from keras_vit.training.datasets.splits import DataSet, Split, assemble, fingerprint, stratified_split, write_images
 
 
 def test_subsets_are_disjoint_complete_and_of_the_given_sizes():
@@ -65,3 +65,68 @@ def test_the_fingerprint_depends_on_the_images_and_not_on_where_they_lie():
     assert first == of("/y")
     others = [of("/x", names=("1.png", "3.png")), of("/x", labels=(1, 0)), of("/x", encoded=(b"1", b"2"))]
     assert len({first, *others, of("/x", encoded=(b"1", b"3"))}) == 5
+
+
+def divided(labels, seed=0, splits=("all",)):
+    """The labels of train, validation and test, divided from one split."""
+    labels = np.asarray(labels, "int32")
+    whole = Split(tuple(map(str, range(len(labels)))), labels)
+    names = tuple(f"class {i}" for i in range(labels.max() + 1))
+    return assemble("d", names, dict.fromkeys(splits, whole), seed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "sizes", [(50, 40, 3), (9, 9, 9, 9), (12, 4, 4, 4), (100, 2, 2), (30, 1, 1, 1, 1), (5, *[1] * 10), (4, 4, *[2] * 6)]
+)
+@pytest.mark.parametrize("given", ["all", "train"])
+def test_every_class_has_an_image_in_train_and_valid_divisions_are_as_ever(sizes, seed, given):
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    fractions = 2 if given == "all" else 1
+    sizes = [max(1, round(len(labels) * 0.1))] * fractions
+    *others, train = stratified_split(labels, (*sizes, len(labels) - sum(sizes)), seed)
+    data_set = divided(labels, seed, (given,))
+    assert set(data_set.train.labels) == set(labels)
+    assert [len(data_set.train), len(data_set.validation)] == [len(train), len(others[0])]
+    images = [
+        name for split in ("train", "validation", "test")[: 1 + fractions] for name in data_set.splits()[split].names
+    ]
+    assert sorted(map(int, images)) == list(range(len(labels)))
+    if set(labels[train]) == set(labels):
+        for split, indices in zip(data_set.splits().values(), (train, *others)):
+            assert split.names == tuple(map(str, indices))
+
+
+def test_some_of_those_divisions_had_left_a_class_out():
+    labels = np.repeat(np.arange(11), (5, *[1] * 10))
+    *_, train = stratified_split(labels, (2, 2, 11), 0)
+    assert len(set(labels[train])) < 11
+
+
+def test_images_are_exchanged_in_the_same_way_each_time_and_stay_sorted():
+    labels = np.repeat(np.arange(11), (5, *[1] * 10))
+    one, same = divided(labels), divided(labels)
+    assert one.train.names == same.train.names == tuple(map(str, sorted(map(int, one.train.names))))
+    assert set(one.train.labels) == set(range(11))
+
+
+@pytest.mark.parametrize("classes, without", [(10, 2), (3, 2), (100, 20)])
+def test_more_classes_than_training_images_are_an_error_that_counts_them(classes, without):
+    message = (
+        f"{without} of {classes} classes have no image in train.*'class .*{classes - without} of {classes} images are"
+    )
+    with pytest.raises(ValueError, match=message):
+        divided(range(classes))
+
+
+def test_classes_without_images_in_given_splits():
+    def split(*labels):
+        return Split(tuple(map(str, labels)), np.array(labels, "int32"))
+
+    names = ("cat", "dog", "fish", "owl")
+    with pytest.raises(ValueError, match="1 of 4 classes .*: 'owl'. They have 2 images in val, 1 images in test"):
+        assemble("d", names, {"train": split(0, 1, 2), "val": split(3, 3), "test": split(3, 0)})
+    with pytest.raises(ValueError, match="2 of 4 classes .*: 'fish', 'owl'. 3 of 4 images are for training"):
+        assemble("d", names, {"train": split(0, 1, 1), "val": split(0)})
+    data_set = assemble("d", names, {"train": split(0, 1, 2, 3), "val": split(0), "test": split(0, 1, 2, 3)})
+    assert data_set.notes == {"few images": "validation has none of 3 of 4 classes: dog, fish, owl"}

@@ -5,10 +5,12 @@ import pytest
 import tensorflow as tf
 
 from keras_vit.prediction.preprocess_input import preprocess_input
-from keras_vit.preprocessing import Spec, read_image
+from keras_vit.preprocessing import Spec, normalize, read_image, resize
 from keras_vit.training.datasets import folders
+from keras_vit.training.datasets.splits import Split
 from keras_vit.training.pipeline.batches import evaluation_batches, prepare, training_batches
 from keras_vit.training.pipeline.sampler import Worker
+from tests import images_of_all_kinds as kinds
 from tests.training.toy import recipe, write_folder
 
 SPEC = Spec((8, 8), (0.5,) * 3, (0.5,) * 3)
@@ -126,6 +128,22 @@ def test_images_are_preprocessed_by_the_spec(split):
     images, _, _ = next(iter(evaluation_batches(prepared, 2)))
     expected = preprocess_input(read_image(split.names[0])[None], SPEC)
     np.testing.assert_allclose(images[0], expected[0], atol=1.01 * 2 / 255)
+
+
+@pytest.mark.filterwarnings("ignore:::PIL")  # of odd EXIF
+@pytest.mark.parametrize("cache_bytes", [0, 2**24], ids=["decoded every epoch", "cached"])
+def test_images_of_every_kind_are_seen_as_pillow_sees_them(cache_bytes, tmp_path):
+    known = {name: content for name, content in kinds.images().items() if name not in kinds.BEYOND_PILLOW}
+    seen = {name: kinds.seen_by_pillow(content) for name, content in known.items()}
+    expected = {name: resize(image, SPEC).numpy() for name, image in seen.items() if image is not None}
+    for name in expected:
+        (tmp_path / name).write_bytes(known[name])
+    split = Split(tuple(str(tmp_path / name) for name in expected), np.arange(len(expected), dtype="int32"))
+    found = evaluation_batches(prepare(split, SPEC, max_bad_fraction=0.9, cache_bytes=cache_bytes), len(split))
+    [(batch, labels, weights)] = found
+    assert weights.numpy().all() and list(labels) == list(split.labels)
+    for name, image in zip(expected, batch.numpy()):
+        np.testing.assert_array_equal(image, normalize(expected[name], SPEC), err_msg=name)
 
 
 def break_two(split):

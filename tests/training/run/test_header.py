@@ -11,7 +11,10 @@ from tests.training import toy
 
 
 def texts(tmp_path, worker=None, **changes):
-    recipe = toy.recipe(data_dir=str(toy.write_folder(tmp_path / "data")), **changes)
+    return header_of(tmp_path, toy.recipe(data_dir=str(toy.write_folder(tmp_path / "data")), **changes), worker)
+
+
+def header_of(tmp_path, recipe, worker=None):
     data_set, spec = load_dataset(recipe), model.spec_of(recipe)
     settings = plan.settings_of(recipe, data_set, spec)
     decided = plan.make(recipe, tmp_path / "run", data_set, spec, settings, distribute.make_strategy())
@@ -32,6 +35,23 @@ def test_the_header_of_a_plain_run(tmp_path):
         "learning rate": "up to 0.003 in 1 epochs, cosine to 1e-06",
         "output": str(tmp_path / "run"),
     }
+
+
+def test_the_header_says_which_folder_is_which_split_and_what_was_not_taken(tmp_path):
+    (tmp_path / "data").mkdir()
+    toy.write_folder(tmp_path / "data" / "Testing", 1)
+    (tmp_path / "data" / "notes").mkdir()
+    (tmp_path / "data" / "Training" / "red").mkdir(parents=True)
+    (tmp_path / "data" / "Training" / "red" / "x.txt").write_text("x")
+    for name in ("blue", "green"):
+        toy.write_folder(tmp_path / "data" / "Training", classes=(name,))
+    toy.write_folder(tmp_path / "more", classes=("red",))
+    (tmp_path / "data" / "Training" / "red" / "more").symlink_to(tmp_path / "more" / "red")
+    found = header_of(tmp_path, toy.recipe(data_dir=str(tmp_path / "data")))
+    assert list(found)[2:5] == ["data", "splits", "not taken"]
+    assert found["data"] == "data, 3 classes, 32 train, 4 validation, 3 test"
+    assert found["splits"] == "Training/ is train, Testing/ is test, a tenth of train is validation"
+    assert found["not taken"] == "1 file (.txt is no image); notes/ (no image)"
 
 
 @pytest.mark.parametrize(

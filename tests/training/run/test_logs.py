@@ -36,6 +36,8 @@ def test_bad_files_are_listed_and_without_any_there_is_no_list(tmp_path):
     logs.write_bad_files(tmp_path, [(split, "a.png", "is cut") for split in splits])
     expected = [f"{name}\ta.png\tis cut" for name in ("train", "val", "held_out")]
     assert (tmp_path / "bad_files.txt").read_text().splitlines() == expected
+    logs.write_bad_files(tmp_path, [("train", "caf\udce9.png", "is cut")])  # a name that is no UTF-8
+    assert (tmp_path / "bad_files.txt").read_bytes() == b"train\tcaf\xe9.png\tis cut\n"
     logs.write_bad_files(tmp_path, [])
     assert not (tmp_path / "bad_files.txt").exists()
 

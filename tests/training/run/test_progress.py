@@ -32,6 +32,15 @@ def test_durations_are_readable(seconds, text):
     assert duration(seconds) == text
 
 
+def test_names_that_are_no_utf8_can_be_printed():
+    out = Console(file=io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), width=200)
+    progress = Progress(1, 1, 1, out)
+    progress.header({"data": "caf\udce9"})
+    progress.log("replaced: caf\udce9.png")
+    out.file.flush()
+    assert out.file.buffer.getvalue().splitlines() == [rb"data  caf\xe9", rb"replaced: caf\xe9.png"]
+
+
 def test_without_a_terminal_there_are_plain_lines_only():
     out = console(False)
     with Progress(4, 10, 8, out) as progress:

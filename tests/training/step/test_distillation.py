@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from keras_vit.training.step import distillation, distribute
 from tests import toy_artifacts
 from tests.training import toy
 from tests.training.test_trainer import train
+from tests.wrapped_models import WRAPPINGS, behind, unscale_from
 
 OWN = toy_artifacts.SPEC
 STUDENT = Spec((6, 8), (0.5, 0.4, 0.3), (0.1, 0.2, 0.3))
@@ -132,3 +135,30 @@ def test_a_student_is_trained_and_its_header_names_the_teacher(tmp_path):
     results, text = train(recipe(path, **settings), tmp_path / "run")
     assert f"teacher        {path}, soft distillation" in text and results["n_images"] == 4
     assert trainer.read_results(tmp_path / "run") == results
+
+
+@pytest.mark.parametrize("name", ["augmentation", "preprocess_input", "subclassed", "unit", "called_normalization"])
+def test_a_keras_file_gets_the_values_that_it_takes(tmp_path, name):
+    WRAPPINGS[name][0](toy_artifacts.keras_model(), OWN).save(tmp_path / "teacher.keras")
+    OWN.save(tmp_path / "preprocessing.json")
+    np.testing.assert_allclose(log_probabilities(tmp_path / "teacher.keras"), EXPECTED, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("values", ["pixels", "unit"])
+def test_a_preprocessing_json_may_say_what_it_takes(tmp_path, values):
+    scale = 1.0 if values == "pixels" else 1 / 255
+    model = behind(unscale_from(scale, 0.0))(toy_artifacts.keras_model(), OWN)
+    model.save(tmp_path / "teacher.keras")
+    dataclasses.replace(OWN, input_values=values).save(tmp_path / "preprocessing.json")
+    np.testing.assert_allclose(log_probabilities(tmp_path / "teacher.keras"), EXPECTED, rtol=1e-4, atol=1e-5)
+
+
+def test_one_output_of_two_classes_is_a_teacher(tmp_path):
+    image = keras.Input((*OWN.size, 3))
+    x = keras.layers.GlobalAveragePooling2D()(image)
+    model = keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(x))
+    model.save(tmp_path / "teacher.keras")
+    OWN.save(tmp_path / "preprocessing.json")
+    found = distillation.open_teacher(recipe(tmp_path / "teacher.keras"), STUDENT, ("cat", "dog"))(of_student(PIXELS))
+    dog = np.asarray(model(of_student(PIXELS, OWN)))
+    np.testing.assert_allclose(found, np.log(np.concatenate([1 - dog, dog], 1)), atol=1e-5)

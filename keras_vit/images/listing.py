@@ -1,0 +1,86 @@
+"""The image files below a folder, and what else lies there."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+
+from keras_vit.preprocessing.reading import is_image_name, missing_plugin
+
+LEFT_BY_OTHERS = ("__MACOSX", "@eaDir")  # folders of macOS' archives and Synology's disks: no images of the user's
+SECOND_LINK = "a second link to a folder"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The image files of a folder, and the other files with the reasons why they were not taken."""
+
+    folder: str
+    images: tuple[str, ...]  # sorted paths, which begin with the folder's
+    others: tuple[tuple[str, str], ...] = ()  # (path, reason), sorted
+
+    @property
+    def left_out(self):
+        """How many files were not taken: a Counter of the reasons."""
+        return Counter(reason for _, reason in self.others)
+
+
+def list_images(folder):
+    """List a folder recursively; links to folders are followed, each folder once.
+
+    Hidden files and folders (as macOS' "._x.jpg"), and LEFT_BY_OTHERS, are passed over and not counted.
+
+    Returns:
+        A `Listing`.
+    Raises:
+        OSError: naming a folder that cannot be listed.
+    """
+    folder, images, others = os.fspath(folder), [], []
+    for path, names, first in _walk(folder):
+        for name in names:
+            if reason := why_left_out(name):
+                others.append((os.path.join(path, name), reason))
+            elif first:
+                images.append(os.path.join(path, name))
+            else:
+                others.append((os.path.join(path, name), SECOND_LINK))
+    return Listing(folder, tuple(sorted(images)), tuple(sorted(others)))
+
+
+def holds_image(folder):
+    """Whether there is an image file in a folder or below it."""
+    return any(is_image_name(name) for _, names, _ in _walk(folder) for name in names)
+
+
+def is_passed_over(name):
+    """Whether a folder of this name is hidden, or left by other programs."""
+    return name.startswith(".") or name in LEFT_BY_OTHERS
+
+
+def why_left_out(name):
+    """Why a file of this name is not taken as an image, in words; None if it is."""
+    if is_image_name(name):
+        return missing_plugin(name)
+    suffix = os.path.splitext(name)[1].lower()
+    return f"{suffix} is no image" if suffix else "no suffix"
+
+
+def _walk(folder):
+    """(path, names of its files that are not hidden, whether it is met for the first time) of a folder and all below.
+
+    Links are followed after all else, so that a folder's own path counts and not that of a link to it. No file is asked
+    for more than its name; `realpath` is called for folders only.
+    """
+    seen, starts = set(), [folder]
+    for start in starts:  # which grows
+        for path, folders, names in os.walk(start, onerror=_refuse):
+            real = os.path.realpath(path)
+            first = real not in seen
+            seen.add(real)
+            # What is met again is a link to a folder above, or a second link to the same: its folders were met as well.
+            folders[:] = sorted(name for name in folders if not is_passed_over(name)) if first else ()
+            starts += [below for name in folders if os.path.islink(below := os.path.join(path, name))]
+            yield path, [name for name in names if not name.startswith(".")], first
+
+
+def _refuse(error):
+    raise error

@@ -1,0 +1,109 @@
+"""Predictions for any number of image files: read in threads ahead of the model, answered in order, in full batches.
+
+Memory does not grow with the number of images: at most a few batches of prepared images are held.
+"""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+
+READERS = 4  # threads that decode and resize while the model runs
+AHEAD = 2  # batches read in advance
+
+
+class Answer(NamedTuple):
+    """What a model says of one image file."""
+
+    path: Any  # as it was given
+    scores: np.ndarray | None  # probabilities float32 (K,); None for a file that cannot be read
+    reason: str | None = None  # why it cannot be read
+
+
+def predict_files(predictor, paths, batch_size=32):
+    """Predict image files one after the other, without holding them all.
+
+        for path, scores, reason in predict_files(keras_vit.Predictor.open("runs/photos"), paths):
+            print(path, reason or predictor.labels[scores.argmax()])
+
+    Args:
+        predictor: a `keras_vit.Predictor`.
+        paths: an iterable of paths, of any length.
+        batch_size: images per batch. Every batch is full: files that cannot be read take no place in it, and the last
+            one is filled up where a full one ran before, so that a Keras model is not compiled for a second size.
+
+    Returns:
+        An iterator of `Answer`s, one per path, in the order of the paths. The images of a batch are answered together.
+
+    Raises:
+        ValueError: for a batch size below 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1. Received: {batch_size}.")
+    return _answers(predictor, paths, batch_size)
+
+
+def best_classes(answer, k):
+    """Numbers of the k best classes of an answer, best first, and their scores, (k,) each; fewer where K is below k.
+
+    Of equal scores the class with the lower number comes first, as in argmax and `keras_vit.decode_predictions`.
+
+    Raises:
+        ValueError: naming the file, for scores that are not finite.
+    """
+    scores = answer.scores
+    if not np.isfinite(scores).all():
+        raise ValueError(f"The scores of {printable(answer.path)} are not finite; check the model's weights.")
+    near = np.arange(len(scores))
+    if k < len(scores):  # only what reaches the k-th largest is sorted: there may be 21,843 classes
+        near = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+    best = near[np.argsort(-scores[near], kind="stable")][:k]
+    return best, scores[best]
+
+
+def printable(path):
+    r"""A path as text that any file and terminal can hold: bytes of it that are not UTF-8 are shown as \udcXX."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _answers(predictor, paths, batch_size):
+    pool, waiting, batch, ran_full = ThreadPoolExecutor(READERS), [], [], False
+    try:
+        for path, image, reason in _in_order(pool, lambda p: _prepared(predictor, p), paths, AHEAD * batch_size):
+            waiting.append((path, reason))
+            if image is not None:
+                batch.append(image)
+            if len(batch) in (0, batch_size):  # none: only files that cannot be read are waiting
+                yield from _answered(waiting, predictor.run(batch) if batch else ())
+                waiting, batch, ran_full = [], [], ran_full or bool(batch)
+        if batch:
+            filled = batch_size - len(batch) if ran_full and predictor.model is not None else 0
+            yield from _answered(waiting, predictor.run(batch + filled * batch[-1:]))
+    finally:
+        pool.shutdown(cancel_futures=True)  # when the caller stops early, too
+
+
+def _answered(waiting, scores):
+    scores = iter(scores)
+    for path, reason in waiting:
+        yield Answer(path, None if reason else next(scores), reason)
+
+
+def _prepared(predictor, path):
+    """(path, prepared image, None), or (path, None, why the file cannot be read)."""
+    try:
+        return path, predictor.prepare(path), None
+    except (ValueError, OSError) as error:
+        return path, None, str(error) or type(error).__name__
+
+
+def _in_order(pool, function, items, ahead):
+    """Yield function(item) of every item, in order; the pool works at most `ahead` items in advance."""
+    started = deque()
+    for item in items:
+        started.append(pool.submit(function, item))
+        if len(started) > ahead:
+            yield started.popleft().result()
+    while started:
+        yield started.popleft().result()

@@ -1,0 +1,102 @@
+"""Files of predictions, a row per image, written as the images are predicted.
+
+.csv      path,label_1,score_1,label_2,score_2,...: the k best classes, best first
+.jsonl    a line per image: {"path": "a.jpg", "labels": ["cat", "dog"], "scores": [0.9, 0.1]}
+.parquet  the columns path (string), labels (list of strings) and scores (list of float32); it needs pyarrow
+
+Scores have as many digits as their float32 needs. Bytes of a path that are not UTF-8 are shown as `printable` does.
+"""
+
+import contextlib
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+
+from keras_vit.prediction.many import printable
+from keras_vit.system.files import atomic_file
+
+ROW_GROUP = 4096  # rows of a .parquet file that are held and written together
+
+
+def check_table(path):
+    """What would otherwise fail after the work is done.
+
+    Raises:
+        ValueError: for another suffix.
+        IsADirectoryError: for a folder.
+        ImportError: for .parquet without pyarrow.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in WRITERS:
+        raise ValueError(f"Predictions are written to a file that ends in {', '.join(WRITERS)}. Received: {path}.")
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"Expected the path of a file. Received a folder: {path}.")
+    if suffix == ".parquet":
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ImportError as error:
+            message = f"A .parquet file needs pyarrow, .csv and .jsonl do not: {error}"
+            raise ImportError(message, name="pyarrow") from error
+
+
+@contextlib.contextmanager
+def table(path, k):
+    """Yield the function that adds a row: (path, labels, scores), of the k best classes, best first.
+
+    The file appears when all rows are there; an error or an interrupt leaves none, and an older one as it was.
+    """
+    check_table(path)
+    with atomic_file(path) as temporary:
+        with WRITERS[Path(path).suffix.lower()](temporary, k) as write:
+            yield lambda image, labels, scores: write(
+                printable(image), [str(label) for label in labels], np.asarray(scores, "float32")
+            )
+
+
+@contextlib.contextmanager
+def _csv(file, k):
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["path", *(f"{name}_{rank}" for rank in range(1, k + 1) for name in ("label", "score"))])
+        yield lambda path, labels, scores: writer.writerow(
+            [path, *(cell for pair in zip(labels, map(str, scores)) for cell in pair)]
+        )
+
+
+@contextlib.contextmanager
+def _jsonl(file, k):
+    with file.open("w", encoding="utf-8") as stream:
+
+        def write(path, labels, scores):
+            row = {"path": path, "labels": labels, "scores": [float(str(score)) for score in scores]}
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+        yield write
+
+
+@contextlib.contextmanager
+def _parquet(file, k):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    schema = pa.schema([("path", pa.string()), ("labels", pa.list_(pa.string())), ("scores", pa.list_(pa.float32()))])
+    rows = []
+    with pyarrow.parquet.ParquetWriter(str(file), schema) as writer:
+
+        def flush():
+            writer.write_table(pa.table([list(column) for column in zip(*rows)], schema=schema))
+            rows.clear()
+
+        def write(path, labels, scores):
+            rows.append((path, labels, scores))
+            if len(rows) == ROW_GROUP:
+                flush()
+
+        yield write
+        if rows:
+            flush()
+
+
+WRITERS = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}
