@@ -18,7 +18,7 @@ import time
 
 from benchmarks.memory import in_own_process, resident
 
-MODEL, BATCH, IMAGES, AIM = "DeiTTi", 32, (2000, 20000), 0.9
+MODEL, BATCH, IMAGES, AIM = "ViTS16", 32, (2000, 20000), 0.9
 DIFFERENT, PIXELS = 256, (500, 375)
 ROUNDS, BATCHES = 8, 3  # of the bare model, before and after; batches of a round
 

@@ -439,10 +439,8 @@ def _webps():
 
 
 def _tiffs():
-    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB"):
-        image = _with_alpha().convert(mode) if mode != "LAB" else Image.frombytes("LAB", (W, H), colours().tobytes())
-        if mode != "LAB":
-            yield f"tiff_{mode}.tif", _saved(image, "tiff")
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK"):
+        yield f"tiff_{mode}.tif", _saved(_with_alpha().convert(mode), "tiff")
     wide = (np.mgrid[0:H, 0:W][1] * 1900 + 7).astype("uint16")
     yield "tiff_grey16.tif", _saved(Image.fromarray(wide), "tiff")
     big = Image.frombytes("I;16B", (W, H), wide.astype(">u2").tobytes())
@@ -479,4 +477,8 @@ def _others():
     yield "sgi.sgi", _saved(rgb, "sgi")
     yield "dds.dds", _saved(rgb, "dds")
     yield "qoi.qoi", _saved(rgb, "qoi")
+    yield "avif.avif", _saved(rgb, "avif")
+    yield "avif_alpha.avif", _saved(_with_alpha(), "avif", quality=100)
+    yield "avif_grey.avif", _saved(grey, "avif")
+    yield "avif_exif_6.avif", _saved(rgb, "avif", exif=b"Exif\0\0" + oriented(6))
     yield "xbm.xbm", _saved(grey.convert("1"), "xbm")

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # 0: all, 1: no information, 2: no warnings, 3: no errors
@@ -20,7 +21,10 @@ ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 INFORMATION = re.compile(
     rb"^(?:I0000 |INFO: |WARNING: All log messages before absl::InitializeLog\(\)).*\n", re.MULTILINE
 )
+NO_INTEGERS = re.compile(rb"^E0000 .*oneDNN supports DT_U?INT8 only .*\n", re.MULTILINE)  # Eigen's is as good
 NO_CUDA = re.compile(rb"^E0000 .*failed call to cuInit.*\n", re.MULTILINE)  # an error that is none without a GPU
+
+_REDIRECTED = threading.RLock()  # standard error is the whole process's: one thread at a time
 
 
 def environment(level="2"):
@@ -63,6 +67,11 @@ def quiet():
     if not is_command() or os.environ.get(LEVEL, "2") == "0":
         yield
         return
+    with _REDIRECTED:
+        yield from _redirected()
+
+
+def _redirected():
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as written:
@@ -74,7 +83,7 @@ def quiet():
             os.dup2(kept, 2)
             os.close(kept)
             written.seek(0)
-            shown = INFORMATION.sub(b"", written.read())
+            shown = NO_INTEGERS.sub(b"", INFORMATION.sub(b"", written.read()))
             os.write(2, shown if has_gpu() else NO_CUDA.sub(b"", shown))
 
 

@@ -45,7 +45,7 @@ KINDS = {  # in words: beginnings of the images' names; each image counts for th
     "WebP: lossy, lossless, alpha, orientation in EXIF or XMP": ("webp",),
     "TIFF with 32-bit numbers": ("tiff_int32", "tiff_float32"),
     "TIFF: 1 to 16 bits, grey, RGB, palette, CMYK, any compression, orientation": ("tiff",),
-    "PPM, PGM, PBM; JPEG 2000; TGA, PCX, ICO, ICNS, SGI, DDS, QOI, XBM": ("",),
+    "AVIF; PPM, PGM, PBM; JPEG 2000; TGA, PCX, ICO, ICNS, SGI, DDS, QOI, XBM": ("",),
 }
 
 

@@ -19,7 +19,7 @@ LEFT_TO_PILLOW = (  # beginnings of names
     *("gif_no_table", "gif_transparent", "gif_small", "gif_large"),
     *("bmp_palette", "bmp_grey1", "bmp_grey4", "bmp_inverted", "bmp_24_os2", "bmp_32", "bmp_16", "bmp_rle"),
     *("bmp_by_pillow_1", "bmp_by_pillow_P", "webp_animated"),
-    *("tiff", "ppm", "pgm", "pbm", "tga", "pcx", "ico", "icns", "jp2", "sgi", "dds", "qoi", "xbm"),
+    *("tiff", "ppm", "pgm", "pbm", "tga", "pcx", "ico", "icns", "jp2", "sgi", "dds", "qoi", "xbm", "avif"),
 )
 read = tf.function(orientation, input_signature=[tf.TensorSpec([], tf.string)])
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ MADE = Path(__file__).parents[1] / "golden" / "made_by_8b2a81b.zip"
 BANNER = b"""WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
 I0000 00:00:1.2 3 port.cc:153] oneDNN custom operations are on.
 INFO: Created TensorFlow Lite XNNPACK delegate for CPU.
+E0000 00:00:1.2 3 util.cc:131] oneDNN supports DT_UINT8 only on platforms with AVX-512. Falling back to the default.
 """
 NO_GPU = b"E0000 00:00:1.2 3 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: UNKNOWN ERROR (303)\n"
 ELSE = b"E0000 00:00:1.2 3 cuda.cc:1] failed\na line without an end: I0000 "
@@ -49,6 +51,18 @@ def test_level_0_shows_all(command, capfd, monkeypatch):
 def test_other_programs_see_everything(argv, command, capfd, monkeypatch):
     monkeypatch.setattr(sys, "argv", argv)
     assert written(capfd) == (BANNER + NO_GPU + ELSE).decode() + "afterwards\n"
+
+
+def test_threads_take_turns_and_leave_standard_error_as_it_was(command, capfd):
+    def write(number):
+        with startup.quiet():
+            os.write(2, BANNER + b"%d\n" % number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(20)))
+    os.write(2, b"afterwards\n")
+    lines = capfd.readouterr().err.split()
+    assert sorted(lines[:-1], key=int) == [str(number) for number in range(20)] and lines[-1] == "afterwards"
 
 
 def test_an_error_is_shown_with_what_was_written_before_it(command, capfd):
