@@ -29,14 +29,20 @@ def uses(run, other):
     }
 
 
-@pytest.mark.parametrize("verb", ["validate", "export", "convert"])
+@pytest.mark.parametrize("verb", ["validate", "export", pytest.param("convert", marks=pytest.mark.slow)])
 def test_a_run_that_moved_with_its_images_is_used_as_before(place, verb):
     moved = (place / "work").rename(place / "elsewhere") / "runs/a"
     assert main(uses(moved, place)[verb]) == 0
 
 
-@pytest.mark.parametrize("lost", [1, 6])
-@pytest.mark.parametrize("verb", ["validate", "export", "convert", "compare"])
+@pytest.mark.parametrize(
+    ("verb", "lost"),
+    [
+        *(("validate", 1), ("validate", 6), ("export", 6), ("convert", 1)),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in (("export", 1), ("convert", 6))),
+        *(pytest.param("compare", lost, marks=pytest.mark.slow) for lost in (1, 6)),
+    ],
+)
 def test_lost_images_are_counted_and_the_remedy_helps(place, verb, lost, capsys):
     run, photos = place / "work/runs/a", place / "work/photos"
     if verb == "compare":

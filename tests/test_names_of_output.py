@@ -40,7 +40,7 @@ def test_a_saved_model_in_such_a_folder_is_refused_with_the_remedy(tmp_path, nam
         assert "rename the folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["a[1]", "a*b", "a\\b"])
+@pytest.mark.parametrize("name", ["a[1]", *(pytest.param(name, marks=pytest.mark.slow) for name in ("a*b", "a\\b"))])
 def test_runs_and_edge_files_may_lie_anywhere(made, tmp_path, name, capsys):
     run = shutil.copytree(made / "run", tmp_path / name / "run")
     edge = tmp_path / name / "edge"
@@ -51,7 +51,7 @@ def test_runs_and_edge_files_may_lie_anywhere(made, tmp_path, name, capsys):
     assert main(["compare", str(run), str(edge), "--max-images", "4"]) == 0
 
 
-@pytest.mark.parametrize("name", ["a[1]", "a*b", "a\\b"])
+@pytest.mark.parametrize("name", ["a[1]", *(pytest.param(name, marks=pytest.mark.slow) for name in ("a*b", "a\\b"))])
 def test_training_and_shards_may_lie_anywhere(tmp_path, name):
     from keras_vit.training import trainer
 

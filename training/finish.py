@@ -31,7 +31,9 @@ def finish(plan, history, progress):
     )
     scores, decoded = predict(model, prepared, plan.eval_batch_size // plan.strategy.num_replicas_in_sync)
     if prepared.bad:
-        logs.write_bad_files(folder, [*plan.bad, *(("test", *entry) for entry in prepared.bad)])
+        logs.write_bad_files(
+            folder, [*plan.bad, *(("test", *entry) for entry in _by_the_users_names(prepared.bad, plan))]
+        )
         write_test_images(folder, decoded)
     measured = measure(scores, decoded.labels)
     test_results = {
@@ -82,6 +84,14 @@ def predict(model, prepared, batch_size):
     prepared.quarantine.check()
     good = prepared.quarantine.good_indices()
     return scores[good], prepared.split.take(good)
+
+
+def _by_the_users_names(bad, plan):
+    """(file, reason) of bad test images, where the run's copies are called what they are copies of."""
+    if not plan.data_set.test.are_files:
+        return bad
+    originals = dict(zip(plan.test.names, plan.data_set.test.names))
+    return [(originals[file], reason.replace(file, originals[file])) for file, reason in bad]
 
 
 def measure(scores, labels):

@@ -27,9 +27,12 @@ def decode_image(encoded, with_pillow=False):
     Raises:
         tf.errors.InvalidArgumentError: at run time, for a damaged image, and without Pillow for those.
     """
-    import tensorflow as tf
+    return decode_oriented(encoded, headers.orientation(encoded), with_pillow)
 
-    orientation = headers.orientation(encoded)
+
+def decode_oriented(encoded, orientation, with_pillow=False):
+    """`decode_image` of an image of which `headers.orientation` is known."""
+    import tensorflow as tf
 
     def jpeg():
         return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")

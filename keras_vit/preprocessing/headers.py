@@ -8,16 +8,27 @@ Metadata is searched by its literal first, which costs next to nothing; the bloc
 after another, only where it is found.
 """
 
+import functools
 from typing import NamedTuple
 
 from keras_vit.preprocessing.exif import orientation_in_tiff, orientation_in_xmp
 
 OTHER, EXIF, XMP, UNSURE, END = range(5)  # what a block of a file is
 EXIF_MARKER = b"Exif\0\0"
-EXIF_LITERALS = (EXIF_MARKER, b"eXIf", b"EXIF")  # of a JPEG, a PNG and a WebP
+ORIENTATION_IN_XMP = b"tiff:Orientation"
 XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 XMP_IN_PNG = b"XML:com.adobe.xmp\0"
 BMP_HEADERS = (40, 52, 56, 108, 124)  # bytes; of 12, OS/2's, the fields lie elsewhere
+
+
+class Notes(NamedTuple):
+    """Where a file notes its orientation. Positions are -1 where it does not."""
+
+    sure: object  # bool: whether TensorFlow sees the image as Pillow does, but for these notes
+    exif: object  # int32: first byte of the EXIF block
+    exif_length: object
+    xmp: object  # int32: first byte of the XMP text
+    xmp_length: object
 
 
 class Block(NamedTuple):
@@ -39,12 +50,24 @@ def orientation(encoded):
         int32 scalar: 1 to 8 as in EXIF (1: upright), or 0 for an image that is not seen as Pillow sees it, or of which
         that is not known.
     """
+    return _traced()(encoded)
+
+
+@functools.cache
+def _traced():
+    """`_orientation` as a function of TensorFlow: traced once, however many graphs decode images."""
+    import tensorflow as tf
+
+    return tf.function(_orientation, [tf.TensorSpec([], tf.string)], autograph=False)
+
+
+def _orientation(encoded):
     import tensorflow as tf
 
     def begins(*patterns):
         return tf.strings.regex_full_match(tf.strings.substr(encoded, 0, 16), rf"(?:{'|'.join(patterns)})\C*")
 
-    return tf.case(
+    notes = tf.case(
         [
             (tf.io.is_jpeg(encoded), lambda: _of_jpeg(encoded)),
             (begins(r"\CPNG\r\n"), lambda: _of_png(encoded)),
@@ -52,18 +75,33 @@ def orientation(encoded):
             (begins(r"RIFF\C{4}WEBPVP8[ LX]"), lambda: _of_webp(encoded)),
             (begins("BM"), lambda: _of_bmp(encoded)),
         ],
-        default=lambda: 0,
+        default=lambda: _plain(False),
     )
+    return tf.cond(notes.sure, lambda: _noted(encoded, notes), lambda: 0)
+
+
+def _noted(encoded, notes):
+    """The orientation of the EXIF block, else of the XMP text, else 1."""
+    import tensorflow as tf
+
+    def content(at, length):
+        return tf.strings.substr(encoded, at, length)
+
+    in_exif = tf.cond(notes.exif >= 0, lambda: orientation_in_tiff(content(notes.exif, notes.exif_length)), lambda: -1)
+    ask_xmp = (in_exif < 0) & (notes.xmp >= 0)
+    in_xmp = tf.cond(ask_xmp, lambda: orientation_in_xmp(content(notes.xmp, notes.xmp_length)), lambda: 1)
+    return tf.where(in_exif < 0, in_xmp, in_exif)
 
 
 def _of_jpeg(encoded):
     import tensorflow as tf
 
-    noted = _contains(encoded, EXIF_MARKER) | _contains(encoded, b"tiff:Orientation")
-    found = tf.cond(noted, lambda: _walk(encoded, 2, _jpeg_segment), lambda: 1)
+    literals = (EXIF_MARKER, ORIENTATION_IN_XMP)
+    noted = _contains_any(encoded, literals)
+    notes = tf.cond(noted, lambda: _walk(encoded, 2, _jpeg_segment, literals), lambda: _plain(True))
     cmyk = tf.io.extract_jpeg_shape(encoded)[2] == 4
-    seen_alike = tf.cond(cmyk, lambda: _contains(encoded, b"\xff\xee\0\x0eAdobe"), lambda: True)
-    return tf.where(seen_alike, found, 0)
+    seen_alike = tf.cond(cmyk, lambda: _contains_any(encoded, [b"\xff\xee\0\x0eAdobe"]), lambda: True)
+    return notes._replace(sure=notes.sure & seen_alike)
 
 
 def _jpeg_segment(encoded, position):
@@ -85,11 +123,9 @@ def _jpeg_segment(encoded, position):
 def _of_png(encoded):
     import tensorflow as tf
 
-    def contains(*literals):
-        return tf.reduce_any([_contains(encoded, literal) for literal in literals])
-
-    noted = contains(b"eXIf", b"tiff:Orientation", b"Raw profile type exif", XMP_IN_PNG + b"\1")
-    return tf.cond(noted, lambda: _walk(encoded, 8, _png_chunk), lambda: 1)
+    literals = (b"eXIf", ORIENTATION_IN_XMP)
+    noted = _contains_any(encoded, (*literals, b"Raw profile type exif", XMP_IN_PNG + b"\1"))
+    return tf.cond(noted, lambda: _walk(encoded, 8, _png_chunk, literals), lambda: _plain(True))
 
 
 def _png_chunk(encoded, position):
@@ -113,8 +149,8 @@ def _of_webp(encoded):
     extended = tf.strings.substr(encoded, 12, 4) == b"VP8X"
     flags = _bytes(encoded, 20, 1)[0]
     animated, noted = tf.bitwise.bitwise_and(flags, 0x02) > 0, tf.bitwise.bitwise_and(flags, 0x0C) > 0
-    walked = tf.cond(extended & noted & ~animated, lambda: _walk(encoded, 12, _webp_chunk), lambda: 1)
-    return tf.where(extended & animated, 0, walked)
+    notes = tf.cond(extended & noted, lambda: _walk(encoded, 12, _webp_chunk), lambda: _plain(True))
+    return notes._replace(sure=notes.sure & ~(extended & animated))
 
 
 def _webp_chunk(encoded, position):
@@ -132,13 +168,12 @@ def _webp_chunk(encoded, position):
 
 
 def _of_gif(encoded):
-    """1 where the first frame fills the screen and has no transparency: Pillow shows the colours underneath."""
+    """Sure where the first frame fills the screen and has no transparency: Pillow shows the colours underneath."""
     import tensorflow as tf
 
     screen = _bytes(encoded, 6, 5)
     start = 13 + tf.where(screen[4] >= 0x80, 3 * 2 ** (screen[4] % 8 + 1), 0)
-    chunk = _walk(encoded, start, lambda encoded, position: _gif_block(encoded, position, screen))
-    return chunk
+    return _walk(encoded, start, lambda encoded, position: _gif_block(encoded, position, screen))
 
 
 def _gif_block(encoded, position, screen):
@@ -165,7 +200,7 @@ def _gif_block(encoded, position, screen):
 
 
 def _of_bmp(encoded):
-    """1 for 24 bits without compression, and for 8 bits with the palette of all grey values in order."""
+    """Sure for 24 bits without compression, and for 8 bits with the palette of all grey values in order."""
     import tensorflow as tf
 
     header = _bytes(encoded, 14, 20)
@@ -173,68 +208,60 @@ def _of_bmp(encoded):
     bits, compression = header[14] + 256 * header[15], tf.reduce_sum(header[16:20])
     palette = tf.reshape(_bytes(encoded, 14 + header[0], 4 * 256), [256, 4])
     grey = (bits == 8) & tf.reduce_all(palette[:, :3] == tf.range(256)[:, None])
-    return tf.where(known & ((bits == 24) | grey) & (compression == 0), 1, 0)
+    return _plain(known & ((bits == 24) | grey) & (compression == 0))
 
 
-def _walk(encoded, start, read):
-    """The orientation of the only EXIF block of a file, else of its last XMP text; 0 where that is unsure.
+def _plain(sure):
+    """The `Notes` of a file without any."""
+    import tensorflow as tf
+
+    nowhere = tf.constant(-1)
+    return Notes(tf.convert_to_tensor(sure), nowhere, nowhere, nowhere, nowhere)
+
+
+def _walk(encoded, start, read, literals=()):
+    """The `Notes` of a file: its only EXIF block, and its last XMP text; not sure where that is unclear.
 
     Args:
         read: (encoded, position) -> `Block`.
+        literals: without any of which nothing can follow an EXIF block, so that the walk ends there.
     """
     import tensorflow as tf
 
-    size, nowhere = tf.strings.length(encoded), tf.constant(-1)
+    size = tf.strings.length(encoded)
 
-    def step(position, done, sure, exif, exif_length, xmp, xmp_length):
+    def step(position, done, notes):
         block = read(encoded, position)
         inside = (block.next > position) & (block.start + block.length <= size)
-        is_exif, is_xmp = block.kind == EXIF, block.kind == XMP
-        sure &= (block.kind == END) | inside & (block.kind != UNSURE) & ~(is_exif & (exif >= 0))
-        over = (block.kind == END) | tf.cond(is_exif, lambda: ~_notes_follow(encoded, block), lambda: False)
-        return (
-            block.next,
-            over | ~sure,
+        is_exif, is_xmp, end = block.kind == EXIF, block.kind == XMP, block.kind == END
+        sure = notes.sure & (end | inside & (block.kind != UNSURE) & ~(is_exif & (notes.exif >= 0)))
+        if literals:
+            end |= tf.cond(is_exif, lambda: ~_contains_any(_text(encoded, block.next, size), literals), lambda: False)
+        found = Notes(
             sure,
-            tf.where(is_exif, block.start, exif),
-            tf.where(is_exif, block.length, exif_length),
-            tf.where(is_xmp, block.start, xmp),
-            tf.where(is_xmp, block.length, xmp_length),
+            tf.where(is_exif, block.start, notes.exif),
+            tf.where(is_exif, block.length, notes.exif_length),
+            tf.where(is_xmp, block.start, notes.xmp),
+            tf.where(is_xmp, block.length, notes.xmp_length),
         )
+        return block.next, end | ~sure, found
 
-    _, _, sure, exif, exif_length, xmp, xmp_length = tf.while_loop(
-        lambda position, done, *_: ~done,
-        step,
-        (tf.convert_to_tensor(start), tf.constant(False), tf.constant(True), nowhere, 0, nowhere, 0),
-    )
-
-    def content(at, length):
-        return _text(encoded, at, length)
-
-    in_exif = tf.cond(exif >= 0, lambda: orientation_in_tiff(content(exif, exif_length)), lambda: -1)
-    ask_xmp = (in_exif < 0) & (xmp >= 0)
-    found = tf.cond(ask_xmp, lambda: orientation_in_xmp(content(xmp, xmp_length)), lambda: tf.abs(in_exif))
-    return tf.where(sure, found, 0)
+    first = tf.convert_to_tensor(start), tf.constant(False), _plain(True)
+    return tf.while_loop(lambda position, done, notes: ~done, step, first)[-1]
 
 
-def _notes_follow(encoded, block):
-    """Whether the bytes behind a block may hold another note of the orientation: else the walk is over."""
-    import tensorflow as tf
-
-    rest = _text(encoded, block.next, tf.strings.length(encoded))
-    return tf.reduce_any([_contains(rest, literal) for literal in (*EXIF_LITERALS, b"tiff:Orientation")])
-
-
-def _contains(encoded, literal):
-    """Whether bytes occur in a file.
+def _contains_any(encoded, literals):
+    """Whether one of several byte strings occurs in a file.
 
     A replacement looks for the beginning of a literal with memchr; a match of the whole file reads it byte by byte.
     """
     import tensorflow as tf
 
-    pattern = "".join(rf"\x{byte:02x}" if byte < 0x80 else r"\C" for byte in literal)  # RE2 takes \xff for UTF-8's
-    without = tf.strings.regex_replace(encoded, pattern, "", replace_global=False)
-    return tf.strings.length(without) < tf.strings.length(encoded)
+    lengths = []
+    for literal in literals:
+        pattern = "".join(rf"\x{byte:02x}" if byte < 0x80 else r"\C" for byte in literal)  # RE2's \xff is UTF-8's
+        lengths.append(tf.strings.length(tf.strings.regex_replace(encoded, pattern, "", replace_global=False)))
+    return tf.reduce_any(tf.stack(lengths) < tf.strings.length(encoded))
 
 
 def _starts_with(text, literal):

@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
-from keras_vit import preprocessing
 from keras_vit.preprocessing import headers
+from keras_vit.preprocessing.decoding import decode_oriented
 
 TRIES = 10
 SCALES = (1, 2, 4, 8)  # by which the JPEG decoder can divide both sides
@@ -42,11 +42,13 @@ def decode_and_crop(encoded, spec, recipe, seed):
         return _decode_box(encoded, choose_box(tf.io.extract_jpeg_shape(encoded), recipe, draws[:TRIES]), spec.size)
 
     def from_decoded():
-        image = preprocessing.decode_image(encoded, with_pillow=True)
+        image = decode_oriented(encoded, orientation, with_pillow=True)
         top, left, height, width = tf.unstack(choose_box(tf.shape(image), recipe, draws[:TRIES]))
         return image[top : top + height, left : left + width]
 
-    image = tf.ensure_shape(tf.cond(_is_upright_jpeg(encoded), from_jpeg, from_decoded), (None, None, 3))
+    orientation = headers.orientation(encoded)
+    upright_jpeg = tf.io.is_jpeg(encoded) & (orientation == 1)  # a box of the image is one of the file
+    image = tf.ensure_shape(tf.cond(upright_jpeg, from_jpeg, from_decoded), (None, None, 3))
     if recipe.train_interpolation != "random":
         return resize(image, spec.size, recipe.train_interpolation)
     bilinear, bicubic = (lambda name=name: resize(image, spec.size, name) for name in KERNELS)
@@ -99,13 +101,6 @@ def resize(image, size, interpolation):
     if interpolation == "bicubic":  # overshoots at edges
         image = tf.clip_by_value(image, 0.0, 255.0)
     return tf.ensure_shape(tf.cast(image + 0.5, tf.uint8), (*size, 3))
-
-
-def _is_upright_jpeg(encoded):
-    """Whether the file is a JPEG that is seen alike and not turned: a box of the image is one of the file."""
-    import tensorflow as tf
-
-    return tf.cond(tf.io.is_jpeg(encoded), lambda: tf.equal(headers.orientation(encoded), 1), lambda: False)
 
 
 def _decode_box(encoded, box, size):

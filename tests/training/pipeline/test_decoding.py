@@ -70,7 +70,7 @@ def test_an_error_in_augmentation_is_no_bad_image(prepared):
 
 def test_a_split_without_good_images_raises_the_error_of_the_image():
     nothing = prepare(Split(("b",), np.zeros(1, "int32"), (b"no image",)), SPEC)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="Unknown image file format"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="save it as JPEG or PNG"):
         read(nothing, [0, 0])
 
 
