@@ -16,7 +16,7 @@ from keras_vit.prediction.predictor import Predictor
 from tests import digits_toy
 from tests.wrapped_models import WRAPPINGS
 
-EXPORTED = ["augmentation", "subclassed", "unit_to_pixels"]
+EXPORTED = ["augmentation", *(pytest.param(name, marks=pytest.mark.slow) for name in ("subclassed", "unit_to_pixels"))]
 LABELS = "".join(f"{digit}\n" for digit in range(10))
 
 

@@ -187,7 +187,12 @@ def test_an_interrupt_leaves_no_file(run, album, tmp_path):
     """Ctrl-C while the last image, a pipe that nothing is written to, is waited for."""
     os.mkfifo(tmp_path / "album" / "z.png")
     command = [sys.executable, "-m", "keras_vit", "predict", str(run), "album", "--output", "found.csv"]
-    with subprocess.Popen([*command, "--batch-size", "3"], stderr=subprocess.PIPE, cwd=tmp_path) as process:
+    with subprocess.Popen(
+        [*command, "--batch-size", "3"],
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in what a shell starts with &
+    ) as process:
         while not list(tmp_path.glob(".found*")) and process.poll() is None:
             time.sleep(0.1)
         wait_until_idle(process.pid)
