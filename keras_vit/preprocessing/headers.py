@@ -16,6 +16,7 @@ from keras_vit.preprocessing.exif import orientation_in_tiff, orientation_in_xmp
 OTHER, EXIF, XMP, UNSURE, END = range(5)  # what a block of a file is
 EXIF_MARKER = b"Exif\0\0"
 ORIENTATION_IN_XMP = b"tiff:Orientation"
+JPEG_LITERALS = (EXIF_MARKER, ORIENTATION_IN_XMP)  # one of which is in every JPEG that notes its orientation
 XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 XMP_IN_PNG = b"XML:com.adobe.xmp\0"
 BMP_HEADERS = (40, 52, 56, 108, 124)  # bytes; of 12, OS/2's, the fields lie elsewhere
@@ -62,6 +63,19 @@ def _traced():
 
 
 def _orientation(encoded):
+    """The way that nearly all images take is short: JPEG without notes is upright."""
+    import tensorflow as tf
+
+    def without_notes():
+        grey_or_color = tf.io.extract_jpeg_shape(encoded)[2] <= 3
+        return grey_or_color & ~_contains_any(encoded, JPEG_LITERALS)
+
+    plain = tf.cond(tf.io.is_jpeg(encoded), without_notes, lambda: False)
+    return tf.cond(plain, lambda: 1, lambda: _read(encoded))
+
+
+def _read(encoded):
+    """The orientation from the headers."""
     import tensorflow as tf
 
     def begins(*patterns):
@@ -96,9 +110,7 @@ def _noted(encoded, notes):
 def _of_jpeg(encoded):
     import tensorflow as tf
 
-    literals = (EXIF_MARKER, ORIENTATION_IN_XMP)
-    noted = _contains_any(encoded, literals)
-    notes = tf.cond(noted, lambda: _walk(encoded, 2, _jpeg_segment, literals), lambda: _plain(True))
+    notes = _walk(encoded, 2, _jpeg_segment, JPEG_LITERALS)
     cmyk = tf.io.extract_jpeg_shape(encoded)[2] == 4
     seen_alike = tf.cond(cmyk, lambda: _contains_any(encoded, [b"\xff\xee\0\x0eAdobe"]), lambda: True)
     return notes._replace(sure=notes.sure & seen_alike)
