@@ -51,15 +51,20 @@ def orientation(encoded):
         int32 scalar: 1 to 8 as in EXIF (1: upright), or 0 for an image that is not seen as Pillow sees it, or of which
         that is not known.
     """
-    return _traced()(encoded)
+    return _traced(_orientation)(encoded)
 
 
 @functools.cache
-def _traced():
-    """`_orientation` as a function of TensorFlow: traced once, however many graphs decode images."""
+def _traced(function, whole=False):
+    """A function of TensorFlow of a file's bytes, traced once, however many graphs decode images.
+
+    Args:
+        whole: whether it stays one node of them: of a branch that is not taken, every node costs its share.
+    """
     import tensorflow as tf
 
-    return tf.function(_orientation, [tf.TensorSpec([], tf.string)], autograph=False)
+    attributes = {"_noinline": True} if whole else None
+    return tf.function(function, [tf.TensorSpec([], tf.string)], autograph=False, experimental_attributes=attributes)
 
 
 def _orientation(encoded):
@@ -71,7 +76,7 @@ def _orientation(encoded):
         return grey_or_color & ~_contains_any(encoded, JPEG_LITERALS)
 
     plain = tf.cond(tf.io.is_jpeg(encoded), without_notes, lambda: False)
-    return tf.cond(plain, lambda: 1, lambda: _read(encoded))
+    return tf.cond(plain, lambda: 1, lambda: _traced(_read, whole=True)(encoded))
 
 
 def _read(encoded):
