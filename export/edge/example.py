@@ -13,10 +13,21 @@ from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from PIL import Image, ImageOps
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 EXACT_FIRST = ("fp32", "fp16", "int16x8", "dynamic_int8", "int8")  # endings of the files' names
+MAX_PIXELS, MAX_SIDE = 2**30 // 12, 2**20  # of an image, and along one of its sides
+LARGE = 2**22  # pixels between the two passes of a resize, for which memory counts more than Pillow's order
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def main(argv=None):
@@ -26,6 +37,9 @@ def main(argv=None):
     parser.add_argument("--model", type=Path, help="a .tflite file (default: the most exact one of this folder)")
     parser.add_argument("--top", type=int, default=5, help="classes per image (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: LiteRT's choice)")
+    parser.add_argument(
+        "--max-pixels", type=int, default=MAX_PIXELS, help="larger images are refused (default: %(default)s)"
+    )
     arguments = parser.parse_args(argv)
     spec = json.loads((HERE / "preprocessing.json").read_text(encoding="utf-8"))
     labels = (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
@@ -33,7 +47,7 @@ def main(argv=None):
     status = 0
     for path in arguments.images:
         try:
-            image = prepare(path, spec)
+            image = prepare(path, spec, arguments.max_pixels)
         except Exception as error:  # Pillow raises about a dozen kinds for damaged files
             print(f"example.py: {path} cannot be read: {error}", file=sys.stderr)
             status = 1
@@ -56,28 +70,55 @@ def most_exact(folder):
     return min(sorted(folder.glob("*.tflite")), key=inexactness)
 
 
-def prepare(path, spec):
-    """An image's path -> uint8 (H, W, 3): upright, resized, its centre cropped."""
-    image = read(path)
-    H, W = spec["size"]
-    height, width = resized(image.height, image.width, spec)
+def prepare(path, spec, max_pixels=MAX_PIXELS):
+    """An image's path -> uint8 (H, W, 3): upright, resized, its centre cropped.
+
+    Only what the crop is made of is resized. The width comes first, as in Pillow before version 13, but where that
+    would enlarge a tall image.
+    """
+    image = read(path, max_pixels)
+    before, after, crop = (image.height, image.width), resized(image.height, image.width, spec), spec["size"]
+    tall = spec["crop_mode"] == "squash" and before[0] * crop[1] > max(LARGE, crop[0] * before[1])
+    first, second = (0, 1) if tall else (1, 0)
+    parts = [part(*lengths) for lengths in zip(before, after, crop)]  # of the image along each axis, in its pixels
+    scale = max(before[second] / after[second], 1)
+    low = max(math.floor(parts[second][0] - 2 * scale) - 1, 0)  # what the second filter, two pixels wide, looks at
+    high = min(math.ceil(parts[second][1] + 2 * scale) + 1, before[second])
+    image = image.crop((0, low, image.width, high) if second == 0 else (low, 0, high, image.height))
+    image = resize_axis(image, first, parts[first], crop[first], spec["interpolation"])
+    start, end = parts[second]
+    return np.asarray(resize_axis(image, second, (start - low, end - low), crop[second], spec["interpolation"]))
+
+
+def part(before, after, crop):
+    """The part [start, end) of a side of `before` pixels that becomes the central `crop` of `after` pixels."""
+    first = round((after - crop) / 2)
+    return first * before / after, (first + crop) * before / after
+
+
+def resize_axis(image, axis, part, length, interpolation):
+    """Resize a part of the height (axis 0) or of the width (axis 1); the filter looks beyond it as far as it reaches."""
     filters = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
-    for size in ((width, image.height), (width, height)):  # the width first, as Pillow did before version 13
-        image = image.resize(size, filters[spec["interpolation"]])
-    left, top = round((width - W) / 2), round((height - H) / 2)
-    return np.asarray(image.crop((left, top, left + W, top + H)))
+    start, end = max(part[0], 0), min(part[1], (image.height, image.width)[axis])
+    size, box = [image.width, image.height], [0, 0, image.width, image.height]
+    size[1 - axis], box[1 - axis], box[3 - axis] = length, start, end
+    return image.resize(size, filters[interpolation], box)
 
 
-def read(path):
+def read(path, max_pixels=MAX_PIXELS):
     """An image's path -> a PIL image in RGB, upright; of 16 bits a channel the upper 8."""
     with Image.open(path) as file:
+        if file.width * file.height > max_pixels or max(file.size) > MAX_SIDE:
+            raise ValueError(f"it has {file.width} x {file.height} pixels; at most {max_pixels} are read")
         sixteen_bits = file.mode.startswith("I;16") or file.mode == "I" and file.format in ("PNG", "PPM")
-        image = ImageOps.exif_transpose(file)
+        file.load()
+        orientation = file.getexif().get(0x0112)
+        image = file.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else file
     if sixteen_bits:
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ValueError(f"its pixels are 32-bit numbers (mode {image.mode}) of unknown range")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def resized(H0, W0, spec):

@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from keras_vit.system import limits
+
 INPUT_VALUES = ("pixels", "unit", "normalized")  # `keras_vit.preprocessing.INPUT_VALUES`, which --help does not import
 
 
@@ -11,6 +13,27 @@ def verb_parser(verb, description):
     return argparse.ArgumentParser(
         f"keras-vit {verb}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+
+
+def add_max_pixels(parser):
+    """Add the option of the verbs that read images: how large one may be."""
+    parser.add_argument(
+        "--max-pixels",
+        action=_SetMaxPixels,
+        type=int,
+        default=argparse.SUPPRESS,  # it is no setting of the verb
+        metavar="N",
+        help=f"refuse images of more pixels (default: ${limits.PIXELS_VARIABLE}, or {limits.MAX_PIXELS})",
+    )
+
+
+class _SetMaxPixels(argparse.Action):
+    """Sets the limit where it is parsed: all that reads images asks for it, in processes that are started too."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if values < 1:
+            parser.error(f"--max-pixels must be at least 1. Received: {values}.")
+        limits.set_max_pixels(values)
 
 
 def add_model(parser):
@@ -32,6 +55,7 @@ def add_model_options(parser):
     ).completer = complete_model
     parser.add_argument("--labels", metavar="FILE", help="the classes' names, one per line")
     _add_input_values(parser)
+    add_max_pixels(parser)
 
 
 def _add_input_values(parser):
@@ -82,6 +106,7 @@ def add_exported_model(parser):
         default=1000,
         help="check on at most this many images, evenly picked (default: 1000)",
     )
+    add_max_pixels(parser)
 
 
 def open_exported_model(arguments):

@@ -3,7 +3,7 @@
 import csv
 import sys
 
-from keras_vit.cli.arguments import verb_parser
+from keras_vit.cli.arguments import add_max_pixels, verb_parser
 
 DESCRIPTION = """\
 Read every file of a data set and tell which are unreadable, truncated, not RGB, of another format than their name says,
@@ -24,6 +24,7 @@ def parser():
     )
     parser.add_argument("--csv", metavar="FILE", help="write every finding to this file: problem,path,detail")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that read (default: one per core)")
+    add_max_pixels(parser)
     return parser
 
 

@@ -8,6 +8,7 @@ from keras_vit.preprocessing.reading import is_image_name, missing_plugin
 
 LEFT_BY_OTHERS = ("__MACOSX", "@eaDir")  # folders of macOS' archives and Synology's disks: no images of the user's
 SECOND_LINK = "a second link to a folder"
+NO_FILE = "a pipe, socket or device"  # which would be waited for without end
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ def list_images(folder):
         OSError: naming a folder that cannot be listed.
     """
     folder, images, others = os.fspath(folder), [], []
-    for path, names, first in _walk(folder):
-        for name in names:
-            if reason := why_left_out(name):
+    for path, entries, first in _walk(folder):
+        for name, is_file in entries:
+            if reason := why_left_out(name) if is_file else NO_FILE:
                 others.append((os.path.join(path, name), reason))
             elif first:
                 images.append(os.path.join(path, name))
@@ -48,7 +49,7 @@ def list_images(folder):
 
 def holds_image(folder):
     """Whether there is an image file in a folder or below it."""
-    return any(is_image_name(name) for _, names, _ in _walk(folder) for name in names)
+    return any(is_image_name(name) for _, entries, _ in _walk(folder) for name, _ in entries)
 
 
 def is_passed_over(name):
@@ -65,22 +66,33 @@ def why_left_out(name):
 
 
 def _walk(folder):
-    """(path, names of its files that are not hidden, whether it is met for the first time) of a folder and all below.
+    """(path, its entries that are not hidden, whether it is met for the first time) of a folder and all below.
 
+    An entry is the name of something other than a folder, and whether that is a file or a link that leads nowhere.
     Links are followed after all else, so that a folder's own path counts and not that of a link to it. No file is asked
-    for more than its name; `realpath` is called for folders only.
+    for more than its folder says; `realpath` is called for folders only.
     """
     seen, starts = set(), [folder]
     for start in starts:  # which grows
-        for path, folders, names in os.walk(start, onerror=_refuse):
+        waiting = [start]
+        while waiting:
+            path = waiting.pop()
             real = os.path.realpath(path)
             first = real not in seen
             seen.add(real)
+            below, entries = [], []
+            with os.scandir(path) as listed:
+                for entry in listed:
+                    if entry.is_dir():
+                        below.append(entry)
+                    elif not entry.name.startswith("."):
+                        entries.append((entry.name, _is_file(entry)))
+            yield path, entries, first
             # What is met again is a link to a folder above, or a second link to the same: its folders were met as well.
-            folders[:] = sorted(name for name in folders if not is_passed_over(name)) if first else ()
-            starts += [below for name in folders if os.path.islink(below := os.path.join(path, name))]
-            yield path, [name for name in names if not name.startswith(".")], first
+            below = sorted((e for e in below if first and not is_passed_over(e.name)), key=lambda e: e.name)
+            starts += [entry.path for entry in below if entry.is_symlink()]
+            waiting += [entry.path for entry in reversed(below) if not entry.is_symlink()]
 
 
-def _refuse(error):
-    raise error
+def _is_file(entry):
+    return entry.is_file() or entry.is_symlink() and not os.path.exists(entry.path)

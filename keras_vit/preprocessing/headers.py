@@ -2,7 +2,7 @@
 
 TensorFlow's decoders take palettes of a BMP for grey values, CMYK without Adobe's marker for inverted, and know no
 orientation. `orientation` reads the containers' headers: JPEG (ITU-T T.81, Annex B), PNG (W3C, Sec. 5), GIF89a, BMP and
-WebP (RFC 9649), and tells how to turn the image, or 0: not to be decoded here.
+WebP (RFC 9649), and tells how to turn the image, or 0: not to be decoded here, what is larger than allowed included.
 
 Metadata is searched by its literal first, which costs next to nothing; the blocks of a file are walked, one operation
 after another, only where it is found.
@@ -11,7 +11,9 @@ after another, only where it is found.
 import functools
 from typing import NamedTuple
 
+from keras_vit.preprocessing import sizes
 from keras_vit.preprocessing.exif import orientation_in_tiff, orientation_in_xmp
+from keras_vit.system import limits
 
 OTHER, EXIF, XMP, UNSURE, END = range(5)  # what a block of a file is
 EXIF_MARKER = b"Exif\0\0"
@@ -48,17 +50,18 @@ def orientation(encoded):
         encoded: bytes, a string scalar.
 
     Returns:
-        int32 scalar: 1 to 8 as in EXIF (1: upright), or 0 for an image that is not seen as Pillow sees it, or of which
-        that is not known.
+        int32 scalar: 1 to 8 as in EXIF (1: upright), or 0 for an image that is not seen as Pillow sees it, of which
+        that is not known, or that exceeds the limits of `keras_vit.system.limits` when this is traced.
     """
-    return _traced(_orientation)(encoded)
+    return _traced(_orientation, limits.max_pixels())(encoded)
 
 
 @functools.cache
-def _traced(function, whole=False):
+def _traced(function, max_pixels, whole=False):
     """A function of TensorFlow of a file's bytes, traced once, however many graphs decode images.
 
     Args:
+        max_pixels: the limit that the function is traced with.
         whole: whether it stays one node of them: of a branch that is not taken, every node costs its share.
     """
     import tensorflow as tf
@@ -72,11 +75,11 @@ def _orientation(encoded):
     import tensorflow as tf
 
     def without_notes():
-        grey_or_color = tf.io.extract_jpeg_shape(encoded)[2] <= 3
-        return grey_or_color & ~_contains_any(encoded, JPEG_LITERALS)
+        shape = tf.io.extract_jpeg_shape(encoded)
+        return (shape[2] <= 3) & sizes.jpeg_fits(shape) & ~_contains_any(encoded, JPEG_LITERALS)
 
     plain = tf.cond(tf.io.is_jpeg(encoded), without_notes, lambda: False)
-    return tf.cond(plain, lambda: 1, lambda: _traced(_read, whole=True)(encoded))
+    return tf.cond(plain, lambda: 1, lambda: _traced(_read, limits.max_pixels(), whole=True)(encoded))
 
 
 def _read(encoded):
@@ -96,7 +99,7 @@ def _read(encoded):
         ],
         default=lambda: _plain(False),
     )
-    return tf.cond(notes.sure, lambda: _noted(encoded, notes), lambda: 0)
+    return tf.cond(notes.sure & sizes.fits(encoded), lambda: _noted(encoded, notes), lambda: 0)
 
 
 def _noted(encoded, notes):

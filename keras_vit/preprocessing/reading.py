@@ -1,7 +1,8 @@
 """An image file as Pillow sees it: the rule that every other decoder of this library is held to.
 
 Upright by its orientation note, 16 bits a channel cut to their upper 8, RGB without transparency. What Pillow cannot
-turn into that without inventing something (32-bit and float pixels) is refused by name.
+turn into that without inventing something (32-bit and float pixels) is refused by name, and so is what exceeds the limits
+of `keras_vit.system.limits`. A PNG whose notes are damaged is read without them, as libpng does.
 """
 
 import contextlib
@@ -9,8 +10,13 @@ import functools
 import importlib
 import io
 import os
+import stat
+import warnings
 
 import numpy as np
+
+from keras_vit.preprocessing.png_notes import SIGNATURE, without_notes
+from keras_vit.system import limits, startup
 
 PLUGINS = {  # suffix -> (Pillow's name of the format, package that adds it where Pillow lacks it)
     ".avif": ("AVIF", "pillow-avif-plugin"),
@@ -27,6 +33,16 @@ IMAGE_SUFFIXES = (
 )
 REFUSED_FORMATS = ("EPS", "WMF", "PDF")  # programs that draw, which Pillow gives to an interpreter
 ORIENTATION = 0x0112  # EXIF's tag
+TURNS = {  # orientation -> whether its axes are swapped, and the steps along rows and columns after that
+    2: (False, 1, -1),
+    3: (False, -1, -1),
+    4: (False, -1, 1),
+    5: (True, 1, 1),
+    6: (True, -1, 1),
+    7: (True, -1, -1),
+    8: (True, 1, -1),
+}
+STRIP = 2**20  # pixels that are converted at once: what Pillow converts as a whole takes four bytes for each
 
 
 def read_image(file):
@@ -36,20 +52,31 @@ def read_image(file):
         file: path, bytes of an encoded image, or an open binary file.
 
     Raises:
-        ValueError: naming the file if it is truncated, not an image, or of a format or a mode that is not read.
+        ValueError: naming the file if it is truncated, not an image, of a format or a mode that is not read, or larger
+            than `keras_vit.system.limits` allows.
         OSError: if it cannot be opened.
     """
-    from PIL import Image
+    return read_with_kind(file)[0]
 
+
+def read_with_kind(file):
+    """(image as `read_image` returns it, Pillow's name of its format, its mode before conversion)."""
     name = "the image" if isinstance(file, bytes) else str(getattr(file, "name", file))
-    file = io.BytesIO(file) if isinstance(file, bytes) else file
+    from PIL import UnidentifiedImageError
+
     try:
-        with Image.open(file, formats=formats()) as image:
-            return np.array(_to_rgb(_upright(image)))
+        try:
+            return _read(io.BytesIO(file) if isinstance(file, bytes) else file)
+        except Exception:
+            bare = without_notes(_png(file))
+            if bare is None:
+                raise
+            return _read(io.BytesIO(bare))
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except Exception as error:  # Pillow raises about a dozen kinds for damaged files
-        reason = missing_plugin(name) or str(error).replace(repr(file), name)
+        unknown = isinstance(error, UnidentifiedImageError) and f"cannot identify image file {name}"
+        reason = missing_plugin(name) or unknown or str(error) or type(error).__name__
         raise ValueError(f"{name} cannot be read as an image: {reason}") from error
 
 
@@ -59,6 +86,20 @@ def missing_plugin(name):
     if suffix not in PLUGINS or PLUGINS[suffix][0] in formats():
         return None
     return f"{suffix} needs a plugin of Pillow; pip install {PLUGINS[suffix][1]}"
+
+
+def refused_file(path):
+    """Why a file is not opened at all, in words; None if it is.
+
+    Raises:
+        OSError: if there is none.
+    """
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        return "a folder, pipe or device"
+    if status.st_size > limits.MAX_IMAGE_BYTES:
+        return f"{status.st_size} bytes; images of up to {limits.MAX_IMAGE_BYTES} are read"
+    return None
 
 
 def is_image_name(name):
@@ -76,32 +117,75 @@ def formats():
         importlib.import_module("pillow_heif").register_heif_opener()
     with contextlib.suppress(ImportError):
         importlib.import_module("pillow_avif")
+    if startup.is_command():  # what Pillow warns of is refused here
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     Image.init()
     return tuple(name for name in Image.OPEN if name not in REFUSED_FORMATS)
 
 
-def _upright(image):
-    """ImageOps.exif_transpose, without writing the EXIF block again, which fails where one of its tags is odd."""
-    from PIL.Image import Transpose
-
-    turns = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
-    image.load()
-    turn = turns.get(image.getexif().get(ORIENTATION, 1))
-    return image if turn is None else image.transpose(turn)
-
-
-def _to_rgb(image):
+def _read(file):
     from PIL import Image
 
-    sixteen_bits = image.mode.startswith("I;16") or image.mode == "I" and image.format in ("PNG", "PPM")
+    limit = limits.max_pixels()
+    if Image.MAX_IMAGE_PIXELS is not None and limit > Image.MAX_IMAGE_PIXELS:  # Pillow's own limit, of its process
+        Image.MAX_IMAGE_PIXELS = limit
+    try:
+        with Image.open(file, formats=formats()) as image:
+            _refuse_large(*image.size)
+            format, mode = image.format, image.mode
+            image.load()
+            _refuse_large(*image.size)  # an icon's may be another than its directory says
+            return _pixels(image, format), format, mode
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"it has too many pixels; {_allowed()}") from error
+
+
+def _refuse_large(width, height):
+    if not limits.fits(width, height):
+        raise ValueError(f"it has {width} x {height} pixels; {_allowed()}")
+
+
+def _allowed():
+    return (
+        f"at most {limits.max_pixels()} are read, and {limits.MAX_SIDE} along a side. Save it smaller, or allow more by "
+        f"--max-pixels or {limits.PIXELS_VARIABLE}"
+    )
+
+
+def _png(file):
+    """The bytes of a file if it is a PNG; none of what cannot be read twice."""
+    if isinstance(file, bytes):
+        return file
+    if not hasattr(file, "read") and not os.path.isfile(file):
+        return b""
+    with contextlib.nullcontext(file) if hasattr(file, "read") else open(file, "rb") as opened:
+        opened.seek(0)
+        start = opened.read(len(SIGNATURE))
+        return start + opened.read() if start == SIGNATURE else b""
+
+
+def _pixels(image, format):
+    """A loaded image -> uint8 (H0, W0, 3), upright.
+
+    Pillow's exif_transpose would write the EXIF block again, which fails where one of its tags is odd. And turned and
+    converted as a whole, an image would be in memory three times.
+    """
+    width, height = image.size
+    swapped, *steps = TURNS.get(image.getexif().get(ORIENTATION, 1), (False, 1, 1))
+    upright = np.empty((width, height, 3) if swapped else (height, width, 3), "uint8")
+    turned = (upright.swapaxes(0, 1) if swapped else upright)[:: steps[0], :: steps[1]]
+    rows = max(STRIP // max(width, 1), 1)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        strip = image if rows >= height else image.crop((0, top, width, bottom))
+        turned[top:bottom] = np.asarray(_to_rgb(strip, format))
+    return upright
+
+
+def _to_rgb(image, format):
+    from PIL import Image
+
+    sixteen_bits = image.mode.startswith("I;16") or image.mode == "I" and format in ("PNG", "PPM")
     if sixteen_bits:
         return Image.fromarray((np.asarray(image) >> 8).astype("uint8")).convert("RGB")
     if image.mode in ("I", "F"):

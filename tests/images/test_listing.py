@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 
 from keras_vit.images import listing
-from keras_vit.images.listing import holds_image, list_images
+from keras_vit.images.listing import NO_FILE, holds_image, list_images
 from tests.images.trees import write_tree
 
 
@@ -79,3 +79,14 @@ def test_names_of_other_bytes_are_listed_as_they_are(tmp_path):
 def test_whether_a_folder_holds_an_image(tmp_path):
     write_tree(tmp_path, "a/b/1.png", "c/d/2.txt", "c/._1.png")
     assert holds_image(tmp_path / "a") and not holds_image(tmp_path / "c")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_pipes_devices_and_links_to_them_are_left_out_and_links_to_nothing_are_not(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "device.jpg").symlink_to(os.devnull)
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "pipe.jpg")
+    (tmp_path / "nowhere.jpg").symlink_to(tmp_path / "none.jpg")
+    found = list_images(tmp_path)
+    assert found.images == (str(tmp_path / "nowhere.jpg"),)
+    assert found.left_out == {NO_FILE: 3}

@@ -179,3 +179,26 @@ def test_an_array_is_resized_as_a_tensor_is_whatever_its_size(interpolation):
         found = resize_array(image, target)
         assert isinstance(found, np.ndarray) and found.dtype == np.float32
         np.testing.assert_array_equal(found, resize(image, target))
+
+
+@pytest.mark.parametrize("mode", ["center", "squash"])
+def test_a_large_array_is_resized_in_strips_to_the_same_pixels(mode):
+    image = np.random.default_rng(0).integers(0, 256, (2300, 2000, 3), np.uint8)
+    target = spec((60, 80), crop_pct=0.9, crop_mode=mode)
+    np.testing.assert_array_equal(resize_array(image, target), resize(image, target))
+
+
+@pytest.mark.parametrize("mode", ["center", "squash"])
+@pytest.mark.parametrize("size", [(1, 4000), (4000, 1), (1, 60_000), (3, 20_000), (60_000, 1)])
+def test_narrow_images_are_resized_as_by_pil(size, mode):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    target = spec(224, crop_mode=mode)
+    if mode == "center":  # which PIL enlarges as a whole
+        short = min(size)
+        margin = np.argmax(size), 300 * short
+        middle = size[margin[0]] // 2
+        image = image.take(range(max(middle - margin[1], 0), min(middle + margin[1], max(size))), margin[0])
+    ours = resize_array(image, target)
+    tall_first = mode == "squash" and size[0] * 224 > 2**22
+    expected = pil_resize(image, target, in_two_steps=not tall_first)
+    assert np.abs(ours - expected).max() <= 1 and np.abs(ours - expected).mean() < 0.03

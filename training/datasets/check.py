@@ -5,7 +5,6 @@ there are many.
 """
 
 import hashlib
-import io
 import multiprocessing
 import os
 import warnings
@@ -17,8 +16,7 @@ from typing import NamedTuple
 
 from keras_vit.images.folders import find_classes
 from keras_vit.images.names import normalized, printable
-from keras_vit.preprocessing import read_image
-from keras_vit.preprocessing.reading import missing_plugin
+from keras_vit.preprocessing.reading import missing_plugin, read_with_kind, refused_file
 from keras_vit.training.datasets import folders, manifest, shards
 
 PROBLEMS = {  # name -> its consequence in training; printed as "in training it <consequence>"
@@ -101,6 +99,8 @@ def inspect(path):
         (sha256 of its bytes, None if it cannot be read; list of its problems as (name, detail) pairs).
     """
     try:
+        if reason := refused_file(path):
+            return None, [("unreadable", reason)]
         content = Path(path).read_bytes()
     except OSError as error:
         return None, [("unreadable", _twin(path) or error.strerror or str(error))]
@@ -155,12 +155,11 @@ def _problems(path, content):
         return
     try:
         with warnings.catch_warnings(action="ignore"):
-            read_image(content)
-            with Image.open(io.BytesIO(content)) as image:  # which reads its header only
-                format, mode = SAME_FORMAT.get(image.format, image.format), image.mode
+            _, format, mode = read_with_kind(content)
     except ValueError as error:
         yield _why_unreadable(path, error)
         return
+    format = SAME_FORMAT.get(format, format)
     named = Image.registered_extensions().get(os.path.splitext(path)[1].lower())
     if format not in FAST or (format == "BMP" and mode != "RGB"):
         yield "slow format", format

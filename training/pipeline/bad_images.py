@@ -37,8 +37,12 @@ class Quarantine:
         self.found = {}  # index of a bad image -> (index of its replacement, reason)
 
     def record(self, index, replacement):
-        """Record the bad image `index` and the image that replaces it; returns the index `replacement`, int64."""
-        if int(index) not in self.found:
+        """Record the bad image `index` and the image that replaces it, itself if it is none after all.
+
+        Returns:
+            The index `replacement`, int64.
+        """
+        if index != replacement and int(index) not in self.found:
             self.found[int(index)] = int(replacement), _reason(self.split, int(index))
         return np.int64(replacement)
 
@@ -50,7 +54,8 @@ class Quarantine:
         """
         good = np.setdiff1d(np.arange(len(self.split)), bad)
         for index in bad:
-            self.record(index, good[np.searchsorted(good, index) % len(good)] if len(good) else index)
+            replacement = good[np.searchsorted(good, index) % len(good)] if len(good) else index
+            self.found[int(index)] = int(replacement), _reason(self.split, int(index))
         self.check()
 
     def check(self):
@@ -103,4 +108,4 @@ def _reason(split, index):
     except (ValueError, OSError) as error:
         text = str(error) if split.are_files else str(error).replace("the image", name)
         return " ".join(text.split())
-    return "TensorFlow cannot decode it, though Pillow can; save it again as PNG or JPEG"
+    return "it could not be decoded, and can be now"

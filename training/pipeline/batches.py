@@ -55,10 +55,14 @@ def prepare(split, spec, *, max_bad_fraction=0.0, cache_bytes=0):
         return Prepared(split, spec, None, quarantine)
     cache = np.zeros((len(split), *spec.size, 3), "uint8")
     good = np.zeros(len(split), bool)
-    decode = decoding.decoder(split, spec)
-    images = tf.data.Dataset.range(len(split)).map(lambda i: (i, decode(i, i)), num_parallel_calls=tf.data.AUTOTUNE)
-    for index, image in images.ignore_errors().prefetch(8).as_numpy_iterator():
-        cache[index], good[index] = image, True
+    for by_pillow in (False, True):  # the second for those that TensorFlow refused
+        decode = decoding.decoder(split, spec, by_pillow=by_pillow)
+        images = tf.data.Dataset.from_tensor_slices(np.flatnonzero(~good))
+        images = images.map(lambda i, decode=decode: (i, decode(i, i)), num_parallel_calls=tf.data.AUTOTUNE)
+        for index, image in images.ignore_errors().prefetch(8).as_numpy_iterator():
+            cache[index], good[index] = image, True
+        if good.all():
+            break
     quarantine.record_all(np.flatnonzero(~good))
     with tf.device("CPU:0"):
         return Prepared(split, spec, tf.constant(cache), quarantine)
@@ -156,8 +160,10 @@ def _batch_reader(prepared, recipe):
     cached = prepared.cache is not None and (recipe is None or recipe.scale is None)
     if cached and (recipe is None or not augment.changes_images(recipe)):
         return lambda indices, positions: (from_cache(indices, positions), indices)
-    decode = from_cache if cached else decoding.decoder(prepared.split, prepared.spec, recipe)
-    return decoding.batch_reader(decode, decoding.augmenter(recipe), prepared.quarantine, prepared.spec.size)
+    split, spec, augmenter = prepared.split, prepared.spec, decoding.augmenter(recipe)
+    by_pillow = (False, True)
+    decoders = [from_cache if cached else decoding.decoder(split, spec, recipe, pillow) for pillow in by_pillow]
+    return decoding.batch_reader(*decoders, augmenter, prepared.quarantine, spec.size)
 
 
 def _options():

@@ -1,7 +1,11 @@
 """From the indices of images to their pixels, inside the input pipeline; bad images are replaced.
 
+An image is bad if Pillow cannot read it: what TensorFlow refuses is given to Pillow before it is replaced.
+
 Letters: B batch, H W grid.
 """
+
+import io
 
 from keras_vit import preprocessing
 from keras_vit.training.augmentation import augment, random_resized_crop
@@ -10,10 +14,11 @@ IMAGE_STREAM = 0x91C7  # separates the random draws of images from those of thei
 TRIES = 10_000  # consecutive images tried as a replacement; if all of these are bad, the pipeline fails
 
 
-def decoder(split, spec, recipe=None):
+def decoder(split, spec, recipe=None, by_pillow=False):
     """Build a function (index of an image, its global position), int64 -> uint8 (H, W, 3).
 
     Args:
+        by_pillow: whether Pillow decodes every image, not only those that TensorFlow does not see as it does.
         recipe: None prepares images as for evaluation; with a recipe that has a `scale`, each image is randomly
             cropped, by its global position.
     """
@@ -22,7 +27,7 @@ def decoder(split, spec, recipe=None):
     read = split.reader()
 
     def decode(index, position):
-        encoded = read(index)
+        encoded = _plain_png(read(index)) if by_pillow else read(index)
         if recipe is not None and recipe.scale is not None:
             return random_resized_crop.decode_and_crop(encoded, spec, recipe, image_seed(recipe, position))
         image = preprocessing.decode_image(encoded, with_pillow=True)
@@ -38,19 +43,20 @@ def augmenter(recipe):
     return lambda image, position: augment.augment_image(image, recipe, image_seed(recipe, position))
 
 
-def batch_reader(decode, augment_image, quarantine, size):
+def batch_reader(decode, decode_by_pillow, augment_image, quarantine, size):
     """Build a function (indices, positions), int64 (B,) -> (images uint8 (B, H, W, 3), indices of these images (B,)).
 
     A bad image is replaced by the next one that can be decoded, which is recorded in the quarantine.
 
     Args:
-        decode, augment_image: functions built by `decoder` and `augmenter`; an image for which `decode` fails is bad.
+        decode, decode_by_pillow, augment_image: functions built by `decoder` and `augmenter`; an image for which both of
+            the first fail is bad.
         size: (H, W).
     """
     import tensorflow as tf
 
     decode = tf.function(decode, autograph=False)  # used in three places, traced once
-    read_replacement = _replacement_reader(decode, augment_image, quarantine, size)
+    read_replacement = _replacement_reader(decode, decode_by_pillow, augment_image, quarantine, size)
 
     def read(indices, positions):
         # Only a dataset can catch errors. One for all images of a batch costs nothing measurable; one for each image
@@ -85,8 +91,11 @@ def image_seed(recipe, position):
     return tf.stack([tf.constant(recipe.seed ^ IMAGE_STREAM, tf.int64), position])
 
 
-def _replacement_reader(decode, augment_image, quarantine, size):
-    """A function (index of a bad image, position) -> (pixels of the next good image, its index)."""
+def _replacement_reader(decode, decode_by_pillow, augment_image, quarantine, size):
+    """A function (index of a bad image, position) -> (pixels of the next good image, its index).
+
+    The first that is tried is the image itself, by Pillow.
+    """
     import tensorflow as tf
 
     total = len(quarantine.split)
@@ -96,13 +105,31 @@ def _replacement_reader(decode, augment_image, quarantine, size):
             candidate = (index + offset) % total
             return decode(candidate, position), candidate
 
-        attempts = tf.data.Dataset.range(min(total, TRIES)).map(attempt).ignore_errors()
-        original = tf.data.Dataset.range(1).map(attempt)  # if none is good, this raises the image's own error
-        image, found = attempts.concatenate(original).take(1).get_single_element()
+        itself = tf.data.Dataset.range(1).map(lambda _: (decode_by_pillow(index, position), index)).ignore_errors()
+        others = tf.data.Dataset.range(1, min(total, TRIES)).map(attempt).ignore_errors()
+        failing = tf.data.Dataset.range(1).map(attempt)  # if none is good, this raises the image's own error
+        image, found = itself.concatenate(others).concatenate(failing).take(1).get_single_element()
         found = tf.numpy_function(quarantine.record, [index, found], tf.int64, stateful=False)
         return tf.ensure_shape(augment_image(image, position), (*size, 3)), tf.ensure_shape(found, ())
 
     return read_replacement
+
+
+def _plain_png(encoded):
+    """An image as Pillow sees it, encoded anew so that TensorFlow sees it too; nothing of what Pillow cannot read."""
+    import tensorflow as tf
+    from PIL import Image
+
+    def encode(content):
+        try:
+            image = Image.fromarray(preprocessing.read_image(content))
+        except ValueError:
+            return b""
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", compress_level=1)
+        return buffer.getvalue()
+
+    return tf.ensure_shape(tf.numpy_function(encode, [encoded], tf.string, stateful=False), ())
 
 
 def _parallel_map(dataset, function):

@@ -38,8 +38,8 @@ def test_the_decoder_returns_the_image_of_an_index(prepared):
 
 def read(prepared, *batches, augment_image=lambda image, position: image):
     """(level, index after replacement) of every image of the batches."""
-    decode = decoding.decoder(prepared.split, SPEC)
-    reader = decoding.batch_reader(decode, augment_image, prepared.quarantine, SPEC.size)
+    decoders = [decoding.decoder(prepared.split, SPEC, by_pillow=by_pillow) for by_pillow in (False, True)]
+    reader = decoding.batch_reader(*decoders, augment_image, prepared.quarantine, SPEC.size)
     batches = tf.data.Dataset.from_tensor_slices(np.array(batches)).map(lambda indices: reader(indices, indices))
     images, found = batches.element_spec
     assert images.shape == (*found.shape, 8, 8, 3) and images.dtype == tf.uint8
