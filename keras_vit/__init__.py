@@ -5,7 +5,11 @@ Neither Keras nor TensorFlow is imported before something needs it: `list_models
 
 import importlib
 
-from keras_vit.system import name_clash, registration
+from keras_vit.system import ends
+
+ends.begin()  # before what takes longer
+
+from keras_vit.system import name_clash, registration  # noqa: E402
 
 __version__ = "0.1.0"
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_vit.system.graphs import without_autograph
 from keras_vit.training import plan as plans
 from keras_vit.training.datasets.load import load_dataset
 from keras_vit.training.pipeline.batches import training_batches
@@ -14,6 +15,7 @@ from keras_vit.training.step import distribute, model
 SHOWN = 64  # images at most
 
 
+@without_autograph
 def dry_run(recipe, folder, console=None):
     """Print the header of `trainer.train`, and write dry_run.png into `folder`; nothing else is written.
 
@@ -25,7 +27,9 @@ def dry_run(recipe, folder, console=None):
     keras.utils.set_random_seed(recipe.seed)
     data_set, spec = load_dataset(recipe), model.spec_of(recipe)
     settings = plans.settings_of(recipe, data_set, spec)
-    plan = plans.make(recipe, folder.absolute(), data_set, spec, settings, distribute.make_strategy())
+    with distribute.waiting(recipe.worker_timeout, Progress(0, 0, 0, console).log):
+        strategy = distribute.make_strategy()
+    plan = plans.make(recipe, folder.absolute(), data_set, spec, settings, strategy)
     with keras.StatelessScope(initialize_variables=False):  # for its shapes only: no weights are downloaded
         network = model.build_for_training(recipe.replace(weights=None), len(data_set.classes), spec)
     progress = Progress(recipe.epochs, plan.steps, plan.batch_size, console)

@@ -1,7 +1,6 @@
 """The end of a run: the best weights are evaluated once on the test split, and results and figures are written."""
 
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +53,17 @@ def finish(plan, history, progress):
 
 
 def read_results(folder):
-    """The test results of a finished run; None if it is not finished."""
+    """The test results of a finished run; None if it is not finished.
+
+    Raises:
+        ValueError: naming run.json, if it holds something else.
+    """
     path = Path(folder) / run_folder.RUN
-    entries = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return entries.get("held_out") if entries.get("finished") else None
+    entries = run_folder.read_entries(path) if path.is_file() else {}
+    found = entries.get("held_out") if entries.get("finished") else None
+    if found is not None and not isinstance(found, dict):
+        raise ValueError(f"{path} must hold the results on the test split as an object. Remove it to measure again.")
+    return found
 
 
 def report(test_results):

@@ -18,6 +18,7 @@ from keras_vit.training.step import distribute, model
 
 FREE = (  # may change between a run and its continuation
     *("cache_megabytes", "data_dir", "recovery_interval", "recovery_minutes", "checkpoint_hist", "watchdog_minutes"),
+    "worker_timeout",
 )
 DRY_RUN = "dry_run.png"  # the only file that may be in a folder before its run
 

@@ -235,10 +235,12 @@ class RunSettings(_Group):
     """Checkpoints to keep for resuming, the newest."""
     watchdog_minutes: float = 15.0
     """After this long without an update the stacks of all threads are written to the run folder; 0 for never."""
+    worker_timeout: float = 600.0
+    """Seconds that a worker waits at the start for the others that TF_CONFIG lists, before it gives up."""
 
     def __post_init__(self):
         super().__post_init__()
-        _above_zero(self, "checkpoint_hist")
+        _above_zero(self, "checkpoint_hist", "worker_timeout")
         _at_least_zero(self, "recovery_interval", "recovery_minutes", "watchdog_minutes")
 
     def rank(self, row):

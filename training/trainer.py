@@ -17,13 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from keras_vit.sources import run_folder
-from keras_vit.system.files import atomic_file, held
+from keras_vit.system.files import held
+from keras_vit.system.graphs import without_autograph
 from keras_vit.training import plan as plans
 from keras_vit.training.datasets.load import load_dataset
 from keras_vit.training.datasets.splits import NAME_IN_RUNS
 from keras_vit.training.finish import finish, read_results, report
 from keras_vit.training.pipeline.batches import evaluation_batches, training_batches
-from keras_vit.training.run import checkpoint, logs
+from keras_vit.training.run import checkpoint, facts, logs, model_file
 from keras_vit.training.run.header import header
 from keras_vit.training.run.metrics import EpochMetrics, NotFinite
 from keras_vit.training.run.progress import Progress
@@ -35,6 +36,7 @@ from keras_vit.training.step.state import State
 FETCH_EVERY = 10  # steps between two fetches of the metrics, if the live line needs none: fetching waits for the device
 
 
+@without_autograph
 def train(recipe, output, console=None):
     """Train `recipe` under tf.distribute into the run folder `output`; resume if the folder holds this run.
 
@@ -51,7 +53,8 @@ def train(recipe, output, console=None):
     """
     # 1. Decide everything that the recipe leaves open. Nothing is written yet.
     distribute.prepare_process(recipe)
-    strategy = distribute.make_strategy()
+    with distribute.waiting(recipe.worker_timeout, Progress(0, 0, 0, console).log):
+        strategy = distribute.make_strategy()
     folder = Path(output).absolute()
     data_set, spec = load_dataset(recipe), model.spec_of(recipe)
     settings = plans.settings_of(recipe, data_set, spec)
@@ -101,7 +104,13 @@ class Trainer:
         self.train_step = step.make_train_step(plan.strategy, self.state, recipe, self.teacher, **compiled)
         self.eval_step = step.make_eval_step(plan.strategy, self.state, **compiled)
         self.progress = Progress(recipe.epochs, plan.steps, plan.batch_size, console, quiet=not plan.chief)
-        self.store = checkpoint.Store(plan.folder / run_folder.CHECKPOINTS, recipe.checkpoint_hist)
+        images = {NAME_IN_RUNS[split]: len(found.split) for split, found in plan.quarantines.items()}
+        self.store = checkpoint.Store(
+            plan.folder / run_folder.CHECKPOINTS,
+            recipe.checkpoint_hist,
+            self.state.named_variables(),
+            facts.Bounds(recipe.epochs, plan.steps, images).check,
+        )
         self.schedule = checkpoint.Schedule(recipe.recovery_interval, recipe.recovery_minutes)
         self.watchdog = Watchdog(plan.stalled, recipe.watchdog_minutes, self.progress.log)
         self.stop_request = StopRequest()
@@ -206,9 +215,9 @@ class Trainer:
         self.fetch_metrics()
         if self.plan.chief:
             arrays = {name: v.numpy() for name, v in self.state.named_variables().items()}
-            facts = {"step": self.step, "history": self.history, "best": self.best, "sums": self.metrics.totals}
-            facts["bad"] = {NAME_IN_RUNS[split]: found.state() for split, found in self.plan.quarantines.items()}
-            self.store.save(self.step, arrays, facts)
+            noted = {"step": self.step, "history": self.history, "best": self.best, "sums": self.metrics.totals}
+            noted["bad"] = {NAME_IN_RUNS[split]: found.state() for split, found in self.plan.quarantines.items()}
+            self.store.save(self.step, arrays, noted)
         self.schedule.restart()
 
     def resume(self):
@@ -219,22 +228,22 @@ class Trainer:
             self.progress.log(f"{error} The checkpoint before it is used.")
         if newest is None:
             return
-        path, arrays, facts = newest
+        path, arrays, noted = newest
         checkpoint.restore(self.state.named_variables(), arrays, path)
-        self.step, self.history, self.best = facts["step"], facts["history"], facts["best"]
-        self.metrics = EpochMetrics(self.step, facts["sums"])
+        self.step, self.history, self.best = noted["step"], noted["history"], noted["best"]
+        self.metrics = EpochMetrics(self.step, noted["sums"])
         for split, quarantine in self.plan.quarantines.items():
-            quarantine.load_state(facts["bad"][NAME_IN_RUNS[split]])
+            quarantine.load_state(noted["bad"][NAME_IN_RUNS[split]])
         if self.plan.chief and self.best:
-            self.save_model(checkpoint.load(self.store.best_path(self.best["epoch"]))[0])
+            self.save_model(self.store.best_weights)
             logs.write_summary(self.plan.folder, self.history)
+        self.store.best_weights = None  # they are as large as the model
 
     def save_model(self, weights):
         """Write model.keras with the weights of the best epoch."""
         saved = model.build_for_saving(self.plan.recipe, len(self.plan.data_set.classes), self.plan.spec)
         saved.set_weights([weights[name] for name in self.state.model_names()])
-        with atomic_file(self.plan.folder / run_folder.MODEL) as temporary:
-            saved.save(temporary)
+        model_file.write(saved, self.plan.folder / run_folder.MODEL)
 
     def fetch_metrics(self):
         """Fetch the metrics of the last steps; if one is not finite, find the layer and raise FloatingPointError."""

@@ -1,34 +1,56 @@
 """A model server for development: TF Serving's REST interface, without its container.
 
-`rest` parses requests, `batching` batches those that arrive at the same time, `servables` loads new versions while the
-server runs, and `page` is the page to try a model on. Memory is bounded: by the size of a request's body, and by the
-size of all bodies in flight; a request beyond that is rejected at once.
+`connections` reads requests, `rest` parses them, `batching` batches those that arrive at the same time, `servables`
+loads new versions while the server runs, and `page` is the page to try a model on. Memory is bounded: by the size of a
+request's body, and by the size of all bodies in flight; a request beyond that is rejected at once.
 """
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
-from keras_vit.export.devserver import rest
+from keras_vit.export.devserver import memory, rest
 from keras_vit.export.devserver.batching import QueueFull
 from keras_vit.export.devserver.page import Page, file_routes
 from keras_vit.export.devserver.servables import Servables
+from keras_vit.system.limits import GRACE_SECONDS, READ_SECONDS
 
 LOG = logging.getLogger(__name__)
 MEGABYTE = 2**20
 IN_FLIGHT = 8  # bodies of the largest size that may be in flight
+BACKLOG = 2048  # connections that wait to be accepted, as uvicorn has it
+LARGE = MEGABYTE  # bytes of a body; as JSON values it may take thirty times as many, so such bodies are parsed in turn
 
 
-def serve(bundle, host="127.0.0.1", port=8501, max_request=32 * MEGABYTE, poll=1.0, ready=lambda url, models: None):
+@dataclass(frozen=True)
+class Patience:
+    """How long the server waits for clients, in seconds."""
+
+    read: float = READ_SECONDS  # for the rest of a request, see `connections`
+    grace: float = GRACE_SECONDS  # for requests that are not answered when it is to end
+
+
+def serve(
+    bundle,
+    host="127.0.0.1",
+    port=8501,
+    max_request=32 * MEGABYTE,
+    poll=1.0,
+    ready=lambda url, models: None,
+    patience=Patience(),
+):
     """Serve a bundle until interrupted.
 
     Args:
@@ -38,22 +60,20 @@ def serve(bundle, host="127.0.0.1", port=8501, max_request=32 * MEGABYTE, poll=1
         max_request: bytes of a request's body, at most.
         poll: seconds between two checks for new versions.
         ready: called with the server's URL and the (model, version) pairs once it listens.
+        patience: how long it waits for clients.
 
     Raises:
         OSError: if the port is in use.
         ValueError: if nothing in the folder can be served.
     """
-    import uvicorn
-
     servables = Servables(bundle)
     servables.refresh()
     if not servables.available():
         raise ValueError(f"{bundle} has no model that can be served; `keras-vit export` writes such a folder.")
     stopped = threading.Event()
     poller = threading.Thread(target=_keep_up, args=(servables, stopped, poll), daemon=True)
-    with contextlib.closing(_listen(host, port)) as listening:
-        app = application(servables, max_request)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
+    with contextlib.closing(listen(host, port)) as listening:
+        server = http_server(application(servables, max_request), patience)
         poller.start()
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{listening.getsockname()[1]}", servables.available())
@@ -64,10 +84,32 @@ def serve(bundle, host="127.0.0.1", port=8501, max_request=32 * MEGABYTE, poll=1
         servables.close()
 
 
+def http_server(app, patience):
+    """Uvicorn's server of an ASGI application, which SIGTERM ends within the patience's grace and a second or two."""
+    import uvicorn
+
+    from keras_vit.export.devserver.connections import Connection, Server
+
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",
+        http=functools.partial(Connection, read_seconds=patience.read),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="error",  # clients do not write to the log
+        access_log=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=patience.grace,
+    )
+    return Server(config)
+
+
 def application(servables, max_request=32 * MEGABYTE):
     """The ASGI application over `Servables`."""
     intake = Intake(max_request, IN_FLIGHT * max_request)
     workers = ThreadPoolExecutor(os.cpu_count(), "rest")  # parse and format JSON
+    one_by_one = ThreadPoolExecutor(1, "rest-large")  # parses large bodies
     page = Page(servables, intake, max_request)
 
     async def respond(request):
@@ -78,17 +120,26 @@ def application(servables, max_request=32 * MEGABYTE):
         if request.method == "GET":
             return rest.format_json(_description(servables, target))
         async with intake.body(request) as body:
-            return await _predict(servables, target, body, workers)
+            return await _predict(servables, target, body, workers, one_by_one if len(body) > LARGE else workers)
 
     methods = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]  # rejected by `rest.parse_target`
-    return Starlette(
+    starlette = Starlette(
         routes=[
             *file_routes(),
             Route("/page/models", _as_json(page.models), methods=["GET"]),
             Route("/page/occlusion", _as_json(page.occlusion), methods=["POST"]),
             Route("/{path:path}", _as_json(respond), methods=methods),
-        ]
+        ],
+        exception_handlers={HTTPException: _not_routed},
     )
+    starlette.router.redirect_slashes = False
+    return starlette
+
+
+async def _not_routed(request, error):
+    """The response to a method, or a path, that no route takes."""
+    problem = "Not found" if error.status_code == 404 else "Malformed request"
+    return _json(rest.format_error(f"{problem}: {request.method} {_path(request)}"), error.status_code)
 
 
 def _as_json(handler):
@@ -96,11 +147,16 @@ def _as_json(handler):
 
     async def respond(request):
         try:
+            if "content-length" in request.headers and "transfer-encoding" in request.headers:  # who counts how?
+                error = "A request has either a Content-Length or a Transfer-Encoding."
+                return _json(rest.format_error(error), 400, {"Connection": "close"})
             return _json(await handler(request))
         except rest.RestError as error:
             return _json(rest.format_error(str(error)), error.status)
         except ClientDisconnect:
             return Response(status_code=499)
+        except asyncio.CancelledError:
+            return _json(rest.format_error("The server ends."), 503, {"Connection": "close"})
         except Exception as error:
             LOG.exception("%s %s", request.method, _path(request))
             return _json(rest.format_error(f"{type(error).__name__}: {error}"), 500)
@@ -110,7 +166,8 @@ def _as_json(handler):
 
 def _path(request):
     """The path as it was sent, percent-encoded."""
-    return request.scope.get("raw_path", request.url.path.encode()).decode("latin-1")
+    raw = request.scope.get("raw_path") or request.scope["path"].encode()
+    return raw.decode("latin-1")
 
 
 class Intake:
@@ -129,7 +186,7 @@ class Intake:
         """The body, which counts as in flight until the block ends; `RestError` beyond the limits."""
         chunks, size = [], 0
         announced = request.headers.get("content-length", "")
-        if announced.isdigit():
+        if announced.isascii() and announced.isdigit():
             self._refuse(int(announced), int(announced))
         try:
             async for chunk in request.stream():
@@ -137,7 +194,9 @@ class Intake:
                 chunks.append(chunk)
                 size += len(chunk)
                 self._held += len(chunk)
-            yield b"".join(chunks)
+            body = b"".join(chunks)
+            chunks.clear()
+            yield body
         finally:
             self._held -= size
 
@@ -148,8 +207,8 @@ class Intake:
             raise rest.RestError(503, "The memory for requests in flight is exhausted; try again.")
 
 
-async def _predict(servables, target, body, workers):
-    """The body of the response to a predict request."""
+async def _predict(servables, target, body, workers, parsers):
+    """The body of the response to a predict request; `parsers` parse its body."""
     if target.verb != "predict":
         raise rest.RestError(400, f"Expected {target.verb} signature method_name. Was: tensorflow/serving/predict")
     loop = asyncio.get_running_loop()
@@ -162,11 +221,12 @@ async def _predict(servables, target, body, workers):
             servable = servables.find(target.model, target.version, target.label)
             return servable.find_signature(name)
 
-        signature, inputs, row = rest.parse_predict(body, find_signature)
+        with memory.without_cycles():
+            signature, inputs, row = rest.parse_predict(body, find_signature)
         return servable.submit(signature.name, inputs), row
 
     try:
-        future, row = await loop.run_in_executor(workers, submit)
+        future, row = await loop.run_in_executor(parsers, submit)
         outputs = await asyncio.wrap_future(future)
     except QueueFull as error:
         raise rest.RestError(503, str(error)) from error
@@ -181,24 +241,26 @@ def _description(servables, target):
     return servables.find(*which).metadata(target.model) if target.verb == "metadata" else servables.status(*which)
 
 
-def _json(content, status=200):
-    return Response(content, status, media_type="application/json")
+def _json(content, status=200, headers=None):
+    return Response(content, status, headers, media_type="application/json")
 
 
 def _keep_up(servables, stopped, seconds):
-    """Check for new versions every few seconds."""
+    """Check for new versions, and give back memory, every few seconds."""
     while not stopped.wait(seconds):
+        memory.give_back()
         try:
             servables.refresh()
         except Exception as error:  # e.g. a broken models.config; what is served stays served
             LOG.error("cannot check for new versions: %s", error)
 
 
-def _listen(host, port):
+def listen(host, port):
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(BACKLOG)  # at once: clients that are early wait
     except OSError as error:
         listening.close()
         raise OSError(f"Cannot listen on {host}:{port}: {error.strerror}.") from error

@@ -82,8 +82,8 @@ class Batcher:
             thread.join()
 
     def _work(self):
-        while batch := self._next_batch():
-            self._run_tasks(batch)
+        while self._run_tasks(self._next_batch()):  # no name here holds a batch while the next is awaited
+            """Go on."""
 
     def _next_batch(self):
         """The requests of the next batch, in order of arrival; [] once closed."""
@@ -102,9 +102,11 @@ class Batcher:
                     return batch
 
     def _run_tasks(self, batch):
-        batch = [task for task in batch if task.outputs.set_running_or_notify_cancel()]
-        if batch:
-            self._attempt(batch)
+        """Run those requests that are still wanted; returns whether there were any."""
+        wanted = [task for task in batch if task.outputs.set_running_or_notify_cancel()]
+        if wanted:
+            self._attempt(wanted)
+        return bool(batch)
 
     def _attempt(self, batch):
         """Run requests together; if that fails, each alone, so that one cannot fail the others."""

@@ -12,6 +12,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,8 +24,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from keras_vit.export.devserver.batching import QueueFull
+from keras_vit.export.devserver.connections import HALF_CLOSED
 from keras_vit.export.devserver.occlusion import occlusion, square
-from keras_vit.export.devserver.rest import RestError, format_json
+from keras_vit.export.devserver.rest import RestError, format_json, shortened
+from keras_vit.system.limits import MAX_OCCLUDED
 
 FOLDER = Path(__file__).with_name("www")
 FILES = {
@@ -94,24 +97,29 @@ class Page:
             gone = threading.Event()
             arguments = (servable, image, classes, gone)
             maps = asyncio.get_running_loop().run_in_executor(self._workers, occlusion_maps, *arguments)
-            while not maps.done():
-                await asyncio.wait({maps}, timeout=0.5)
-                if await request.is_disconnected():
-                    gone.set()
             try:
+                while not maps.done():
+                    await asyncio.wait({maps}, timeout=0.5)
+                    if await _is_gone(request):
+                        gone.set()
                 return await maps
             except QueueFull as error:
                 raise RestError(503, str(error)) from error
             except ValueError as error:
                 raise RestError(400, str(error)) from error
+            finally:
+                gone.set()  # also where the server ends
 
     def _parse(self, query):
         """The `Servable` and the class numbers of a query."""
-        try:
-            version = int(query["version"]) if "version" in query else None
-            classes = [int(number) for number in query.getlist("class")]
-        except ValueError as error:
-            raise RestError(400, f"version and class are whole numbers. Received: {query}") from error
+        version, classes = query.get("version"), query.getlist("class")
+        wrong = [text for text in (version, *classes) if text is not None and not re.fullmatch("-?[0-9]{1,18}", text)]
+        if wrong:
+            raise RestError(400, f"version and class are whole numbers. Received: {shortened(wrong[0])}")
+        if len(classes) > MAX_OCCLUDED:
+            raise RestError(400, f"At most {MAX_OCCLUDED} classes. Received: {len(classes)}.")
+        classes = [int(number) for number in classes]
+        version = None if version is None else int(version)
         return self._servables.find(query.get("model", ""), version), classes
 
     @contextlib.asynccontextmanager
@@ -123,6 +131,11 @@ class Page:
             yield
         finally:
             self._admitted -= 1
+
+
+async def _is_gone(request):
+    """Whether nobody waits for the response; browsers never close one half of a connection, and wait on the other."""
+    return request.scope["state"].get(HALF_CLOSED, False) or await request.is_disconnected()
 
 
 def occlusion_maps(servable, encoded, classes, gone):

@@ -10,6 +10,7 @@ and of release 2.20's own responses. NaN and Infinity are numbers here, in reque
 
 import base64
 import binascii
+import itertools
 import json
 import re
 import reprlib
@@ -18,8 +19,11 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from keras_vit.export.devserver import json_body
+from keras_vit.system.limits import MAX_DIGITS
+
 DEFAULT_SIGNATURE = "serving_default"
-PLACE = r"/v1/models(?:/(?P<model>[^/:]+))?(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+PLACE = r"/v1/models(?:/(?P<model>[^/:]+))?(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 POST = re.compile(rf"{PLACE}:(?P<verb>classify|regress|predict)", re.IGNORECASE)
 GET = re.compile(rf"{PLACE}(?:/(?P<verb>metadata))?", re.IGNORECASE)
 DIGITS = 9  # enough to distinguish any two float32
@@ -61,11 +65,17 @@ def parse_target(method, path):
         raise RestError(400, f"Malformed request: {method} {path}")
     if not found["model"]:
         raise RestError(400, "Missing model name in request.")
-    version = int(found["version"]) if found["version"] else None
-    if version is not None and version > LARGEST_VERSION:
-        raise RestError(400, f"Failed to convert version: {version} to numeric.")
+    version = parse_version(found["version"]) if found["version"] else None
     label = unquote(found["label"]) if found["label"] else None
     return Target((found["verb"] or "status").lower(), unquote(found["model"]), version, label)
+
+
+def parse_version(text):
+    """The number of a version; `RestError` for what is none."""
+    digits = text.lstrip("0") or text[-1:]  # first, since `int` takes long for many, and refuses thousands
+    if not re.fullmatch("[0-9]+", digits) or len(digits) > MAX_DIGITS or int(digits) > LARGEST_VERSION:
+        raise RestError(400, f"Failed to convert version: {shortened(text)} to numeric.")
+    return int(digits)
 
 
 def parse_predict(body, find_signature):
@@ -91,11 +101,8 @@ def parse_predict(body, find_signature):
         raise RestError(400, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")
     if not row and "inputs" not in request:
         raise RestError(400, "Missing 'inputs' or 'instances' key")
-    try:
-        columns = _columns_of_rows(request["instances"], signature) if row else _columns(request["inputs"], signature)
-        inputs = {name: _tensor(value, name, *signature.inputs[name]) for name, value in columns.items()}
-    except RecursionError as error:
-        raise RestError(400, "JSON Parse error: nested too deeply") from error
+    columns = _columns_of_rows(request["instances"], signature) if row else _columns(request["inputs"], signature)
+    inputs = {name: _tensor(value, name, *signature.inputs[name]) for name, value in columns.items()}
     return signature, inputs, row
 
 
@@ -123,10 +130,10 @@ def _parse_json(body):
     if not body:
         raise RestError(400, "JSON Parse error: The document is empty")
     try:
-        request = json.loads(body)
+        request = json_body.parse(body)
     except json.JSONDecodeError as error:
         raise RestError(400, f"JSON Parse error: Invalid value. {error.msg} at offset: {error.pos}") from error
-    except (ValueError, RecursionError) as error:  # no UTF-8, a number of thousands of digits, nested without end
+    except ValueError as error:  # no UTF-8, or beyond a limit
         raise RestError(400, f"JSON Parse error: {error}") from error
     if not isinstance(request, dict):
         raise RestError(400, f"JSON Value: {_brief(request)} Is not object")
@@ -187,25 +194,43 @@ def _is_base64(value):
 
 def _tensor(value, name, dtype, shape):
     """A JSON value as an array of the signature's type and shape."""
-    array = _strings(value) if dtype is bytes else _numbers(value, np.dtype(dtype))
-    if array.ndim != len(shape) or any(side not in (None, given) for side, given in zip(shape, array.shape)):
+    given = _leading_sides(value)
+    if len(given) != len(shape) or any(side not in (None, other) for side, other in zip(shape, given)):
         expected = ",".join("?" if side is None else str(side) for side in shape)
-        given = ",".join(map(str, array.shape))
-        raise RestError(400, f"Input {name}: expecting shape [{expected}] but got: [{given}]")
-    return array
+        raise RestError(400, f"Input {name}: expecting shape [{expected}] but got: [{','.join(map(str, given))}]")
+    flat = _flat([value], given)
+    array = _strings(flat) if dtype is bytes else _numbers(flat, np.dtype(dtype))
+    return array.reshape(given)
 
 
-def _strings(value):
-    decoded = np.array(_decoded(value), dtype=object)
-    if not all(isinstance(one, bytes) for one in decoded.ravel()):  # .flat fails above 32 dimensions
-        raise RestError(400, RAGGED)
+def _leading_sides(value):
+    """The sizes of nested lists, by the first of each level; they decide before all others are looked at."""
+    sides = []
+    while isinstance(value, list):
+        sides.append(len(value))
+        value = value[0] if value else None
+    return sides
+
+
+def _flat(values, sides):
+    """The innermost values of nested lists, all of the same sizes; no list is made for each of theirs."""
+    for side in sides:
+        if set(map(type, values)) - {list} or set(map(len, values)) - {side}:
+            raise RestError(400, RAGGED)
+        values = list(itertools.chain.from_iterable(values))
+    return values
+
+
+def _strings(values):
+    decoded = np.empty(len(values), object)
+    decoded[:] = [_decoded(value) for value in values]
     return decoded
 
 
 def _decoded(value):
-    """Strings and base64 objects, alone or in lists, as bytes."""
+    """A string or a base64 object as bytes."""
     if isinstance(value, list):
-        return [_decoded(one) for one in value]
+        raise RestError(400, RAGGED)
     if isinstance(value, str):
         return value.encode(errors="surrogatepass")
     if not _is_base64(value):
@@ -213,23 +238,25 @@ def _decoded(value):
             "not formatted correctly for base64 data" if isinstance(value, dict) else "is not of expected type: string"
         )
         raise RestError(400, f"JSON Value: {_brief(value)} {wrong}")
-    text = re.sub(r"\s", "", value["b64"])
+    text = "".join(value["b64"].split())
     try:  # the padding may be left out
         return base64.b64decode(text if text.endswith("=") else text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise RestError(400, f"Unable to base64 decode: {_brief(value['b64'])}") from error
 
 
-def _numbers(value, dtype):
+def _numbers(values, dtype):
     types = {"f": {int, float}, "b": {bool}}.get(dtype.kind, {int})
-    if not _types(value) <= types:  # first, since numpy would pad every string to the longest
-        raise RestError(400, f"JSON Value: {_brief(value)} is not of expected type: {dtype.name}")
+    found = set(map(type, values))
+    if list in found:
+        raise RestError(400, RAGGED)
+    if not found <= types:
+        wrong = next(value for value in values if type(value) not in types)
+        raise RestError(400, f"JSON Value: {_brief(wrong)} is not of expected type: {dtype.name}")
     try:
-        array = np.array(value, float if dtype.kind == "f" else None)
+        array = np.array(values, float if dtype.kind == "f" else None)
         with np.errstate(over="ignore"):
             converted = array.astype(dtype)
-    except ValueError as error:
-        raise RestError(400, RAGGED) from error
     except OverflowError as error:
         raise RestError(400, f"Cannot convert JSON value to {dtype.name} without loss of precision: {error}") from error
     lost = np.isinf(converted) & np.isfinite(array) if dtype.kind == "f" else converted != array
@@ -237,17 +264,6 @@ def _numbers(value, dtype):
         number = array[lost].flat[0]
         raise RestError(400, f"Cannot convert JSON value: {number} to {dtype.name} without loss of precision.")
     return converted
-
-
-def _types(value):
-    """The types of the elements of nested lists."""
-    if not isinstance(value, list):
-        return {type(value)}
-    types = set(map(type, value))
-    if list in types:
-        types = types - {list}
-        types = types.union(*(_types(one) for one in value if isinstance(one, list)))
-    return types
 
 
 def _plain(name, array):
@@ -264,6 +280,11 @@ def _plain(name, array):
     plain = np.empty(array.size, object)
     plain[:] = texts
     return plain.reshape(array.shape).tolist()
+
+
+def shortened(text):
+    """A text of a client, shortened for an error message."""
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def _brief(value):

@@ -8,7 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_vit.export.devserver.batching import Batcher
-from keras_vit.export.devserver.rest import RestError, Signature
+from keras_vit.export.devserver.rest import RestError, Signature, shortened
 from keras_vit.export.serving import serving_config
 
 LOG = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Servable:
     def find_signature(self, name):
         """The `rest.Signature` of a name; `RestError` if there is none."""
         if name not in self.signatures:
-            raise RestError(400, f'Serving signature name: "{name}" not found in signature def')
+            raise RestError(400, f'Serving signature name: "{shortened(name)}" not found in signature def')
         return self.signatures[name]
 
     def metadata(self, model):

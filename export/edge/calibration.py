@@ -3,13 +3,13 @@
 A run's come from its training split, never from the test images that the files are checked on.
 """
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from keras_vit.export.parity import parity
+from keras_vit.system.files import scratch_folder
 
 MOST = 200  # images
 NOISE = 64
@@ -67,7 +67,7 @@ def from_files(paths, spec):
 
 def from_noise(spec):
     """Noise, rough and smooth, for want of images."""
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         files = parity.noise_images(folder, NOISE, SEED)
         images = [parity.read_image(path, path.read_bytes(), spec) for path, _ in files]
     return Calibration(np.stack(images), "noise")

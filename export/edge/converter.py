@@ -9,7 +9,9 @@ converter keep the names of inputs and outputs.
 
 import re
 import sys
-import tempfile
+from pathlib import Path
+
+from keras_vit.system.graphs import translations_in
 
 NEEDED = re.compile(r"^(?:Flex|Custom|TF Select) ops: (.+)$", re.MULTILINE)
 NODE = r'fused\["{operator}:", "([^"@]+)'
@@ -20,16 +22,16 @@ def main(saved_model, path):
     import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
-    with tempfile.TemporaryDirectory() as folder:
-        freeze(saved_model, folder)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        try:
-            content = converter.convert()
-        except ConverterError as error:
-            sys.exit(unsupported(str(error)) or explained(str(error)))
-        with open(path, "wb") as file:
-            file.write(content)
+    folder = f"{path}.frozen"  # like the file, in a scratch folder of the caller, who removes it
+    freeze(saved_model, folder)
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    try:
+        content = converter.convert()
+    except ConverterError as error:
+        sys.exit(unsupported(str(error)) or explained(str(error)))
+    with open(path, "wb") as file:
+        file.write(content)
 
 
 def freeze(saved_model, folder):
@@ -43,9 +45,10 @@ def freeze(saved_model, folder):
     [(name, image)] = signature.structured_input_signature[1].items()
     [output] = signature.structured_outputs
     module = tf.Module()
-    module.serve = tf.function(lambda **inputs: {output: frozen(inputs[name])[0]})
+    module.serve = tf.function(lambda **inputs: {output: frozen(inputs[name])[0]}, autograph=False)
     concrete = module.serve.get_concrete_function(**{name: tf.TensorSpec(image.shape, image.dtype, name=name)})
-    tf.saved_model.save(module, folder, signatures={"serving_default": concrete})
+    with translations_in(Path(folder).parent):
+        tf.saved_model.save(module, folder, signatures={"serving_default": concrete})
 
 
 def unsupported(message):

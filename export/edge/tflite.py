@@ -10,7 +10,6 @@ else float32 as the others. All files of one command appear together, after ever
 
 import dataclasses
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,8 @@ from keras_vit.export.parity import parity
 from keras_vit.layers.depthwise import depthwise_in_parts
 from keras_vit.prediction.tflite_interpreter import open_interpreter, signature_predictor
 from keras_vit.sources.run_folder import LABELS
+from keras_vit.system.files import scratch_folder
+from keras_vit.system.graphs import translations_in
 
 SUFFIX = {"none": "fp32", "float16": "fp16"}  # in a file's name; for the others the quantization's own name
 RUNS, THREADS = 50, 1  # timed; more threads than a phone has free cores wait for each other
@@ -71,7 +72,7 @@ def convert(
     _check_arguments(source, output, quantizations, max_loss)
     expected = expected or parity.expect(source)
     calibrated = calibrated or calibration.from_noise(source.spec)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         folder = Path(folder)
         run_converter(source, folder / "float.tflite", folder / "static")
         quantizer = Quantizer((folder / "float.tflite").read_bytes(), calibrated.images)
@@ -177,8 +178,8 @@ def save_static(source, folder):
     predict, module = probabilities(source), tf.Module()
     module.parameters = [weight.value for weight in source.model.weights]
     image = tf.TensorSpec([1, *source.spec.size, 3], tf.float32, name="image")
-    module.serve = tf.function(lambda image: {"probabilities": predict(image)}, input_signature=[image])
-    with depthwise_in_parts():
+    module.serve = tf.function(lambda image: {"probabilities": predict(image)}, [image], autograph=False)
+    with depthwise_in_parts(), translations_in(Path(folder).parent):
         tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
 
 

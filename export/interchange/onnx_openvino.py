@@ -15,7 +15,6 @@ reads the ONNX file.
 import functools
 import importlib
 import json
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from keras_vit.export.model.files import labels_text, publish, size_in_name, wri
 from keras_vit.export.model.inference import probabilities
 from keras_vit.export.parity import parity
 from keras_vit.sources.run_folder import LABELS
+from keras_vit.system.files import scratch_folder
 
 PACKAGES = {"onnx": ("onnx", "tf2onnx", "onnxruntime"), "openvino": ("openvino", "scipy")}
 SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
@@ -52,7 +52,7 @@ def convert(source, output, format, expected=None):
     output = Path(output)
     _refuse_other_labels(output / LABELS, labels_text(source.labels))
     expected = expected or parity.expect(source)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         stem = Path(folder, f"{source.name}_{size_in_name(source.spec)}")
         {"onnx": write_onnx, "openvino": write_openvino}[format](
             source, stem.with_name(stem.name + SUFFIXES[format][0])
@@ -116,7 +116,7 @@ def write_openvino(source, path):
     """Write an OpenVINO model (.xml, with .bin beside it) with input "images" and output "probabilities"."""
     import openvino
 
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         written = Path(folder, "model.xml")
         _export(source, written, "openvino")
         model = openvino.Core().read_model(written)
@@ -162,7 +162,7 @@ def _checked(path, format, expected):
     Raises:
         ValueError: if its outputs differ from the Keras model's.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         images, outputs = Path(folder, "images.npy"), Path(folder, "outputs.npy")
         np.save(images, expected.images)
         script = Path(__file__).with_name("replay.py")

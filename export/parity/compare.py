@@ -1,7 +1,6 @@
 """A trained model and its artifacts side by side: accuracy on the same images, size, latency."""
 
 import csv
-import tempfile
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from keras_vit.export.model.inference import probabilities
 from keras_vit.export.parity import parity
 from keras_vit.sources.resolve import is_saved_model, version_folder
-from keras_vit.system.files import atomic_file
+from keras_vit.system.files import atomic_file, scratch_folder
 
 RUNS = 50  # timed, at batch 1
 
@@ -87,7 +86,7 @@ def keras_latency(source, expected, runs):
     """Median milliseconds of the Keras model for one image, as a TensorFlow graph."""
     import tensorflow as tf
 
-    predict, image = tf.function(probabilities(source)), tf.constant(expected.images[:1], tf.float32)
+    predict, image = tf.function(probabilities(source), autograph=False), tf.constant(expected.images[:1], tf.float32)
     milliseconds = []
     for number in range(5 + runs):
         start = time.perf_counter()
@@ -98,7 +97,7 @@ def keras_latency(source, expected, runs):
 
 def keras_bytes(source):
     """Size of the model as a `.keras` file."""
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         path = Path(folder, "model.keras")
         source.model.save(path)
         return path.stat().st_size

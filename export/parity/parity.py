@@ -17,7 +17,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from keras_vit.preprocessing import read_image as read_pixels
 from keras_vit.preprocessing.resizing import resize_array
 from keras_vit.sources.run_folder import require_files
 from keras_vit.system import startup
-from keras_vit.system.files import refuse_pattern
+from keras_vit.system.files import refuse_pattern, scratch_folder
 
 SAVED_MODEL = 1e-5  # largest difference of probabilities
 HALF = 0.1  # the same, on average over the images, between a model in half precision and its float32 copy
@@ -227,7 +226,7 @@ def replay_all(artifacts, expected, runs=0, threads=None):
     for kind, path in artifacts:
         if kind == "saved_model":
             refuse_pattern(path)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         images, request = Path(folder, "images.npy"), Path(folder, "request.json")
         np.save(images, expected.images)
         outputs = [str(Path(folder, f"{number}.npz")) for number in range(len(artifacts))]

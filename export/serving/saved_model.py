@@ -18,7 +18,6 @@ encode it in base64.
 
 import json
 import re
-import tempfile
 from pathlib import Path
 
 import tensorflow as tf
@@ -29,7 +28,8 @@ from keras_vit.export.model.inference import probabilities
 from keras_vit.export.parity import parity
 from keras_vit.export.serving import operators, serving_config, warmup
 from keras_vit.export.serving.decoding import decode_or_skip
-from keras_vit.system.files import atomic_folder, refuse_pattern
+from keras_vit.system.files import atomic_folder, refuse_pattern, scratch_folder
+from keras_vit.system.graphs import translations_in
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # safe in a path, in a REST URL and in models.config
 REPORT = f"assets.extra/{files.REPORT}"
@@ -143,11 +143,12 @@ def save(source, path, top_k=5):
     Raises:
         OSError: if it cannot be written (a full disk).
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         served = ServedModel(source, top_k, files.write_labels_and_spec(Path(folder), source))
         signatures = {name: function.get_concrete_function() for name, function in served.signatures.items()}
         try:
-            tf.saved_model.save(served, str(path), signatures=signatures)
+            with translations_in(folder):
+                tf.saved_model.save(served, str(path), signatures=signatures)
         except tf.errors.OpError as error:
             raise OSError(f"The SavedModel could not be written to {path}: {error.message}") from error
         return {name: _ends(function) for name, function in signatures.items()}

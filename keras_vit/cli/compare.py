@@ -1,9 +1,8 @@
 """`keras-vit compare`: a model and its artifacts side by side."""
 
-import tempfile
-
 from keras_vit.cli.arguments import add_exported_model, expected_outputs, open_exported_model, verb_parser
 from keras_vit.system import startup
+from keras_vit.system.files import scratch_folder
 
 DESCRIPTION = """\
 Print a table of the Keras model, its SavedModel and its .tflite files: accuracy on the run's test images, agreement
@@ -35,7 +34,7 @@ def main(argv=None):
 
     source = open_exported_model(arguments)
     artifacts = find_artifacts(arguments.artifacts, source.name)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         expected = expected_outputs(arguments, source, folder)
         rows = compare(source, artifacts, expected)
     print(f"{source.name}: {len(expected.files)} {expected.kind} images; one image at a time, threads: {cores()}")

@@ -1,10 +1,10 @@
 """`keras-vit convert`: .tflite files for the edge, checked against the Keras model."""
 
-import tempfile
 from pathlib import Path
 
 from keras_vit.cli.arguments import add_exported_model, expected_outputs, open_exported_model, verb_parser
 from keras_vit.system import startup
+from keras_vit.system.files import scratch_folder
 
 DESCRIPTION = """\
 Write a folder for an app: NAME_SIZE_QUANTIZATION.tflite with labels.txt, preprocessing.json, example.py, README.md
@@ -79,7 +79,7 @@ def _tflite(arguments):
     arguments.quant = arguments.quant or DEFAULT
     source = open_exported_model(arguments)
     calibrated = calibration_of(arguments, source)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         expected = expected_outputs(arguments, source, folder)
         report = convert(
             source, arguments.output, arguments.quant, expected, calibrated, arguments.max_loss, arguments.force
@@ -116,7 +116,7 @@ def _onnx_openvino(arguments):
 
     onnx_openvino.check_packages(arguments.format)
     source = open_exported_model(arguments)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         expected = expected_outputs(arguments, source, folder)
         report = onnx_openvino.convert(source, arguments.output, arguments.format, expected)
     for file, size in report["files"].items():

@@ -1,10 +1,8 @@
 """`keras-vit export`: a folder that TF Serving starts from, checked against the Keras model."""
 
-import tempfile
-
 from keras_vit.cli.arguments import add_exported_model, expected_outputs, open_exported_model, verb_parser
 from keras_vit.system import startup
-from keras_vit.system.files import refuse_pattern
+from keras_vit.system.files import refuse_pattern, scratch_folder
 
 DESCRIPTION = """\
 Write a version of a model into OUTPUT, the folder of a model server, which is parser or added to:
@@ -56,7 +54,7 @@ def main(argv=None):
     from keras_vit.export.serving import bundle
 
     source = open_exported_model(arguments)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         expected = expected_outputs(arguments, source, folder)
         path, report = bundle.export(
             source,

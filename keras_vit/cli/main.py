@@ -10,6 +10,8 @@ import importlib
 import os
 import sys
 
+from keras_vit.system import ends
+
 VERBS = {
     "list": ("list", "names of the models, with size and weights"),
     "info": ("info", "one model: paper, parameters, weights, licence, preprocessing"),
@@ -75,18 +77,28 @@ def parsers():
 
 
 def run(verb, arguments):
-    """Call the verb's `main`; an error that a user can act on becomes a sentence."""
+    """Call the verb's `main`; an error that a user can act on becomes a sentence, and so does the end by a signal."""
     try:
-        return module_of(verb).main(arguments) or 0
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except ImportError as error:
-        return fail(verb, f"{error}{_remedy(error)}")
-    except (ValueError, OSError) as error:
-        return fail(verb, error)
+        with ends.working():
+            return module_of(verb).main(arguments) or 0
     except KeyboardInterrupt:
         return fail(verb, "interrupted", 130)
+    except Exception as error:
+        if ends.received() is not None:  # what was interrupted may say so in its own way
+            return fail(verb, "interrupted", 128 + ends.received())
+        return _explain(verb, error)
+
+
+def _explain(verb, error):
+    """Print what a user can act on and return the status; raise what is a defect."""
+    if isinstance(error, BrokenPipeError):  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if isinstance(error, ImportError):
+        return fail(verb, f"{error}{_remedy(error)}")
+    if isinstance(error, (ValueError, OSError)):
+        return fail(verb, error)
+    raise error
 
 
 def usage():

@@ -5,6 +5,7 @@ import logging
 from keras_vit.cli.arguments import verb_parser
 from keras_vit.system import startup
 from keras_vit.system.files import refuse_pattern
+from keras_vit.system.limits import GRACE_SECONDS, READ_SECONDS
 
 DESCRIPTION = """\
 Serve the folder that `keras-vit export` writes: a page to try its models on, and the REST interface of TF Serving.
@@ -31,7 +32,27 @@ def parser():
     parser.add_argument(
         "--poll-seconds", type=float, default=1, help="between two looks for new versions (default: %(default)s)"
     )
+    parser.add_argument(
+        "--read-seconds",
+        type=seconds,
+        default=READ_SECONDS,
+        help="a request that is not complete after these is answered 408, unless it goes on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--grace-seconds",
+        type=seconds,
+        default=GRACE_SECONDS,
+        help="for requests that are not answered, after SIGTERM or Ctrl-C (default: %(default)s)",
+    )
     return parser
+
+
+def seconds(text):
+    """A number of seconds above 0, at most a day."""
+    seconds = float(text)
+    if not 0 < seconds <= 86400:
+        raise ValueError(text)
+    return seconds
 
 
 def main(argv=None):
@@ -41,7 +62,7 @@ def main(argv=None):
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     startup.start_tensorflow()
-    from keras_vit.export.devserver.app import MEGABYTE, serve
+    from keras_vit.export.devserver.app import MEGABYTE, Patience, serve
 
     def ready(url, models):
         print(f"{url}/  a page to try them on")
@@ -50,5 +71,6 @@ def main(argv=None):
         print("Ctrl-C ends.", flush=True)
 
     size = round(arguments.max_request_mb * MEGABYTE)
-    serve(arguments.bundle, arguments.host, arguments.port, size, arguments.poll_seconds, ready)
+    patience = Patience(arguments.read_seconds, arguments.grace_seconds)
+    serve(arguments.bundle, arguments.host, arguments.port, size, arguments.poll_seconds, ready, patience)
     return 0

@@ -1,14 +1,15 @@
 """`keras-vit train`: train a model from scratch or fine-tune one, by a recipe."""
 
 import argparse
+import contextlib
 import signal
 import sys
 import textwrap
 from pathlib import Path
 
-from keras_vit.cli.arguments import complete_name, verb_parser
+from keras_vit.cli.arguments import add_max_pixels, complete_name, verb_parser
 from keras_vit.cli.settings import add_group, refuse_unknown
-from keras_vit.system import startup
+from keras_vit.system import ends, startup
 
 DESCRIPTION = """\
 Train a model from scratch or fine-tune one, by a recipe:
@@ -22,8 +23,8 @@ Every setting of a recipe is an option; the defaults below are those of --recipe
 {names}
 
 Without --recipe it is finetune where --data-dir is given, else quickstart.
-The same command again continues a run that was stopped: by a kill, by SIGTERM (the run is saved, exit code 0) or by
-Ctrl-C (saved too, 130).
+The same command again continues a run that was stopped: by a kill, by SIGTERM or SIGHUP (the run is saved, exit code
+0) or by Ctrl-C (saved too, 130).
 """
 
 
@@ -40,6 +41,8 @@ def main(argv=None):
             return 0
         return run(recipe, output)
     except (ValueError, FloatingPointError, OSError) as error:
+        if ends.received() is not None:  # what was interrupted may say so in its own way
+            raise
         print(f"keras-vit train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -55,7 +58,8 @@ def run(recipe, output):
     try:
         train(recipe, output)
     except Stopped as stopped:
-        print(stopped, file=sys.stderr)
+        with contextlib.suppress(OSError):  # the terminal was closed
+            print(stopped, file=sys.stderr)
         return 130 if stopped.number == signal.SIGINT else 0
     return 0
 
@@ -66,7 +70,9 @@ def parse(argv):
 
     name, folder = _chosen(argv)
     base = recipes.load(name).replace(dataset="folder") if folder else recipes.load(name)
-    argv = refuse_unknown(argv, recipes.GROUPS.values(), ("--recipe", "--output", "--dry-run", "--help"))
+    argv = refuse_unknown(
+        argv, recipes.GROUPS.values(), ("--recipe", "--output", "--dry-run", "--max-pixels", "--help")
+    )
     options = parser(name, base)
     arguments = vars(options.parse_args(argv))
     arguments.pop("recipe")
@@ -95,6 +101,7 @@ def parser(name="finetune", base=None):
         default=False,
         help="say what would be done, and write an augmented batch as dry_run.png into the folder (by default: here)",
     )
+    add_max_pixels(parser)
     for title, kind in recipes.GROUPS.items():
         add_group(parser, title, kind, base.settings(), {"model": complete_name, "teacher": complete_name})
     return parser

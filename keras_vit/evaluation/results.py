@@ -46,20 +46,26 @@ def read_results(path):
         ValueError: naming other columns, or a line with more or fewer.
     """
     path = Path(path)
-    if not path.exists():
+    if not path.is_file():  # there is none, or a device, which has no lines
         return []
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != HEADER:
-            raise ValueError(
-                f"{path} is not a file of results. Expected the columns {','.join(HEADER)}. Received: "
-                f"{','.join(reader.fieldnames or ()) or 'none'}. Give another file."
-            )
-        rows = []
-        for row in reader:
-            if None in row or None in row.values():
-                raise ValueError(f"{path}, line {reader.line_num}: expected {len(HEADER)} columns.")
-            rows.append(row)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return _read_rows(path, csv.DictReader(file))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a file of results: {error}. Give another file.") from error
+
+
+def _read_rows(path, reader):
+    if tuple(reader.fieldnames or ()) != HEADER:
+        raise ValueError(
+            f"{path} is not a file of results. Expected the columns {','.join(HEADER)}. Received: "
+            f"{','.join(reader.fieldnames or ())[:300] or 'none'}. Give another file."
+        )
+    rows = []
+    for row in reader:
+        if None in row or None in row.values():
+            raise ValueError(f"{path}, line {reader.line_num}: expected {len(HEADER)} columns.")
+        rows.append(row)
     return rows
 
 

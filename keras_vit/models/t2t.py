@@ -351,7 +351,7 @@ def first_split_channels(array, shape, size, stored=None):
     Kernels are adapted as a convolution's are. Scales and shifts of the LayerNorm repeat, or for one channel are
     averaged; its statistics are those of a repeated image.
     """
-    if array.shape[1:] != tuple(shape[1:]):
+    if array.shape[1:] != tuple(shape[1:]) or len(array) % 49 or not len(array):
         return array  # another module: left as it is for the loader to refuse
     windows = array.reshape(7, 7, -1, *array.shape[1:])
     old, new = windows.shape[2], shape[0] // 49
@@ -365,6 +365,8 @@ def first_split_channels(array, shape, size, stored=None):
 def first_split_queries(kernel, shape, size, stored=None):
     """The same for T2T-ViT_t, whose scores are scaled by the width of the tokens: the queries make up for it."""
     adapted, e = first_split_channels(kernel, shape, size, stored), shape[1] // 3
+    if adapted is kernel:
+        return kernel
     factor = math.sqrt(len(adapted) / len(kernel))
     return np.concatenate([adapted[:, :e] * factor, adapted[:, e:]], axis=1)
 

@@ -132,7 +132,7 @@ def configure(config, entries, classes):
     """Adds `pre_logits` where a file has one and its classifier is kept."""
     kernel = next((name for name in entries if name.endswith(("pre_logits/kernel", "pre_logits.fc.weight"))), None)
     head = next((name for name in entries if name.endswith(("head/bias", "head.bias"))), None)
-    keeps_head = head is not None and len(entries[head]) == classes
+    keeps_head = head is not None and entries.shapes()[head] == (classes,)
     return replace(config, pre_logits=True) if kernel and keeps_head else config
 
 

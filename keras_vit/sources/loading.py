@@ -5,19 +5,23 @@ entries that do not fit are listed in one ValueError.
 """
 
 import fnmatch
+import functools
 import logging
+import math
 import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping
 
 import keras
 import numpy as np
 
 from keras_vit.sources import resolve
-from keras_vit.sources.run_folder import MODEL, load_keras_model
+from keras_vit.sources.keras_archive import load_keras_model, names_of_nan, warn_of_nan
+from keras_vit.sources.run_folder import MODEL
+from keras_vit.system.limits import MAX_RESAMPLED
 from keras_vit.weights import catalogue, download, keras_file, readers, rules
+from keras_vit.weights.entries import Entries, Entry, WeightFileError
 
 log = logging.getLogger("keras_vit")
 KINDS = ("run", "keras", "weights")  # of what may hold a model's weights
@@ -29,7 +33,7 @@ class WeightFile:
     """An open weight file: its path, its entries, and, where known, its catalogue row and image size."""
 
     path: str
-    entries: Mapping[str, np.ndarray] | None  # None: Keras' own .weights.h5, which Keras itself loads
+    entries: Entries | None  # None: Keras' own .weights.h5, which Keras itself loads
     row: catalogue.Row | None = None
     size: tuple[int, int] | None = None  # (H, W) of its model's images in pixels, where the file states it
 
@@ -69,9 +73,20 @@ def open_source(path, row, classes, include_top):
         return WeightFile(path, None, row)
     if path.endswith(".keras"):
         model = load_keras_model(path)
-        entries = {v.path: keras.ops.convert_to_numpy(v) for v in model.weights}
-        return WeightFile(path, entries, row, model.inputs[0].shape[1:3])
+        entries = {v.path: Entry(tuple(v.shape), functools.partial(_numbers, v)) for v in model.weights}
+        return WeightFile(path, Entries(path, entries), row, _image_size(model))
     return WeightFile(path, readers.read(path), row)
+
+
+def _numbers(variable):
+    return keras.ops.convert_to_numpy(variable)
+
+
+def _image_size(model):
+    """(H, W) of a model's images; None where it does not take images of one size."""
+    inputs = getattr(model, "inputs", None) or ()
+    size = tuple(inputs[0].shape[1:3]) if len(inputs) == 1 and len(inputs[0].shape) == 4 else ()
+    return size if len(size) == 2 and all(size) else None
 
 
 def _file_at(weights):
@@ -163,7 +178,7 @@ def _keep_head(source, found, bias, include_top, classes):
             )
         log.warning("%s has no classifier: the head with %d classes is new", source.path, classes)
         return False
-    stored = len(source.entries[found.assignments[bias].names[0]])
+    stored = math.prod(source.entries.shapes()[found.assignments[bias].names[0]])
     if stored != classes and classes == 1000:
         raise ValueError(
             f"{source.path}: the classifier of this file has {stored} classes. Pass classes={stored} to keep it, "
@@ -204,59 +219,122 @@ def _if_checkpoint(unexpected):
 
 
 def _assign(model, source, layout, assignments, variables, family):
-    sizes, wrong, resampled = (model.inputs[0].shape[1:3], source.size), [], []
+    sizes, wrong, resampled, odd = (model.inputs[0].shape[1:3], source.size), [], [], []
+    resamplers = (*layout.resamplers.items(), *family.resamplers.items())
     for target, assignment in assignments.items():
-        variable = variables[target]
-        arrays = [source.entries[name] for name in assignment.names]
-        for name in assignment.duplicates:
-            if not np.array_equal(source.entries[name], arrays[0]):
-                wrong.append(f"~ {name}: one tensor with {assignment.names[0]} in the model, but values differ")
-        shape, names = tuple(variable.shape), ", ".join(assignment.names)
+        variable, names = variables[target], ", ".join(assignment.names)
+        shape = tuple(variable.shape)
         try:
-            array = assignment.rule.transform(*arrays)
-        except (ValueError, IndexError):  # an axis is missing, or there is one too many
-            wrong.append(f"~ {names}: {', '.join(str(a.shape) for a in arrays)} for {target} {shape}")
+            array, stored = _array(source.entries, assignment, shape, _resampler(target, resamplers), sizes)
+        except _MisfitError as misfit:
+            wrong.append(f"~ {names}: {misfit} for {target} {shape}")
             continue
-        if array.shape != shape:
-            array, stored = _resample(array, target, shape, sizes, layout, family), array.shape
+        wrong += _differing_duplicates(source.entries, assignment)
+        if stored is not None:
             resampled.append(f"{target} {stored} -> {shape}")
-        if array.shape != shape:
-            wrong.append(f"~ {names}: {array.shape} for {target} {shape}")
-            continue
-        variable.assign(np.ascontiguousarray(array, dtype="float32"))
+        if not _is_finite(array):
+            odd.append(names)
+        variable.assign(array)
     if wrong:
         more = [f"~ ... and {len(wrong) - 2 * SHOWN} more"] if len(wrong) > 2 * SHOWN else []
-        raise ValueError(
+        raise WeightFileError(
             f"{source.path}: {len(wrong)} entries do not fit the model:\n" + "\n".join(wrong[: 2 * SHOWN] + more)
         )
     if resampled:
         log.warning("%s: resampled for this input: %s", source.path, "; ".join(resampled))
+    warn_of_nan(source.path, odd)
 
 
-def _resample(array, target, shape, sizes, layout, family):
-    for pattern, function in (*layout.resamplers.items(), *family.resamplers.items()):
-        if fnmatch.fnmatchcase(target, pattern) and array.ndim == len(shape):
-            return function(array, shape, *sizes)
-    return array
+def _resampler(target, resamplers):
+    """The first resampler whose pattern fits the path of a variable; None if none does."""
+    return next((function for pattern, function in resamplers if fnmatch.fnmatchcase(target, pattern)), None)
+
+
+class _MisfitError(Exception):
+    """Entries that do not fit a variable, by their shapes."""
+
+
+def _array(entries, assignment, shape, resampler, sizes):
+    """The numbers of a variable.
+
+    Shapes are compared before anything is read: rearranging keeps the count of numbers, and only what can be resampled
+    may have another one.
+
+    Returns:
+        (a float32 array of `shape`, the shape before it was resampled or None).
+    Raises:
+        _MisfitError: with the shapes that do not fit.
+    """
+    transform = assignment.rule.transform
+    stored = [entries.shapes()[name] for name in assignment.names]
+    count, before = sum(map(math.prod, stored)), None
+    if count != math.prod(shape):
+        before = _transformed_shape(transform, stored)
+        alike = len(before) == len(shape) and before[-1:] == shape[-1:] or len(before) == len(shape) == 1
+        if resampler is None or not alike or not 0 < count <= MAX_RESAMPLED:
+            raise _MisfitError(f"{before}")
+    arrays = [entries[name] for name in assignment.names]
+    if any(array.dtype.kind not in "biuf" for array in arrays):
+        raise _MisfitError(", ".join(f"{array.dtype}" for array in arrays))
+    with np.errstate(all="ignore"):  # of numbers that are not finite, which is said once
+        try:
+            array = transform(*arrays)
+            if array.shape != shape and resampler is not None and array.ndim == len(shape):
+                before, array = array.shape, resampler(array, shape, *sizes)
+        except (ValueError, IndexError, ArithmeticError) as error:  # an axis is missing, or there is one too many
+            raise _MisfitError(", ".join(map(str, stored))) from error
+        if array.shape != shape:
+            raise _MisfitError(f"{array.shape}")
+        return np.ascontiguousarray(array, dtype="float32"), before
+
+
+def _transformed_shape(transform, shapes):
+    """The shape of what a rule makes of arrays of these shapes, found with arrays that need no memory."""
+    try:
+        return transform(*(np.broadcast_to(np.float32(0), shape) for shape in shapes)).shape
+    except (ValueError, IndexError) as error:
+        raise _MisfitError(", ".join(map(str, shapes))) from error
+
+
+def _differing_duplicates(entries, assignment):
+    """What is wrong with entries that the model has once and the file several times."""
+    first, shapes = assignment.names[0], entries.shapes()
+    return [
+        f"~ {name}: one tensor with {first} in the model, but values differ"
+        for name in assignment.duplicates
+        if shapes[name] != shapes[first] or not np.array_equal(entries[name], entries[first])
+    ]
+
+
+def _is_finite(array):
+    """Whether all numbers are; their sum says so at once, unless it overflows itself."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
 
 
 def _load_keras_h5(model, path):
     """Keras' own weight format matches layers by their order: same variant, same size, same head, or an error."""
     try:
+        keras_file.check_sizes(path)
+    except WeightFileError as error:
+        if explained := keras_file.explain(path):
+            raise WeightFileError(f"{path}: not the weights of this model. {explained}") from error
+        raise
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # Keras only warns where it leaves something out
             model.load_weights(path)
-    except (ValueError, OSError, KeyError, UserWarning) as error:
-        raise ValueError(
-            f"{path}: not the weights of this model. {_why_not(model, path) or f'Keras: {error}'}"
-        ) from error
+    except Exception as error:
+        why = _why_not(model, path) or f"Keras: {type(error).__name__}: {str(error)[:500]}"
+        raise WeightFileError(f"{path}: not the weights of this model. {why}") from error
+    warn_of_nan(path, names_of_nan(model))
 
 
 def _why_not(model, path):
     """What a .weights.h5 file holds that the model does not, and the other way round; None where that is not it."""
     try:
         stored = Counter(keras_file.shapes(path))
-    except OSError:  # cut short
+    except Exception:  # damaged, for which h5py has errors of many kinds
         stored = Counter()
     if not stored:
         return keras_file.explain(path)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_vit.preprocessing.spec import Spec
+from keras_vit.sources.keras_archive import load_keras_model
 from keras_vit.system.files import atomic_file
-from keras_vit.weights import keras_file
 
 MODEL = "model.keras"
 SPEC = "preprocessing.json"
@@ -210,24 +210,19 @@ def read_labels(path):
     return _checked_labels(labels, path)
 
 
-def load_keras_model(path):
-    """Load a `.keras` file, not compiled.
+def read_entries(path):
+    """The JSON object in a file, as a dictionary.
 
     Raises:
-        ValueError: naming a file that is not one.
+        ValueError: naming the file if it holds anything else.
     """
-    import zipfile
-
-    import keras  # which registers this library's layers, see keras_vit.system.registration
-
-    if not zipfile.is_zipfile(path):
-        explained = keras_file.explain(path)
-        raise ValueError(f"{path} is not a .keras file, or an incomplete one. {explained or ''}".rstrip())
     try:
-        return keras.saving.load_model(path, compile=False)
-    except TypeError as error:  # as Keras says that it does not know a layer's class
-        reason = str(error).rpartition("Exception encountered: ")[2].partition(" Full object config")[0]
-        raise ValueError(f"{path} cannot be loaded: {reason}") from error
+        entries = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # the second, where lists are nested a thousand deep
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(entries, dict):
+        raise ValueError(f"{path} must hold a JSON object. Received: {str(entries)[:100]}.")
+    return entries
 
 
 def _checked_labels(labels, where="labels"):
@@ -239,12 +234,7 @@ def _checked_labels(labels, where="labels"):
 
 
 def _read_description(path):
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(entries, dict):
-        raise ValueError(f"{path} must hold a JSON object. Received: {entries!r}.")
+    entries = read_entries(path)
     kinds = {"model": str, "name": str, "classes": int}
     wrong = [name for name, kind in kinds.items() if not isinstance(entries.get(name), kind)]
     if wrong:

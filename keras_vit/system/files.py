@@ -2,16 +2,22 @@
 
 The temporary lies beside the target, so that the last step is a rename within one file system. Its
 name starts with a dot and tells host, process and thread; what a killed process left behind is
-recognised by that and cleared by the next write to the same target.
+recognised by that and cleared by the next write to the same target. What is needed for a while only, and by nobody
+else, lies in a scratch folder, which is recognised and cleared in the same way.
 """
 
+import atexit
 import contextlib
+import errno
 import os
 import platform
 import shutil
+import tempfile
 import threading
 import zlib
 from pathlib import Path
+
+from keras_vit.system import special_files
 
 LOCK = ".lock"
 PATTERN = "*?[\\"  # characters that are special in TensorFlow's patterns of names
@@ -22,22 +28,30 @@ def atomic_file(path):
     """Yield a temporary path beside `path`, with its suffix, and rename it to `path` at the end.
 
     Missing parent folders are made. On any error in the block, an interrupt included, the temporary
-    is removed and what was at `path` before stays as it was.
+    is removed and what was at `path` before stays as it was. A link stays a link: the file that it names is replaced,
+    or made. Only regular files are replaced: into a device, a pipe or /dev/stdout the temporary, which then lies
+    elsewhere, is written at the end.
 
     Raises:
         FileNotFoundError: if the block wrote nothing.
         IsADirectoryError: if `path` is a folder.
+        OSError: if `path` is a link to itself, a disk or a socket, or takes no more; it names `path`.
     """
-    path = Path(os.path.realpath(path))  # through a link: the file it names is replaced, not the link
-    if path.is_dir():
-        raise IsADirectoryError(f"Expected the path of a file. Received a folder: {path}.")
-    with _temporary_beside(path) as temporary:
-        yield temporary
+    special = special_files.is_special(path)
+    target = Path(path) if special else Path(os.path.realpath(path))
+    with _scratch_file(target) if special else _temporary_beside(target) as temporary:
+        with _named_if_full(path):
+            yield temporary
         if not temporary.is_file():
             raise FileNotFoundError(f"Nothing was written for {path}: expected a file at {temporary}.")
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
+        if special:
+            special_files.pour(temporary, target)
+        elif special_files.is_special(target):  # since the block began
+            raise OSError(f"{target} has become something else than a file; it stays as it is.")
+        else:
+            _sync(temporary)
+            os.replace(temporary, target)
+            _sync(target.parent)
 
 
 @contextlib.contextmanager
@@ -89,9 +103,61 @@ def held(folder):
 
 
 @contextlib.contextmanager
+def scratch_folder():
+    """Yield the path of an empty folder in the system's temporary folder, and remove it at the end.
+
+    What processes of this host left there when they were killed is removed first.
+    """
+    start = _clear_scratch()
+    with tempfile.TemporaryDirectory(prefix=start, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def keep_temporaries_together():
+    """Let all temporary files of this process, and of those that it starts, lie in a scratch folder until it ends.
+
+    So do those that libraries make, and leave behind where a process is killed.
+    """
+    folder = tempfile.mkdtemp(prefix=_clear_scratch())
+    tempfile.tempdir = os.environ["TMPDIR"] = folder
+    owner = os.getpid()
+    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(folder, ignore_errors=True))
+
+
+def _clear_scratch():
+    """Remove the scratch folders of the dead; returns how the name of one of this process begins."""
+    start = f"keras-vit-{_host()}-"
+    for entry in Path(tempfile.gettempdir()).glob(f"{start}*"):
+        process = entry.name[len(start) :].partition("-")[0]
+        if process.isdigit() and not _alive(int(process)):
+            shutil.rmtree(entry, ignore_errors=True)  # another user's stays
+    return f"{start}{os.getpid()}-"
+
+
+@contextlib.contextmanager
+def _scratch_file(path):
+    with scratch_folder() as folder:
+        yield folder / f"written{path.suffix}"
+
+
+@contextlib.contextmanager
+def _named_if_full(path):
+    """Let the error of a disk that takes no more name the file, which those of an open file do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
+@contextlib.contextmanager
 def _temporary_beside(path):
     """Clear what dead processes left, yield the temporary's path, and at the end clear that too."""
     made = [folder for folder in path.parents if not folder.exists()]  # innermost first
+    around = next(folder for folder in path.parents if folder.exists())
+    if not around.is_dir():
+        raise NotADirectoryError(f"{path} cannot be written: {around} is no folder.")
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_stale(path)
     temporary = path.with_name(_temporary_name(path, os.getpid(), threading.get_native_id()))

@@ -3,6 +3,8 @@
 Tested on both ends of the versions that setup.cfg allows (`make test`, `make test-lowest`).
 """
 
+import contextlib
+
 
 def all_layers(model):
     """The layers of a model, children of layers included, the model itself first."""
@@ -41,3 +43,78 @@ def recomputed(layer):
 def moments_of(optimizer, index):
     """First and second moment of variable number `index`, of a built Adam or Lamb optimizer."""
     return optimizer._momentums[index], optimizer._velocities[index]
+
+
+def model_from_json(text):
+    """The model that the config.json of a `.keras` file describes, not compiled; code in it is refused."""
+    from keras.src.saving import saving_lib
+
+    return saving_lib._model_from_config(text, None, compile=False, safe_mode=True)
+
+
+class _Waiting(list):
+    """Variables that wait for their values, each shown to `check` first."""
+
+    def __init__(self, variables, check):
+        super().__init__(variables)
+        self.check = check
+
+    def append(self, variable):
+        """Add a variable, unless `check` raises."""
+        self.check(variable)
+        super().append(variable)
+
+
+@contextlib.contextmanager
+def variables_without_values(check):
+    """Inside, new variables have a shape only; at the end they get their values, unless an error ends it.
+
+    Args:
+        check: is called with every variable before it is one of the model's; what it raises ends the building.
+    """
+    import keras
+    from keras.src.backend.common import global_state
+
+    waiting = "uninitialized_variables"
+    before = list(global_state.get_global_attribute(waiting) or ())
+    global_state.set_global_attribute(waiting, _Waiting(before, check))
+    scope = keras.StatelessScope(initialize_variables=False)
+    try:
+        with scope:
+            yield
+            scope.initialize_variables = True
+    except BaseException:
+        global_state.set_global_attribute(waiting, before)  # else the next scope gives all of them their values
+        raise
+
+
+def load_state(model, weights, assets=None):
+    """Give a model the values of a `.keras` file.
+
+    Args:
+        weights: its model.weights.h5, a file object.
+        assets: the file as an open zip, where it has assets.
+
+    Raises:
+        ValueError: with Keras' own message.
+    """
+    from keras.src.saving import saving_lib
+
+    store, errors, failed = saving_lib.H5IOStore(weights, mode="r"), {}, set()
+    files = assets and saving_lib.DiskIOStore("assets", archive=assets, mode="r")
+    try:
+        saving_lib._load_state(
+            model,
+            weights_store=store,
+            assets_store=files,
+            inner_path="",
+            visited_saveables=set(),
+            failed_saveables=failed,
+            error_msgs=errors,
+        )
+    finally:
+        store.close()
+        if files:
+            files.close()
+    if failed:
+        saving_lib._raise_loading_failure(errors)

@@ -14,6 +14,9 @@ import tempfile
 import threading
 from pathlib import Path
 
+from keras_vit.system import ends, files
+from keras_vit.system.ends import is_command
+
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # 0: all, 1: no information, 2: no warnings, 3: no errors
 # TensorFlow turns oneDNN on only where the CPU has AVX512-VNNI or the like. Without oneDNN SwinT's training step takes
 # twice as long on an AMD EPYC of family 25 that has no AVX-512, and graphs 1.1 to 1.5 times (docs/speed.md).
@@ -40,22 +43,19 @@ def set_environment(level="2"):
 def start_tensorflow():
     """Import Keras, and TensorFlow where it is the backend, and find the devices, without lines for nobody.
 
-    In another program than `keras-vit` nothing is set and nothing dropped.
+    In `keras-vit`, temporary files lie together from now on. In another program nothing is set and nothing dropped.
     """
     if is_command():
         set_environment()
-    with quiet():
+    with ends.starting(), quiet():
         import keras
 
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
             tf.config.list_physical_devices()
-
-
-def is_command():
-    """Whether this process is `keras-vit` or `python -m keras_vit`."""
-    return Path(*sys.argv[:1]).stem == "keras-vit" or sys.orig_argv[1:3] == ["-m", "keras_vit"]
+    if is_command():
+        files.keep_temporaries_together()
 
 
 @contextlib.contextmanager
@@ -76,9 +76,11 @@ def _redirected():
     kept = os.dup(2)
     with tempfile.TemporaryFile() as written:
         os.dup2(written.fileno(), 2)
+        ends.STATE.stderr = kept
         try:
             yield
         finally:
+            ends.STATE.stderr = 2
             sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)

@@ -5,13 +5,25 @@ Formats: safetensors, npz and PyTorch's two layouts. Half-precision entries (flo
 
 import io
 import json
+import math
 import pathlib
 import re
 
 import numpy as np
 
+from keras_vit.system.limits import MAX_HEADER
 from keras_vit.weights import keras_file, torch_file
-from keras_vit.weights.entries import Archive, Entries, Entry, damaged, from_bfloat16
+from keras_vit.weights.entries import (
+    Archive,
+    Entries,
+    Entry,
+    WeightFileError,
+    damaged,
+    from_bfloat16,
+    is_shape,
+    reading,
+    refused,
+)
 
 _FORMATS = "safetensors, npz or PyTorch (.pth, .bin)"
 _TENSORFLOW = re.compile(r".*\.(index|data-\d{5}-of-\d{5}|pb)")  # names of checkpoints and graphs
@@ -44,15 +56,20 @@ def read(path):
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        reason = "it is a folder" if path.is_dir() else "there is no such file"
+        reason = "it is a folder" if path.is_dir() else "it is no file" if path.exists() else "there is no such file"
         raise FileNotFoundError(f"Expected a weight file ({_FORMATS}), but {reason}. Received: {path}.")
+    with reading(path):
+        return _read(path)
+
+
+def _read(path):
     if keras_file.is_keras(path):
-        raise ValueError(
+        raise WeightFileError(
             f"{path} was written by Keras, whose files are not read entry by entry. Expected here: {_FORMATS}. "
             f"{keras_file.explain(path) or 'Pass its path as weights=, or to keras.saving.load_model.'}"
         )
     if _TENSORFLOW.fullmatch(path.name):
-        raise ValueError(
+        raise WeightFileError(
             f"{path} is part of a TensorFlow checkpoint or SavedModel, which is not read. Expected {_FORMATS}. Restore "
             "it into the Keras model that it was saved from, and save that with model.save('x.keras')."
         )
@@ -105,13 +122,17 @@ def _safetensors(path):
     """{name: Entry} of a safetensors file; the safetensors package validates the header."""
     import safetensors
 
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if MAX_HEADER < length <= path.stat().st_size:
+        raise refused(path, f"its header has {length:,} bytes; the limit is {MAX_HEADER:,} (MAX_HEADER)")
     try:
         with safetensors.safe_open(path, framework="numpy"):
             pass
     except safetensors.SafetensorError as error:
         raise damaged(path, "a complete safetensors file", f"{error}") from error
     with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
+        file.seek(8)
         header = json.loads(file.read(length))
     header.pop("__metadata__", None)
     return {name: _safetensors_entry(path, name, item, 8 + length) for name, item in header.items()}
@@ -119,16 +140,19 @@ def _safetensors(path):
 
 def _safetensors_entry(path, name, item, start):
     """One Entry from its header item; the data begin at byte `start` of the file."""
-    kind, shape = item["dtype"], tuple(item["shape"])
+    kind, shape, (first, end) = item["dtype"], tuple(item["shape"]), item["data_offsets"]
     if kind not in _SAFETENSORS_DTYPES:
-        raise ValueError(
+        raise WeightFileError(
             f"{path}: {name} has an unsupported number format. Expected one of "
             f"{', '.join(_SAFETENSORS_DTYPES)}. Received: {kind}. Save it as F32."
         )
 
+    count = math.prod(shape)
+    if not is_shape(shape) or count * np.dtype(_SAFETENSORS_DTYPES[kind]).itemsize != end - first:
+        raise damaged(path, f"numbers of shape {shape} for {name}", f"{end - first} bytes")
+
     def load():
-        count = int(np.prod(shape, dtype=np.int64))
-        array = np.fromfile(path, _SAFETENSORS_DTYPES[kind], count, offset=start + item["data_offsets"][0])
+        array = np.fromfile(path, _SAFETENSORS_DTYPES[kind], count, offset=start + first)
         if array.size != count:
             raise damaged(path, f"{count} numbers for {name}", f"{array.size}")
         array = array.reshape(shape)
@@ -146,21 +170,20 @@ def _npz(archive):
 
 
 def _npz_entry(archive, member):
-    try:
-        shape, dtype = _npy_header(archive.head(member, 4096))
-    except (ValueError, EOFError, OSError) as error:
-        raise damaged(archive.path, f"an array in {member}", f"{error}") from error
+    with reading(archive.path, f"an array in {member}"):
+        shape, dtype, start = _npy_header(archive.head(member, 4096))
     if dtype.hasobject:
-        raise ValueError(
+        raise WeightFileError(
             f"{archive.path}: {member} holds Python objects, which only code in the file can rebuild; it was not "
             "executed. Expected numbers. Save the file again as plain arrays."
         )
 
+    held = archive.size(member) - start
+    if not is_shape(shape) or not dtype.itemsize or math.prod(shape) * dtype.itemsize != held:
+        raise damaged(archive.path, f"an array of shape {str(shape)[:200]} of {dtype} in {member}", f"{held} bytes")
+
     def load():
-        try:
-            array = np.lib.format.read_array(io.BytesIO(archive.read(member)), allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise damaged(archive.path, f"the array {member}", f"{error}") from error
+        array = np.lib.format.read_array(io.BytesIO(archive.read(member)), allow_pickle=False)
         # numpy has no bfloat16: JAX's arrays of it are stored as two opaque bytes each
         return from_bfloat16(array.view("<u2")) if array.dtype == np.dtype("V2") else array
 
@@ -168,7 +191,7 @@ def _npz_entry(archive, member):
 
 
 def _npy_header(start):
-    """(shape, dtype) from the first bytes of an .npy member."""
+    """(shape, dtype, bytes of the header) from the first bytes of an .npy member."""
     stream = io.BytesIO(start)
     version = np.lib.format.read_magic(stream)
     readers = {
@@ -178,4 +201,4 @@ def _npy_header(start):
     if version not in readers:
         raise ValueError(f"version {version} of the npy format is not supported")
     shape, _, dtype = readers[version](stream)
-    return shape, dtype
+    return shape, dtype, stream.tell()

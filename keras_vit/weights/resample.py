@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+from keras_vit.system.limits import MAX_GRID
+
 
 def cubic(x, a):
     """Keys' cubic kernel (doi:10.1109/TASSP.1981.1163711, Eq. 15), radius 2."""
@@ -29,6 +31,7 @@ def interpolation_matrix(old, new, kernel="bicubic", antialias=True):
     the cubic has a = -0.5, as in PIL and PyTorch's antialiased resize. Without, border samples are repeated and the
     cubic has a = -0.75, as in PyTorch's plain resize.
     """
+    _check_side(old)
     function = triangle if kernel == "bilinear" else lambda x: cubic(x, -0.5 if antialias else -0.75)
     scale = old / new
     centres = (np.arange(new) + 0.5) * scale - 0.5
@@ -40,6 +43,11 @@ def interpolation_matrix(old, new, kernel="bicubic", antialias=True):
         index = np.floor(centres).astype(int) + tap
         np.add.at(matrix, (np.arange(new), index.clip(0, old - 1)), function(centres - index))
     return matrix
+
+
+def _check_side(old):
+    if not 1 <= old <= MAX_GRID:
+        raise ValueError(f"expected a side of 1 to {MAX_GRID} (MAX_GRID) to resample. Received: {old}")
 
 
 def resample_grid(grid, new, kernel="bicubic", antialias=True):
@@ -58,7 +66,7 @@ def positions(prefix, kernel="bicubic", antialias=True):
 
     def resample(table, shape, size, stored=None):
         old, new = _grid(table.shape[1] - prefix, stored or (1, 1)), _grid(shape[1] - prefix, size)
-        if old is None or new is None:
+        if old is None or new is None or len(table) != 1:
             return table  # not a grid with that prefix; the loader raises an error for the shape
         grid = resample_grid(table[0, prefix:].reshape(*old, -1), new, kernel, antialias)
         return np.concatenate([table[:, :prefix], grid.reshape(1, new[0] * new[1], -1)], axis=1)
@@ -68,6 +76,8 @@ def positions(prefix, kernel="bicubic", antialias=True):
 
 def _grid(tokens, size):
     """(H, W) of the grid of `tokens` square patches that fill an image of aspect ratio `size`; None if none does."""
+    if tokens < 1:
+        return None
     patch = math.sqrt(size[0] * size[1] / tokens)
     height, width = round(size[0] / patch), round(size[1] / patch)
     return (height, width) if height * width == tokens else None
@@ -84,12 +94,15 @@ def relative_position_bias(table, shape, size, stored=None):
         shape: the new one, (2 M' - 1, 2 L' - 1, h).
         size, stored: not used.
     """
+    if table.shape[0] % 2 == 0 or table.shape[1] % 2 == 0:
+        return table  # no offset 0 in the middle; the loader raises an error for the shape
     rows, columns = (_geometric_matrix(old, new) for old, new in zip(table.shape, shape[:2]))
     return np.einsum("ia,abh,jb->ijh", rows, table.astype("float64"), columns, optimize=True)
 
 
 def _geometric_matrix(old, new):
     """(new, old) linear interpolation from offsets 0, 1, 1+q, 1+q+q^2 ... on both sides, q fitted to reach new // 2."""
+    _check_side(old)
     low, high = 1.01, 1.5
     while high - low > 1e-6:
         q = (low + high) / 2
@@ -110,6 +123,8 @@ def input_channels(kernel, shape, size, stored=None):
     stored ones in turn, scaled by I / new so that the expected output keeps its magnitude.
     """
     old, new = kernel.shape[2], shape[2]
+    if old == 0 or kernel.shape[:2] != tuple(shape[:2]):
+        return kernel  # another convolution; the loader raises an error for the shape
     if new == 1:
         return kernel.sum(axis=2, keepdims=True)
     return kernel[:, :, np.arange(new) % old] * (old / new)

@@ -8,20 +8,21 @@ records and to functions of this file, and any other name is an error. There are
 A tensor is a view: storage, offset, sizes, strides (in elements). Several tensors may view one storage.
 """
 
-import collections
 import functools
-import io
 import math
 import os
-import pickle
 
 import numpy as np
 
-from keras_vit.weights.entries import Entry, damaged, from_bfloat16
+from keras_vit.system.limits import MAX_EXPANDED, MAX_NAME, MAX_PICKLE, MAX_RANK, MAX_REPEATED, MAX_UNPACKED
+from keras_vit.weights import pickles
+from keras_vit.weights.entries import Entry, WeightFileError, damaged, from_bfloat16, is_shape, refused
+from keras_vit.weights.pickles import OPAQUE, Fixed, Function, RefusedError, described
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 _LEGACY_START = b"\x8a\x0a" + MAGIC.to_bytes(10, "little") + b"."  # LONG1, ten bytes, STOP
+_USUAL = 2**20  # bytes at the start of a file in which its pickles nearly always end
 
 # Keys of the weights in a training checkpoint, in order of preference; "teacher" is DINO's.
 _WRAPPERS = ("model", "state_dict_ema", "model_ema", "state_dict", "teacher")
@@ -46,49 +47,8 @@ _TORCH_DTYPES = (
     "complex64 complex128 float8_e4m3fn float8_e5m2"
 ).split()
 
-# What the unpickler raises for bytes that are not a pickle, or not one of these.
-_NOT_A_PICKLE = (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError)
-_NOT_A_PICKLE += (AttributeError, OverflowError, MemoryError, RecursionError)
 
-
-class RefusedError(ValueError):
-    """The file contains something that is not allowed here; nothing of it was executed."""
-
-
-class Opaque:
-    """Replaces an object that does not matter (arguments, metrics) and ignores every operation."""
-
-    __slots__ = ()
-
-    def __new__(cls, *args, **kwargs):
-        return object.__new__(cls)
-
-    def __call__(self, *args, **kwargs):
-        return self
-
-    def __setstate__(self, state):
-        return None
-
-    def __setitem__(self, key, value):
-        return None
-
-    def append(self, item):
-        """Ignore an item."""
-
-    def extend(self, items):
-        """Ignore items."""
-
-
-class _Fixed:
-    """Base of the records that a pickle may contain and must not alter."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state):
-        raise RefusedError("a record of the file is changed after its construction; that was not executed")
-
-
-class _StorageType(_Fixed):
+class _StorageType(Fixed):
     """A class of storages: the format of its numbers."""
 
     __slots__ = ("dtype",)
@@ -97,19 +57,7 @@ class _StorageType(_Fixed):
         self.dtype = dtype
 
 
-class _Function(_Fixed):
-    """A function of this file, under PyTorch's name for it."""
-
-    __slots__ = ("function",)
-
-    def __init__(self, function):
-        self.function = function
-
-    def __call__(self, *args):
-        return self.function(*args)
-
-
-class _Storage(_Fixed):
+class _Storage(Fixed):
     """An array of numbers in the file: key, format, count; `base` is the offset of a view of it."""
 
     __slots__ = ("key", "dtype", "count", "base")
@@ -121,8 +69,13 @@ class _Storage(_Fixed):
     def itemsize(self):
         return 2 if self.dtype == "bfloat16" else np.dtype(self.dtype).itemsize
 
+    @property
+    def size(self):
+        """Its bytes."""
+        return self.count * self.itemsize
 
-class _Tensor(_Fixed):
+
+class _Tensor(Fixed):
     """A view of a storage, checked to lie within it; offset and strides count elements."""
 
     __slots__ = ("storage", "offset", "shape", "strides")
@@ -144,10 +97,9 @@ class _Tensor(_Fixed):
 
 def _rebuild_tensor(storage, offset, shape, strides, *_):
     """A _Tensor; a view that leaves its storage is a RefusedError."""
-    counts = (offset, *shape, *strides)
-    if not isinstance(storage, _Storage) or not all(type(count) is int and count >= 0 for count in counts):
-        raise RefusedError("a tensor of the file has no storage, or a negative size, stride or offset")
-    if len(shape) != len(strides) or len(shape) > 32:
+    if not isinstance(storage, _Storage) or not all(map(is_shape, ((offset,), shape, strides))):
+        raise RefusedError("a tensor of the file has no storage, or a negative size, stride or offset, or one of 2^63")
+    if len(shape) != len(strides):
         raise RefusedError(f"a tensor of the file has sizes {tuple(shape)} and strides {tuple(strides)}")
     offset += storage.base
     if math.prod(shape):
@@ -161,6 +113,13 @@ def _rebuild_tensor(storage, offset, shape, strides, *_):
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
+def _size(items=()):
+    """A torch.Size."""
+    if len(items) > MAX_RANK:
+        raise RefusedError(f"a tensor of the file has {len(items)} axes; the limit is {MAX_RANK} (MAX_RANK)")
+    return tuple(items)
+
+
 def _rebuild_parameter(tensor, *_):
     return tensor
 
@@ -170,63 +129,67 @@ def _vocabulary():
     opaque = [("torch", name) for name in _TORCH_DTYPES]
     opaque += [("torch", "device"), ("_codecs", "encode"), ("numpy", "dtype")]
     opaque += [(f"numpy.{core}.multiarray", "scalar") for core in ("core", "_core")]
-    stubs = [("argparse", "Namespace"), ("yacs.config", "CfgNode"), ("yacs", "CfgNode")]
-    words = {name: Opaque() for name in opaque} | {name: Opaque for name in stubs}
+    opaque += [("argparse", "Namespace"), ("yacs.config", "CfgNode"), ("yacs", "CfgNode")]
+    words = {name: OPAQUE for name in opaque}
     for name, dtype in _STORAGE_DTYPES.items():
         words["torch", name] = words["torch.storage", name] = _StorageType(dtype)
-    words["collections", "OrderedDict"] = collections.OrderedDict
-    words["torch", "Size"] = _Function(tuple)
-    words["torch._utils", "_rebuild_tensor"] = _Function(_rebuild_tensor)
-    words["torch._utils", "_rebuild_tensor_v2"] = _Function(_rebuild_tensor)
-    words["torch._utils", "_rebuild_parameter"] = _Function(_rebuild_parameter)
+    words["collections", "OrderedDict"] = Function(pickles.dictionary)
+    words["torch", "Size"] = Function(_size)
+    words["torch._utils", "_rebuild_tensor"] = Function(_rebuild_tensor)
+    words["torch._utils", "_rebuild_tensor_v2"] = Function(_rebuild_tensor)
+    words["torch._utils", "_rebuild_parameter"] = Function(_rebuild_parameter)
     return words
 
 
 _VOCABULARY = _vocabulary()
 
 
-class _Unpickler(pickle.Unpickler):
-    """An unpickler that allows only the names of the vocabulary; `storages` are those of the file."""
+def _find(module, name):
+    """The replacement of a name."""
+    if (module, name) not in _VOCABULARY:
+        raise RefusedError(
+            f"it contains code or Python objects ({module[:60]}.{name[:60]}) and was not executed. Expected a "
+            "dictionary of tensors. Save its state dict alone, with torch.save(model.state_dict(), 'weights.pth') "
+            "where the model can be loaded, or as safetensors"
+        )
+    return _VOCABULARY[module, name]
 
-    def __init__(self, file):
-        super().__init__(file, encoding="latin1")  # strings of Python 2: never an error
-        self.storages = {}
 
-    def find_class(self, module, name):
-        if (module, name) not in _VOCABULARY:
-            raise RefusedError(
-                f"it contains code or Python objects ({module}.{name}) and was not executed. Expected a dictionary of "
-                "tensors. Save its state dict alone, with torch.save(model.state_dict(), 'weights.pth') where the "
-                "model can be loaded, or as safetensors"
-            )
-        return _VOCABULARY[module, name]
+class _Storages(dict):
+    """{key: _Storage}, of those that a pickle names by their persistent ids."""
 
-    def persistent_load(self, pid):
+    def find(self, pid):
         """The storage of ("storage", type, key, device, count[, (key, offset, count)])."""
         if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
-            raise RefusedError(f"it contains something other than tensors ({pid!r:.60})")
+            raise RefusedError(f"it contains something other than tensors ({described(pid)})")
         kind, key, count = pid[1], pid[2], pid[4]
-        if not isinstance(kind, _StorageType) or not isinstance(key, str) or type(count) is not int or count < 0:
-            raise RefusedError(f"it describes a storage as {pid!r:.60}")
+        is_key = type(key) is str and len(key) <= MAX_NAME
+        if not isinstance(kind, _StorageType) or not is_key or not is_shape((count,)):
+            raise RefusedError(f"it describes a storage as {described(pid)}")
         base = 0
         if len(pid) == 6 and pid[5] is not None:
-            base = pid[5][1]
-            if type(base) is not int or base < 0:
-                raise RefusedError(f"it describes a view of a storage as {pid[5]!r:.60}")
-        known = self.storages.setdefault(key, _Storage(key, kind.dtype, count))
+            view = pid[5]
+            if type(view) is not tuple or len(view) != 3 or not is_shape(view[1:2]):
+                raise RefusedError(f"it describes a view of a storage as {described(view)}")
+            base = view[1]
+        known = self.setdefault(key, _Storage(key, kind.dtype, count))
         if (known.dtype, known.count) != (kind.dtype, count):
             raise RefusedError(f"it describes storage {key} twice, differently")
         return known if base == 0 else _Storage(key, kind.dtype, count, base)
 
 
-def _unpickle(path, unpickler):
-    """The object that a pickle builds from the vocabulary."""
+def _unpickle(path, data, start=0):
+    """(object, position behind it, its `_Storages`): what a pickle builds from the vocabulary."""
+    storages = _Storages()
     try:
-        return unpickler.load()
+        return *pickles.load(data, _find, storages.find, start), storages
     except RefusedError as error:
-        raise ValueError(f"{path} is not read: {error}.") from error
-    except _NOT_A_PICKLE as error:
-        raise damaged(path, "a PyTorch checkpoint", f"{type(error).__name__}: {error}") from error
+        raise refused(path, f"{error}") from error
+    except pickles.NOT_A_PICKLE as error:
+        found = f"{type(error).__name__}: {error}"
+        if len(data) >= MAX_PICKLE and isinstance(error, (EOFError, IndexError)):
+            found = f"none within {MAX_PICKLE:,} bytes, the limit of a pickle (MAX_PICKLE)"
+        raise damaged(path, "a PyTorch checkpoint", found) from error
 
 
 # --------------------------------------------------------------------------------------- zip layout
@@ -244,18 +207,17 @@ def read_zip(archive):
     """{name: Entry} of a PyTorch file in the zip layout, given as an `Archive`."""
     path, folder = archive.path, root(archive.members)
     if any(name.startswith(f"{folder}/code/") for name in archive.members):
-        raise ValueError(
+        raise WeightFileError(
             f"{path} is a TorchScript program, and was not executed. Expected a dictionary of tensors. With PyTorch: "
             f"torch.save(torch.jit.load({str(path)!r}, 'cpu').state_dict(), 'weights.pth')."
         )
     if f"{folder}/byteorder" in archive.members:
-        order = archive.read(f"{folder}/byteorder").strip()
+        order = archive.read(f"{folder}/byteorder", limit=100).strip()
         if order != b"little":
             raise _big_endian(path, order)
-    unpickler = _Unpickler(io.BytesIO(archive.read(f"{folder}/data.pkl")))
-    tree = _unpickle(path, unpickler)
-    for storage in unpickler.storages.values():
-        name, size = f"{folder}/data/{storage.key}", storage.count * storage.itemsize
+    tree, _, storages = _unpickle(path, archive.read(f"{folder}/data.pkl", limit=MAX_PICKLE))
+    for storage in storages.values():
+        name, size = f"{folder}/data/{storage.key}", storage.size
         if name not in archive.members or archive.size(name) < size:
             found = f"{archive.size(name)} bytes" if name in archive.members else "no such member"
             raise damaged(path, f"{size} bytes in {name}", found)
@@ -277,32 +239,41 @@ def read_legacy(path):
     key an int64 count and the raw numbers.
     """
     with open(path, "rb") as file:
-        magic, protocol, machine = (_unpickle(path, _Unpickler(file)) for _ in range(3))
-        if magic != MAGIC or protocol != PROTOCOL or not isinstance(machine, dict):
-            raise damaged(
-                path,
-                f"magic number and protocol {PROTOCOL} of PyTorch",
-                f"protocol {protocol!r:.40}",
-            )
-        if dict.get(machine, "little_endian") is not True:
-            raise _big_endian(path, dict.get(machine, "little_endian"))
-        unpickler = _Unpickler(file)
-        tree = _unpickle(path, unpickler)
-        keys = _unpickle(path, _Unpickler(file))
-        places = _places(path, file, keys, unpickler.storages)
+        try:
+            tree, storages, keys, end = _five_pickles(path, file.read(_USUAL))
+        except WeightFileError:
+            file.seek(0)
+            tree, storages, keys, end = _five_pickles(path, file.read(MAX_PICKLE))
+        file.seek(end)
+        places = _places(path, file, keys, storages)
 
     def read(storage):
         with open(path, "rb") as file:
             file.seek(places[storage.key])
-            return file.read(storage.count * storage.itemsize)
+            return file.read(storage.size)
 
     return _entries(path, tree, read)
 
 
+def _five_pickles(path, data):
+    """(the object, its storages, their keys, the position behind all five)."""
+    magic, end, _ = _unpickle(path, data)
+    protocol, end, _ = _unpickle(path, data, end)
+    machine, end, _ = _unpickle(path, data, end)
+    if magic != MAGIC or protocol != PROTOCOL or not isinstance(machine, dict):
+        raise damaged(path, f"magic number and protocol {PROTOCOL} of PyTorch", f"protocol {described(protocol)}")
+    if machine.get("little_endian") is not True:
+        raise _big_endian(path, described(machine.get("little_endian")))
+    tree, end, storages = _unpickle(path, data, end)
+    keys, end, _ = _unpickle(path, data, end)
+    return tree, storages, keys, end
+
+
 def _places(path, file, keys, storages):
     """{storage key: its position in the file}, going from one count to the next."""
-    if not isinstance(keys, list) or set(map(repr, keys)) != set(map(repr, storages)):
-        raise damaged(path, f"the keys of {len(storages)} storages", f"{keys!r:.60}")
+    texts = isinstance(keys, list) and all(type(key) is str for key in keys)
+    if not texts or len(keys) != len(storages) or set(keys) != set(storages):
+        raise damaged(path, f"the keys of {len(storages)} storages", described(keys))
     end, places = os.path.getsize(path), {}
     for key in keys:
         storage, head = storages[key], file.read(8)
@@ -313,9 +284,9 @@ def _places(path, file, keys, storages):
                 f"{storage.count} numbers in storage {key}",
                 f"a count of {head.hex() or 'nothing'}",
             )
-        if places[key] + storage.count * storage.itemsize > end:
+        if places[key] + storage.size > end:
             raise damaged(path, f"{storage.count} numbers in storage {key}", "the end of the file")
-        file.seek(places[key] + storage.count * storage.itemsize)
+        file.seek(places[key] + storage.size)
     return places
 
 
@@ -325,12 +296,13 @@ def _places(path, file, keys, storages):
 def _entries(path, tree, read):
     """{name: Entry} for the tensors of a checkpoint; `read` returns the bytes of a storage."""
     tensors = _state_dict(path, tree)
+    _check_repetition(path, tensors.values())
 
     @functools.lru_cache(maxsize=1)  # tensors that share a storage follow each other
     def numbers(key):
         storage = storages[key]
         data = read(storage)
-        if len(data) < storage.count * storage.itemsize:
+        if len(data) < storage.size:
             raise damaged(path, f"{storage.count} numbers in storage {key}", f"{len(data)} bytes")
         if storage.dtype == "bfloat16":
             return from_bfloat16(np.frombuffer(data, "<u2", storage.count))
@@ -343,19 +315,39 @@ def _entries(path, tree, read):
     }
 
 
+def _check_repetition(path, tensors):
+    """Raise where little of a file becomes much: by tensors that repeat numbers, and by views that read them again."""
+    held = sum({tensor.storage.key: tensor.storage.size for tensor in tensors}.values())
+    before, read = None, 0
+    for tensor in tensors:
+        count, storage = math.prod(tensor.shape), tensor.storage
+        if count > max(storage.count, MAX_EXPANDED):
+            raise refused(
+                path,
+                f"a tensor of shape {tensor.shape} repeats the {storage.count:,} numbers of its storage; the limit is "
+                f"{MAX_EXPANDED:,} (MAX_EXPANDED)",
+            )
+        read += max(count * storage.itemsize, 0 if storage.key == before else storage.size)
+        before = storage.key
+    if read > MAX_REPEATED * held + MAX_UNPACKED:
+        raise refused(path, f"its tensors read {read:,} bytes of storages that hold {held:,} (MAX_REPEATED)")
+
+
 def _state_dict(path, tree):
     """{name: _Tensor} of a checkpoint's weights, unwrapped and without common prefixes."""
     if isinstance(tree, dict):
         for wrapper in _WRAPPERS:
-            if _tensors(dict.get(tree, wrapper)):
-                tree = dict.get(tree, wrapper)
+            if _tensors(tree.get(wrapper)):
+                tree = tree.get(wrapper)
                 break
     tensors = _tensors(tree)
     if not tensors:
         found = f"the keys {list(tree)[:8]}" if isinstance(tree, dict) else type(tree).__name__
         optimizer = isinstance(tree, dict) and "param_groups" in tree
         remedy = " That is an optimizer's state; save that of the model, model.state_dict()." if optimizer else ""
-        raise ValueError(f"{path} holds no state dict: expected a dictionary of tensors. Received: {found}.{remedy}")
+        raise WeightFileError(
+            f"{path} holds no state dict: expected a dictionary of tensors. Received: {found}.{remedy}"
+        )
     while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in tensors)), None):
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
@@ -365,12 +357,11 @@ def _tensors(tree):
     """The tensors directly in a dictionary, without other items; {} for anything else."""
     if not isinstance(tree, dict):
         return {}
-    items = dict.items(tree)  # not tree.items(): a file may set attributes on an OrderedDict
-    return {key: leaf for key, leaf in items if isinstance(key, str) and isinstance(leaf, _Tensor)}
+    return {key: leaf for key, leaf in tree.items() if isinstance(leaf, _Tensor)}
 
 
 def _big_endian(path, found):
-    return ValueError(
+    return WeightFileError(
         f"{path} was written on a big-endian machine, which is not supported: expected little-endian numbers. "
         f"Received: {found!r}. Load it with PyTorch there and save it as safetensors."
     )

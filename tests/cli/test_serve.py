@@ -4,13 +4,14 @@ import pytest
 
 from keras_vit.cli import serve
 from keras_vit.export.devserver import app
+from keras_vit.system.limits import GRACE_SECONDS, READ_SECONDS
 
 
 def test_arguments_reach_the_server(monkeypatch, capsys):
     asked = []
 
-    def fake(bundle, host, port, max_request, poll, ready):
-        asked.append((bundle, host, port, max_request, poll))
+    def fake(bundle, host, port, max_request, poll, ready, patience):
+        asked.append((bundle, host, port, max_request, poll, patience.read, patience.grace))
         ready("http://h:1", [("toys", 2), ("other", 1)])
 
     monkeypatch.setattr(app, "serve", fake)
@@ -21,8 +22,20 @@ def test_arguments_reach_the_server(monkeypatch, capsys):
         "http://h:1/v1/models/other  version 1",
     ]
     options = ["--host", "0.0.0.0", "--port", "1", "--max-request-mb", "0.5", "--poll-seconds", "9"]
+    options += ["--read-seconds", "3", "--grace-seconds", "0.5"]
     assert serve.main(["x", *options]) == 0
-    assert asked == [("some folder", "127.0.0.1", 8501, 32 * 2**20, 1), ("x", "0.0.0.0", 1, 2**19, 9)]
+    assert asked == [
+        ("some folder", "127.0.0.1", 8501, 32 * 2**20, 1, READ_SECONDS, GRACE_SECONDS),
+        ("x", "0.0.0.0", 1, 2**19, 9, 3, 0.5),
+    ]
+
+
+@pytest.mark.parametrize("option", ["--read-seconds", "--grace-seconds"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e9", "soon"])
+def test_seconds_that_are_none_are_refused(option, value, capsys):
+    with pytest.raises(SystemExit) as done:
+        serve.main(["x", option, value])
+    assert done.value.code == 2 and f"argument {option}: invalid seconds value: '{value}'" in capsys.readouterr().err
 
 
 def test_help_and_usage(capsys):

@@ -76,3 +76,17 @@ def test_other_files_are_not_overwritten(predictor, tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         write_result(path, result(predictor, Accuracy(3, 2, 3, 5)))
     assert path.read_text() == text
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b'"' + b"x" * 200_000, b"a\x00b\n", b"x" * 200_000])
+def test_a_file_of_anything_else_is_named(tmp_path, content):
+    path = tmp_path / "results.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{path} is not a file of results") as error:
+        read_results(path)
+    assert len(str(error.value)) < 1000
+
+
+def test_a_line_is_written_into_a_device_without_reading_it(predictor):
+    write_result("/dev/null", result(predictor, Accuracy(3, 2, 3, 5)))
+    assert read_results("/dev/zero") == []

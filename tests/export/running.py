@@ -11,6 +11,7 @@ from pathlib import Path
 
 from keras_vit.export.serving import client
 from keras_vit.system import startup
+from keras_vit.system.limits import GRACE_SECONDS
 from tests.export import serve_alone
 
 
@@ -44,9 +45,9 @@ def send(connection, path, body=None, method=None):
     return response.status, json.loads(response.read())
 
 
-def start_ours(bundle, log, *models):
+def start_ours(bundle, log, *models, grace=GRACE_SECONDS):
     """`Running` of the development server, which serves the models (default: the toys)."""
-    command = [sys.executable, "-P", serve_alone.__file__, str(bundle)]
+    command = [sys.executable, "-P", serve_alone.__file__, str(bundle), str(grace)]
     environment = {**startup.environment("3"), "CUDA_VISIBLE_DEVICES": "-1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
     url, keras = (process.stdout.readline() or "none True").split()

@@ -1,6 +1,6 @@
 """The development server in a process that can import neither Keras nor this library, except export/ and system/.
 
-python -P serve_alone.py BUNDLE      prints the server's URL once it listens
+python -P serve_alone.py BUNDLE GRACE      prints the server's URL once it listens
 """
 
 import importlib.machinery
@@ -27,19 +27,19 @@ class Refuse:
         """Never reached."""
 
 
-def main(bundle):
+def main(bundle, grace):
     for name, folder in (("keras_vit", ROOT / "keras_vit"), ("keras_vit.export", ROOT / "export")):
         package = types.ModuleType(name)  # without running its __init__
         package.__path__ = [str(folder)]
         sys.modules[name] = package
     sys.meta_path.insert(0, Refuse())
-    from keras_vit.export.devserver.app import serve
+    from keras_vit.export.devserver.app import Patience, serve
 
     def ready(url, models):
         print(url, "keras" in sys.modules, flush=True)
 
-    serve(bundle, port=0, poll=0.2, ready=ready)
+    serve(bundle, port=0, poll=0.2, ready=ready, patience=Patience(grace=float(grace)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Input that means harm: Hypothesis draws it, seeded; `make test` takes a few examples of each kind, `make test-all` many.
+"""Input that means harm: Hypothesis draws it, seeded; `make test` takes a few examples of each kind, others the rest.
 
 What is promised is docs/security.md; each file of this folder holds one of its sections.
 """

@@ -1,4 +1,4 @@
-"""How many hostile inputs a test draws: few in `make test`, and in its twin that is marked slow the number of the docs."""
+"""How many hostile inputs a test draws: few in `make test`, in its slow twin the number that the docs name."""
 
 import hypothesis
 

@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -341,3 +342,91 @@ def test_what_holds_no_weights_is_named_with_a_remedy(tmp_path, name, message):
         path.write_bytes(b"\x00\x01 anything")
     with pytest.raises(ValueError, match=f"(?s){name}.*{message}"):
         VIT(weights=path, input_shape=SHAPE)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.npz", "weights.keras", "weights.weights.h5"])
+def test_numbers_that_are_not_finite_are_said(tmp_path, caplog, name):
+    entries, path = timm_vit(), tmp_path / name
+    entries["norm.bias"][3] = np.nan
+    if path.suffix in (".keras", ".h5"):
+        model = VIT(weights=written(tmp_path, entries, "source.safetensors"), input_shape=SHAPE)
+        caplog.clear()
+        model.save(path) if path.suffix == ".keras" else model.save_weights(path)
+    else:
+        np.savez(path, **entries) if path.suffix == ".npz" else save_file(entries, path)
+    model = VIT(weights=path, input_shape=SHAPE)
+    assert f"{path}: 1 of its arrays have numbers that are NaN or infinite, norm" in caplog.text
+    assert np.isnan(model.get_layer("norm").beta[3])
+
+
+def test_large_numbers_are_finite(tmp_path, caplog):
+    entries = timm_vit()
+    entries["norm.bias"][:] = 3e38  # whose sum is not
+    VIT(weights=written(tmp_path, entries), input_shape=SHAPE)
+    assert caplog.text == ""
+
+
+class Unread(Mapping):
+    """Entries whose shapes are known, and that must not be read."""
+
+    def __init__(self, entries, unread):
+        self.entries, self.unread = entries, unread
+
+    def __getitem__(self, name):
+        assert name not in self.unread, name
+        return self.entries[name]
+
+    def __iter__(self):
+        return iter(self.entries)
+
+    def __len__(self):
+        return len(self.entries)
+
+    def shapes(self):
+        return {name: self.unread.get(name, array.shape) for name, array in self.entries.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("blocks.0.mlp.fc1.weight", (2**40, 24)),
+        ("blocks.0.norm1.weight", (0,)),
+        ("pos_embed", (1, 1 + 2**40, 24)),
+        ("pos_embed", (1, 1 + 30, 2**40)),
+        ("pos_embed", (1, 0, 24)),
+        ("pos_embed", (2**20,)),
+        ("patch_embed.proj.weight", (24, 0, 8, 8)),
+        ("patch_embed.proj.weight", (2**20, 3, 8, 8)),
+        ("head.weight", (5, 2**40)),
+    ],
+)
+def test_shapes_are_compared_before_anything_is_read(name, shape):
+    model = VIT(weights=None, input_shape=SHAPE, classes=1000)
+    source = loading.WeightFile("w.pth", Unread(timm_vit(), {name: shape}))
+    with pytest.raises(ValueError, match=rf"w.pth: 1 entries do not fit the model:\n~ {re.escape(name)}: \("):
+        loading.load(model, source, vit.VIT, True, 1000)
+
+
+@pytest.mark.parametrize("shape", [(), (3, 3), (0,)])
+def test_a_classifier_whose_bias_has_another_shape_is_refused(tmp_path, shape):
+    entries = timm_vit()
+    entries["head.bias"] = np.zeros(shape, "float32")
+    with pytest.raises(ValueError, match="weights.safetensors: .*classifier of this file has"):
+        VIT(weights=written(tmp_path, entries), input_shape=SHAPE)
+
+
+def test_arrays_that_are_no_numbers_are_refused(tmp_path):
+    for kind in ("complex64", "U1"):
+        entries = timm_vit() | {"norm.bias": np.zeros(24, kind)}
+        np.savez(tmp_path / "w.npz", **entries)
+        with pytest.raises(
+            ValueError, match="w.npz: 1 entries do not fit the model:\n~ norm.bias: (complex64|<U1) for"
+        ):
+            VIT(weights=tmp_path / "w.npz", input_shape=SHAPE)
+
+
+def test_a_model_of_other_inputs_is_refused_by_its_weights(tmp_path):
+    inputs = [keras.Input((3,)), keras.Input((3,))]
+    keras.Model(inputs, keras.layers.Add()(inputs)).save(tmp_path / "two.keras")
+    with pytest.raises(ValueError, match="two.keras: not the weights of this model"):
+        VIT(weights=tmp_path / "two.keras", input_shape=SHAPE)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from keras_vit.system.files import atomic_file, atomic_folder, held, refuse_pattern
+from keras_vit.system.files import atomic_file, atomic_folder, held, refuse_pattern, scratch_folder
 
 
 def names(folder):
@@ -79,6 +79,12 @@ def test_full_disk_raises_and_leaves_nothing(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert names(tmp_path) == []
+
+
+def test_the_error_of_a_full_disk_names_the_file(tmp_path):
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path / 'a.csv'}'"):
+        with atomic_file(tmp_path / "a.csv"), open("/dev/full", "wb", buffering=0) as file:
+            file.write(b"x")
 
 
 def killed_while_writing(writer, path):
@@ -171,6 +177,47 @@ def test_a_folder_is_held_by_one_process_until_it_ends(tmp_path):
         pass
     with held(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_link_to_nothing_is_in_the_way_of_a_folder(tmp_path):
+    (tmp_path / "link").symlink_to("nothing")
+    with pytest.raises(FileExistsError, match="link exists already"):
+        with atomic_folder(tmp_path / "link"):
+            pytest.fail("the block must not run")
+    assert os.readlink(tmp_path / "link") == "nothing"
+
+
+def test_scratch_is_one_users_and_gone_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with scratch_folder() as one, scratch_folder() as other:
+        assert one != other and one.parent == tmp_path and one.stat().st_mode & 0o77 == 0
+        (one / "a").write_text("")
+    assert names(tmp_path) == []
+
+
+def test_scratch_of_the_killed_is_cleared_and_that_of_the_living_left(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with scratch_folder() as mine:
+        for process, kept in ((999999999, False), (os.getppid(), True)):
+            other = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{process}-"))
+            other.mkdir()
+            (other / "a").write_text("")
+        (tmp_path / "keras-vit-notes").mkdir()
+        with scratch_folder() as second:
+            left = set(names(tmp_path)) - {mine.name, second.name}
+    assert len(left) == 2 and "keras-vit-notes" in left and any(f"-{os.getppid()}-" in name for name in left)
+
+
+@pytest.mark.parametrize("end, left", [("", 0), ("os._exit(0)", 1)])
+def test_the_commands_temporaries_lie_together_and_the_next_process_clears_those_of_the_killed(tmp_path, end, left):
+    code = (
+        "import os, subprocess, sys, tempfile\nfrom keras_vit.system import files\nfiles.keep_temporaries_together()\n"
+        "tempfile.mkstemp()\n"
+        "subprocess.run([sys.executable, '-c', 'import tempfile; tempfile.mkdtemp()'], check=True)\n"
+    )
+    for program, expected in ((code + end, left), (code, 0)):
+        subprocess.run([sys.executable, "-c", program], env=os.environ | {"TMPDIR": str(tmp_path)}, check=True)
+        assert len(names(tmp_path)) == expected
 
 
 @pytest.mark.parametrize("name", ["a[1]", "a*b", "a?b", "a\\b", "a["])

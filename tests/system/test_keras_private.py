@@ -1,5 +1,8 @@
 """Keras' private interfaces give what this library reads from them."""
 
+import io
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -68,3 +71,40 @@ def test_moments_after_one_step(optimizer):
         first, second = (keras.ops.convert_to_numpy(moment) for moment in keras_private.moments_of(adam, i))
         np.testing.assert_allclose(first, np.full(variables[i].shape, 0.1 * gradient), rtol=1e-5)
         np.testing.assert_allclose(second, np.full(variables[i].shape, 0.01 * gradient**2), rtol=1e-5)
+
+
+def test_variables_get_their_values_at_the_end_and_each_is_shown_before():
+    seen = []
+    with keras_private.variables_without_values(lambda variable: seen.append(variable.shape)):
+        layer = keras.layers.Dense(3)
+        layer.build((None, 4))
+        assert seen == [(4, 3), (3,)]
+    np.testing.assert_array_equal(layer.bias, np.zeros(3))
+    assert np.any(layer.kernel.numpy() if hasattr(layer.kernel, "numpy") else np.asarray(layer.kernel))
+
+
+def test_what_is_raised_while_variables_wait_leaves_none_behind():
+    def refuse(variable):
+        raise ValueError("too large")
+
+    earlier = keras.StatelessScope(initialize_variables=False)
+    with earlier:
+        waiting = keras.Variable("ones", shape=(2,))
+    with pytest.raises(ValueError, match="too large"):
+        with keras_private.variables_without_values(refuse):
+            keras.Variable("zeros", shape=(2**40,))
+    with keras.StatelessScope():
+        pass  # gives values to all that wait
+    np.testing.assert_array_equal(waiting, np.ones(2))
+
+
+def test_a_model_from_json_gets_the_state_of_a_file(tmp_path, model):
+    model.save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as file:
+        copy = keras_private.model_from_json(file.read("config.json").decode())
+        keras_private.load_state(copy, io.BytesIO(file.read("model.weights.h5")))
+        for mine, theirs in zip(copy.weights, model.weights, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        other = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
+        with pytest.raises(ValueError, match="could not be loaded"):
+            keras_private.load_state(other, io.BytesIO(file.read("model.weights.h5")))

@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from keras_vit.training import finish
 
@@ -22,6 +23,16 @@ def test_only_a_finished_run_has_results(tmp_path):
         entries = {"finished": finished, "held_out": {"top1": 1.0}}
         (tmp_path / "run.json").write_text(json.dumps(entries))
         assert finish.read_results(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "null", "[" * 100_000, '{"finished": true, "held_out": [1]}', '{"finished": true, "held_out": 1}'],
+)
+def test_a_description_that_is_none_is_named(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ValueError, match=f"{tmp_path / 'run.json'} "):
+        finish.read_results(tmp_path)
 
 
 def test_the_report_names_the_split_and_the_images():

@@ -89,6 +89,7 @@ def test_recipes_are_loaded_without_keras():
         ({"teacher": "t"}, "teacher and distillation go together"),
         ({"linear_probe": True, "freeze_depth": 1}, "Give it or freeze_depth, not both"),
         ({"recovery_minutes": -1.0}, "recovery_minutes must not be negative"),
+        ({"worker_timeout": 0.0}, "worker_timeout must be above 0"),
     ],
 )
 def test_values_out_of_range_are_refused(changes, message):

@@ -15,8 +15,13 @@ from tests.training import toy
 )
 def test_kill_9_loses_nothing(tmp_path, replicas, kills):
     command = [sys.executable, "-m", "tests.training.killed", str(tmp_path), str(replicas), str(kills)]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "TMPDIR": str(temporary)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("killed after step") == kills
     toy.assert_same_run(tmp_path / "whole", tmp_path / "killed")
+    assert list(temporary.iterdir()) == []
+    files = [{path.name for path in (tmp_path / name).rglob("*")} for name in ("whole", "killed")]
+    assert {name for name in files[1] - files[0] if not name.startswith("events.out")} == set()

@@ -138,6 +138,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(tmp_path, whole, loop_only, monk
     [
         (15, "after_step", 5, "5, in epoch 2"),
         pytest.param(2, "evaluate", 1, "3, in epoch 1", marks=pytest.mark.slow),
+        pytest.param(1, "after_step", 4, "4, in epoch 2", marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_saves_and_stops_after_the_step(tmp_path, whole, loop_only, monkeypatch, number, method, call, where):
@@ -231,8 +232,10 @@ def test_a_corrupt_image_is_named_counted_and_listed(tmp_path, recipe):
     (
         tmp_path / "run" / "run.json"
     ).unlink()  # as if stopped before the end: the image is not read again, but still recorded
+    written = (tmp_path / "run" / "results.csv").read_text()
     assert train(settings, tmp_path / "run")[0]["bad_pictures"] == 1
     assert str(broken) in (tmp_path / "run" / "bad_files.txt").read_text()
+    assert (tmp_path / "run" / "results.csv").read_text() == written  # no second line
 
 
 def test_bad_input_leaves_nothing_behind(tmp_path, recipe):

@@ -97,3 +97,20 @@ def test_a_signal_to_one_worker_stops_both(tmp_path, data):
     processes[1].terminate()
     for code, _, errors in wait(processes):
         assert code == 0 and "the same command continues from there" in errors, errors
+
+
+def test_a_worker_that_never_comes_is_named_and_given_up(tmp_path, data):
+    processes = start(data, tmp_path / "run", 2, worker_timeout=3.0)
+    processes[1].kill()
+    (code, _, errors), _ = wait(processes)
+    assert code == 1 and "worker 1 at 127.0.0.1:" in errors and "did not come within worker_timeout=3 s" in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_worker_that_waits_for_another_ends_by_a_signal(tmp_path, data):
+    processes = start(data, tmp_path / "run", 2)
+    processes[1].kill()
+    line = processes[0].stdout.readline()
+    assert line.startswith("Waiting for worker 1 at 127.0.0.1:") and "giving up in" in line
+    processes[0].terminate()
+    assert wait(processes)[0][0] == -signal.SIGTERM

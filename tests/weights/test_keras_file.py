@@ -1,9 +1,11 @@
 """What Keras' files hold is told by their content, and the remedies that are named help."""
 
+import io
 import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from keras_vit.prediction.predictor import Predictor
+from keras_vit.system import limits
 from keras_vit.weights import keras_file
 from tests.models.toys import TOYS
 
@@ -140,3 +143,33 @@ def test_a_model_of_unknown_layers_is_named(tmp_path):
     keras.Model(image, Mine()(image)).save(tmp_path / "mine.keras")
     with pytest.raises(ValueError, match="mine.keras cannot be loaded.*Mine"):
         VIT(weights=tmp_path / "mine.keras", input_shape=SHAPE)
+
+
+def test_the_sizes_of_a_file_are_added_up(model, files):
+    arrays, numbers = keras_file.check_sizes(files["own"])
+    assert arrays >= len(model.weights) and numbers >= model.count_params()
+    assert keras_file.check_sizes("named.h5", io.BytesIO(files["own"].read_bytes())) == (arrays, numbers)
+    with pytest.raises(ValueError, match="named.h5 is damaged"):
+        keras_file.check_sizes("named.h5", io.BytesIO(b"no HDF5"))
+    assert keras_file.check_sizes(files["data"]) == (1, 3)
+
+
+def test_arrays_that_are_packed_well_are_read_up_to_a_limit(tmp_path):
+    path = tmp_path / "w.h5"
+    for count, fits in ((limits.MAX_UNPACKED // 4, True), (limits.MAX_UNPACKED // 4 + 1, False)):
+        with h5py.File(path, "w") as file:
+            file.create_dataset("x", (count,), "f4", chunks=(2**20,), compression="gzip")
+        if fits:
+            assert keras_file.check_sizes(path) == (1, count)
+        else:
+            with pytest.raises(ValueError, match="w.h5 is not read: .*MAX_UNPACKED"):
+                keras_file.check_sizes(path)
+
+
+def test_a_broken_zip_is_not_of_keras(tmp_path):
+    path = tmp_path / "w.keras"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("model.weights.h5", b"abc")
+    assert keras_file.is_keras(path)
+    path.write_bytes(path.read_bytes().replace(b"PK\1\2", b"PK\1\3"))
+    assert not keras_file.is_keras(path)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_vit.system.limits import MAX_GRID
 from keras_vit.weights import resample
 
 RNG = np.random.default_rng(0)
@@ -82,3 +83,38 @@ def test_input_channels():
     seven = resample.input_channels(kernel, (4, 4, 7, 5), (8, 8))
     np.testing.assert_allclose(seven[:, :, 6], kernel[:, :, 0] * 3 / 7)
     np.testing.assert_allclose(seven[:, :, 4], kernel[:, :, 1] * 3 / 7)
+
+
+MISFITS = {
+    "no row": np.zeros((1, 0, 3)),
+    "fewer rows than the prefix": np.zeros((1, 1, 3)),
+    "two tables": np.zeros((2, 5, 3)),
+    "no table": np.zeros((0, 5, 3)),
+}
+
+
+@pytest.mark.parametrize("kind", MISFITS)
+def test_positions_that_are_no_grid_are_returned_unchanged(kind):
+    table = MISFITS[kind]
+    assert resample.positions(prefix=1)(table, (1, 17, 3), (64, 64)) is table
+
+
+@pytest.mark.parametrize("size", [(0, 0), (2, 2), (3, 2), (0, 3)])
+def test_bias_tables_without_a_centre_are_returned_unchanged(size):
+    table = np.zeros((*size, 2))
+    assert resample.relative_position_bias(table, (5, 5, 2), (0, 0)) is table
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 0, 5), (3, 4, 3, 5), (0, 0, 3, 5)])
+def test_other_convolutions_are_returned_unchanged(shape):
+    kernel = np.zeros(shape)
+    assert resample.input_channels(kernel, (4, 4, 1, 5), (8, 8)) is kernel
+
+
+@pytest.mark.parametrize("side", [0, MAX_GRID + 1])
+def test_the_sides_of_a_grid_are_bounded(side):
+    with pytest.raises(ValueError, match=f"MAX_GRID.*Received: {side}"):
+        resample.interpolation_matrix(side, 4)
+    if side:
+        with pytest.raises(ValueError, match="MAX_GRID"):
+            resample.relative_position_bias(np.zeros((side + side % 2 + 1, 3, 1)), (5, 5, 1), (0, 0))

@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from keras_vit.system import limits
 from keras_vit.weights import readers, torch_file
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "torch"
@@ -322,3 +323,46 @@ def test_random_bytes_instead_of_the_pickle_are_refused(tmp_path):
         tree = np.random.default_rng(seed).bytes(40)
         with pytest.raises(ValueError, match="w.pth"):
             readers.read(zip_file(tmp_path / "w.pth", tree, {}))
+
+
+# ------------------------------------------------------------------------ little that becomes much
+
+
+@WRITERS
+def test_a_tensor_may_repeat_its_numbers_up_to_a_limit(tmp_path, write):
+    tree = table(x=tensor(storage("0", 2), 0, (limits.MAX_EXPANDED // 2, 2), (0, 1)))
+    entries = readers.read(write(tmp_path / "w.pth", tree, {"0": NUMBERS[:8]}))
+    np.testing.assert_array_equal(entries["x"][-1], BASE.ravel()[:2])
+    tree = table(x=tensor(storage("0", 2), 0, (limits.MAX_EXPANDED // 2 + 1, 2), (0, 1)))
+    with pytest.raises(ValueError, match="w.pth is not read: a tensor of shape.*repeats the 2 numbers.*MAX_EXPANDED"):
+        readers.read(write(tmp_path / "w.pth", tree, {"0": NUMBERS[:8]}))
+
+
+@WRITERS
+def test_views_that_read_a_storage_again_and_again_are_refused(tmp_path, write):
+    """Each of them reads one of two storages of 1 MB, in turn."""
+    count = 2**18
+    tree = table(**{f"x{n}": tensor(storage(str(n % 2), count), n) for n in range(1000)})
+    with pytest.raises(ValueError, match="w.pth is not read: its tensors read .*MAX_REPEATED"):
+        readers.read(write(tmp_path / "w.pth", tree, {"0": bytes(4 * count), "1": bytes(4 * count)}))
+    tree = table(**{f"x{n}": tensor(storage("0", count), n) for n in range(1000)})
+    assert len(readers.read(write(tmp_path / "w.pth", tree, {"0": bytes(4 * count)}))) == 1000
+
+
+@WRITERS
+def test_a_pickle_longer_than_usual_is_read_and_one_beyond_the_limit_not(tmp_path, write):
+    for count, readable in ((limits.MAX_PICKLE // 4, True), (limits.MAX_PICKLE, False)):
+        tree = table(x=one("0"), notes=literal("n" * count))
+        path = write(tmp_path / "w.pth", tree, {"0": NUMBERS[:8]})
+        if readable:
+            np.testing.assert_array_equal(readers.read(path)["x"], BASE.ravel()[:2])
+        else:
+            with pytest.raises(ValueError, match="w.pth.*limit"):
+                readers.read(path)
+
+
+def test_dictionaries_of_old_pickles_are_made_of_pairs(tmp_path):
+    pairs = b"](" + b"".join(b"](" + literal(key) + one("0") + b"e" for key in "ab") + b"e"
+    for items in (pairs, table(a=one("0"), b=one("0"))):
+        tree = call(name("collections", "OrderedDict"), items)
+        assert list(readers.read(zip_file(tmp_path / "w.pth", tree, {"0": bytes(8)}))) == ["a", "b"]

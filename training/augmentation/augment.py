@@ -119,7 +119,7 @@ def _bytes_flipper(spec):
     values = np.repeat(np.arange(256, dtype="uint8")[:, None], 3, axis=1)  # 256 C
     table = preprocessing.normalize(values[None], spec).ravel()
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def flip_and_normalize(images, flipped):
         images = tf.cast(_flip(images, flipped), tf.int32)
         return tf.gather(table, 3 * images + np.arange(3))

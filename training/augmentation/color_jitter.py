@@ -32,7 +32,7 @@ def compiled_operations():
     """A function of (image, order, factors): applies OPERATIONS[order[i]] with factors[i], for i = 0, 1, 2."""
     import tensorflow as tf
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def apply(image, order, factors):
         for i in range(len(OPERATIONS)):
             branches = [functools.partial(operation, image, factors[i]) for operation in OPERATIONS]

@@ -97,7 +97,7 @@ def _blender():
     """A function of (images, boxes, lambdas) that mixes in one pass over the images."""
     import tensorflow as tf
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def blend(images, boxes, lambdas):
         height, width = images.shape[1:3]
         top, left, bottom, right = (side[:, None] for side in tf.unstack(boxes, axis=1))  # P 1

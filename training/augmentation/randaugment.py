@@ -91,7 +91,7 @@ def compiled_operations(increasing):
 
     with_identity = [*operations(increasing).values(), lambda image, level: image]
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def apply(image, index, level):
         branches = [functools.partial(operation, image, level) for operation in with_identity]
         return tf.ensure_shape(tf.switch_case(index, branches), image.shape)

@@ -18,8 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_vit.system.files import atomic_folder
-from keras_vit.training.datasets.records import Records, offsets_of
+from keras_vit.system.limits import MAX_HEADER
+from keras_vit.training.datasets.records import FRAME, Records, offsets_of
 from keras_vit.training.datasets.splits import Split, assemble
+from keras_vit.weights import readers
 from keras_vit.weights.download import sha256
 
 INDEX, FORMAT = "index.json", "keras_vit shards 1"
@@ -68,7 +70,7 @@ def load(folder):
     """
     folder = Path(folder).absolute()
     entries = read_index(folder)
-    splits = {name: _load_split(folder, entry) for name, entry in entries["parts"].items()}
+    splits = {name: _load_split(folder, entry, len(entries["classes"])) for name, entry in entries["parts"].items()}
     return assemble(entries["name"], tuple(entries["classes"]), splits)
 
 
@@ -82,12 +84,52 @@ def read_index(folder):
     if not path.is_file():
         raise ValueError(f"{folder} holds no shards: it has no {INDEX}. `keras-vit prepare-data` writes such a folder.")
     try:
+        if path.stat().st_size > MAX_HEADER:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes; the limit is {MAX_HEADER:,}")
         entries = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}. Write the folder again by `keras-vit prepare-data`.") from error
     if not isinstance(entries, dict) or entries.get("format") != FORMAT:
         raise ValueError(f"{path} is not of the format {FORMAT!r}. Write the folder again by `keras-vit prepare-data`.")
+    if wrong := _wrong_entry(entries):
+        raise ValueError(f"{path} is damaged: {wrong}. Write the folder again by `keras-vit prepare-data`.")
     return entries
+
+
+def _wrong_entry(entries):
+    """What is wrong with the contents of index.json, in words; None if nothing is.
+
+    Files have the names that `write` gives them: so none lies outside the folder, and none is of another split.
+    """
+    classes, parts = entries.get("classes"), entries.get("parts")
+    if not isinstance(entries.get("name"), str) or not _is_list(classes, str) or not classes:
+        return "it has no name, or no classes"
+    if not isinstance(parts, dict) or not {"train"} <= parts.keys() <= {"train", "val", "test"}:
+        return "its parts are not train, val and test"
+    for name, part in parts.items():
+        if not isinstance(part, dict) or not _is_count(part.get("pictures")) or not _is_list(part.get("shards"), dict):
+            return f"its part {name} has no number of images, or no shards"
+        files, count = [part.get("index"), *part["shards"]], len(part["shards"])
+        for file, expected in zip(files, [f"{name}.index.npz", *_shard_names(name, count)]):
+            if not isinstance(file, dict) or file.get("file") != expected:
+                received = file.get("file") if isinstance(file, dict) else file
+                return f"a file of its part {name} must be {expected}, not {received!r:.100}"
+            if not _is_count(file.get("bytes")) or not isinstance(file.get("sha256"), str):
+                return f"it does not say how many bytes {expected} has, or their sha256"
+    return None
+
+
+def _is_list(value, kind):
+    return isinstance(value, list) and all(isinstance(item, kind) for item in value)
+
+
+def _is_count(value):
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _shard_names(name, count):
+    """NAME-00000-of-00008.tfrecord, ..."""
+    return [f"{name}-{i:05d}-of-{count:05d}.tfrecord" for i in range(count)]
 
 
 def damage(path, entry, contents=True):
@@ -116,7 +158,7 @@ class _SplitWriter:
     def write(self, count, progress):
         """Write NAME-00000-of-00008.tfrecord, ... and NAME.index.npz; returns the split's entry of index.json."""
         groups = np.array_split(np.random.default_rng(SEED).permutation(len(self.split)), count)
-        paths = [self.folder / f"{self.name}-{i:05d}-of-{count:05d}.tfrecord" for i in range(count)]
+        paths = [self.folder / name for name in _shard_names(self.name, count)]
         shards, offsets, lengths = (np.zeros(len(self.split), "int64") for _ in range(3))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for number, (group, sizes) in enumerate(zip(groups, pool.map(self.write_shard, paths, groups))):
@@ -160,12 +202,37 @@ def _described(path):
     return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
-def _load_split(folder, entry):
+def _load_split(folder, entry, classes):
     for file in (entry["index"], *entry["shards"]):
         if found := damage(folder / file["file"], file, contents=file is entry["index"]):
             raise ValueError(f"{folder / file['file']} does not match {INDEX}: {found}. Copy it again.")
-    with np.load(folder / entry["index"]["file"]) as arrays:
-        names = tuple(arrays["names"].tobytes().decode(errors="surrogateescape").split("\0"))
-        files = tuple(str(folder / shard["file"]) for shard in entry["shards"])
-        records = Records(files, arrays["shards"].astype("int32"), arrays["offsets"], arrays["lengths"], ENCODED)
-        return Split(names, arrays["labels"], records=records)
+    path = folder / entry["index"]["file"]
+    arrays = readers.read(path)
+    if wrong := _wrong_arrays(arrays, entry, classes):
+        raise ValueError(f"{path} does not match {INDEX}: {wrong}. Write the folder again by `keras-vit prepare-data`.")
+    files = tuple(str(folder / shard["file"]) for shard in entry["shards"])
+    records = Records(files, arrays["shards"].astype("int32"), arrays["offsets"], arrays["lengths"], ENCODED)
+    return Split(_names(arrays), arrays["labels"], records=records)
+
+
+def _names(arrays):
+    return tuple(arrays["names"].tobytes().decode(errors="surrogateescape").split("\0"))
+
+
+def _wrong_arrays(arrays, entry, classes):
+    """What is wrong with a split's index, in words; None if nothing is."""
+    count, shapes = entry["pictures"], arrays.shapes()
+    columns = ("labels", "shards", "offsets", "lengths")
+    if any(shapes.get(name) != (count,) for name in columns) or len(shapes.get("names", ())) != 1:
+        return f"it has not {count} labels, shards, offsets and lengths, and names"
+    labels, shards, offsets, lengths = (arrays[name] for name in columns)
+    if any(array.dtype.kind != "i" for array in (labels, shards, offsets, lengths)) or arrays["names"].dtype != "uint8":
+        return "its numbers are no integers"
+    if len(_names(arrays)) != count:
+        return f"it has not {count} names"
+    if ((labels < 0) | (labels >= classes) | (shards < 0) | (shards >= len(entry["shards"]))).any():
+        return "it has a class or a shard that there is not"
+    ends = np.array([shard["bytes"] for shard in entry["shards"]], "int64")[shards] - FRAME
+    if ((offsets < 0) | (lengths < 0) | (lengths > ends) | (offsets > ends - lengths)).any():
+        return "it has an image behind the end of its shard"
+    return None

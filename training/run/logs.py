@@ -36,7 +36,7 @@ def read_settings(folder):
     try:
         pairs = [line.split(": ", 1) for line in path.read_text(encoding="utf-8-sig").splitlines()]
         return {name: json.loads(value) for name, value in pairs}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the second, where lists are nested a thousand deep
         raise ValueError(f"{path} is not the args.yaml of a run: {error}") from error
 
 

@@ -1,5 +1,7 @@
 """What a run prints: a header, one live line, and a line per epoch; without a terminal only lines that stay."""
 
+import contextlib
+import errno
 import time
 
 from keras_vit.images.names import printable
@@ -23,7 +25,7 @@ class Progress:
 
         self.console = console or Console(highlight=False, soft_wrap=True)
         if quiet:
-            self.console = Console(quiet=True, force_terminal=False)
+            self.console = quiet_console()
         self.live = self.console.is_terminal
         self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
         self.bar = self.task = None
@@ -35,11 +37,19 @@ class Progress:
 
         width = max(len(name) for name in entries)
         for name, value in entries.items():
-            self.console.print(f"[bold]{name:<{width}}[/bold]  {escape(printable(value))}")
+            self._print(f"[bold]{name:<{width}}[/bold]  {escape(printable(value))}")
 
     def log(self, text):
         """Print a line that stays."""
-        self.console.print(printable(text), markup=False)
+        self._print(printable(text), markup=False)
+
+    def _print(self, text, **options):
+        try:
+            self.console.print(text, **options)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            self.console = quiet_console()  # the terminal was closed: SIGHUP stops the run, or `nohup` lets it go on
 
     def __enter__(self):
         if self.live:
@@ -50,7 +60,8 @@ class Progress:
 
     def __exit__(self, *error):
         if self.bar:
-            self.bar.stop()
+            with contextlib.suppress(OSError):  # the terminal was closed
+                self.bar.stop()
 
     def due(self):
         """Whether the live line may be redrawn: at most ten times a second."""
@@ -74,7 +85,7 @@ class Progress:
         self.done += 1
         left = (self.epochs - row["epoch"] - 1) * self.trained / self.done
         mark = "  best" if best else ""
-        self.console.print(
+        self._print(
             f"epoch {row['epoch'] + 1:>3}/{self.epochs}  loss {row['train_loss']:.3f}  "
             f"accuracy {row['train_top1']:6.2f} %  validation loss {row['eval_loss']:.3f} "
             f"accuracy {row['eval_top1']:6.2f} %  {row['images_per_second']:.0f} images/s  "
@@ -84,6 +95,13 @@ class Progress:
     def _speed(self):
         speed = self.bar.tasks[0].speed if self.bar.tasks else None
         return f"  {speed * self.batch_size:.0f} images/s" if speed else ""
+
+
+def quiet_console():
+    """A console that prints nothing."""
+    from rich.console import Console
+
+    return Console(quiet=True, force_terminal=False)
 
 
 def memory_in_use():

@@ -1,7 +1,12 @@
-"""SIGTERM, which schedulers send before they end a job, and Ctrl-C: the run saves and stops after the current step."""
+"""SIGTERM, which schedulers send before they end a job, SIGHUP, when a terminal closes, and Ctrl-C: the run saves.
+
+It stops after the current step.
+"""
 
 import signal
 import threading
+
+NUMBERS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 
 
 class Stopped(Exception):
@@ -17,7 +22,9 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Context in which SIGTERM and the first SIGINT are recorded only; a second SIGINT interrupts immediately.
+    """Context in which the signals are recorded only; a second SIGINT interrupts immediately.
+
+    A signal that is ignored, as SIGHUP is by `nohup`, stays so.
 
     Attributes:
         number: the signal that was received, None before.
@@ -28,7 +35,8 @@ class StopRequest:
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():  # Python allows handlers only there
-            self.before = {number: signal.signal(number, self._receive) for number in (signal.SIGTERM, signal.SIGINT)}
+            heard = [number for number in NUMBERS if signal.getsignal(number) is not signal.SIG_IGN]
+            self.before = {number: signal.signal(number, self._receive) for number in heard}
         return self
 
     def __exit__(self, *error):

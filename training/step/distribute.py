@@ -14,6 +14,7 @@ import json
 import os
 
 from keras_vit.training.pipeline.sampler import Worker
+from keras_vit.training.step import rendezvous
 
 FORM = '{"cluster": {"worker": ["host0:port", "host1:port"]}, "task": {"type": "worker", "index": 0}}'
 
@@ -38,11 +39,31 @@ def prepare_process(recipe):
         tf.config.experimental.enable_op_determinism()
 
 
+@contextlib.contextmanager
+def waiting(timeout, log):
+    """Context for `make_strategy`: workers, if TF_CONFIG lists some, meet before TensorFlow connects them.
+
+    Args:
+        timeout: seconds to wait for the other workers; the same again, for TensorFlow to connect them.
+        log: called with lines that say who is waited for.
+    Raises:
+        ValueError: for a TF_CONFIG that does not describe workers.
+        ConnectionError: naming the workers that did not come in time.
+    """
+    text = os.environ.get("TF_CONFIG")
+    if not text or _workers_strategy.cache_info().currsize:  # they meet once in a process
+        yield
+        return
+    rendezvous.meet(addresses_in_cluster(text), place_in_cluster(text)[0], timeout, log)
+    with rendezvous.patience(timeout):
+        yield
+
+
 def make_strategy():
     """MultiWorkerMirroredStrategy if TF_CONFIG is set, else MirroredStrategy over the GPUs of this machine.
 
-    Without a GPU it takes the logical CPU devices. Workers wait here for each other. TensorFlow requires this to be
-    called before any of its operations.
+    Without a GPU it takes the logical CPU devices. Workers wait here for each other: for good, so call it in `waiting`.
+    TensorFlow requires this to be called before any of its operations.
 
     Raises:
         ValueError: for a TF_CONFIG that does not describe workers.
@@ -148,3 +169,19 @@ def place_in_cluster(text):
         )
     chiefs, workers = (len(cluster.get(kind, ())) for kind in ("chief", "worker"))
     return index + (chiefs if kind == "worker" else 0), chiefs + workers
+
+
+def addresses_in_cluster(text):
+    """The "host:port" of all workers in the value of TF_CONFIG, that of the chief first.
+
+    Raises:
+        ValueError: as `place_in_cluster`, and for an address that is none.
+    """
+    place_in_cluster(text)
+    cluster = json.loads(text)["cluster"]
+    addresses = [*cluster.get("chief", ()), *cluster.get("worker", ())]
+    for address in addresses:
+        host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
+        if not (host and port.isascii() and port.isdigit() and 0 < int(port[:6]) < 2**16):
+            raise ValueError(f"TF_CONFIG must list the workers as host:port. Received: {address!r}.")
+    return addresses

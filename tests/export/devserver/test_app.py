@@ -54,11 +54,26 @@ def running(request, exported, tmp_path_factory):
     bundle = Path(shutil.copytree(exported[0], place / "moved"))
     before = contents(bundle)
     with open(place / "log", "w") as log:
-        running = (start_ours if request.param == "keras-vit serve" else start_tf_serving)(bundle, log)
+        ours = request.param == "keras-vit serve"
+        running = start_ours(bundle, log, grace=0.5) if ours else start_tf_serving(bundle, log)
         yield running
+        hanging = [hang(running, content) for content in (b"", b"POST", UNFINISHED, UNFINISHED + b"{")] if ours else []
         running.process.terminate()
-        assert running.process.wait(30) in (0, -signal.SIGTERM)
+        assert running.process.wait(15) in (0, -signal.SIGTERM)
+        for connection in hanging:
+            connection.close()
     assert contents(bundle) == before
+
+
+UNFINISHED = b"POST /v1/models/toys:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+
+
+def hang(running, content=b""):
+    """A connection that has sent this much."""
+    host, port = running.url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)))
+    connection.sendall(content)
+    return connection
 
 
 def contents(folder):
@@ -352,6 +367,32 @@ def test_a_body_that_is_too_large_is_rejected_before_it_is_sent(running):
         connection.endheaders()
         response = connection.getresponse()
         assert response.status == 413 and "at most 33554432" in json.loads(response.read())["error"]
+
+
+@pytest.mark.parametrize(
+    "start, fields, status, problem",
+    [
+        ("GET /v1/models/toys/versions/" + "9" * 5000, {}, 400, "Failed to convert version: 9999"),
+        ("POST /v1/models/toys/versions/" + "9" * 5000 + ":predict", {}, 400, "Failed to convert version: 9999"),
+        ("GET /v1/models/toys", {"Host": "[::1"}, 200, "AVAILABLE"),
+        ("X /v1/models/toys", {}, 405, "Malformed request: X /v1/models/toys"),
+        ("GET /%0Ax", {}, 404, "Not found"),
+        ("GET *", {}, 404, "Not found"),
+        ("POST " + PREDICT, {"Content-Length": "0", "Transfer-Encoding": "chunked"}, 400, "either a Content-Length"),
+        ("POST " + PREDICT, {"Content-Length": "9" * 5000}, 400, "Invalid HTTP request"),
+        ("POST " + PREDICT, {"Content-Length": "99999999999999999999"}, 413, "at most 33554432"),
+        ("GET /v1/models/toys", {"Connection": "upgrade", "Upgrade": "websocket"}, 200, "AVAILABLE"),
+        ("GET /v1/models/toys", {"X-Forwarded-For": "[", "X-Forwarded-Proto": "\xe9"}, 200, "AVAILABLE"),
+    ],
+)
+def test_odd_requests_get_answers_in_one_form(running, start, fields, status, problem):
+    if not running.ours:
+        pytest.skip("TF Serving has its own")
+    lines = [f"{start} HTTP/1.1", *(f"{name}: {value}" for name, value in {"Host": "x", **fields}.items())]
+    with hang(running, "\r\n".join([*lines, "", ""]).encode("latin-1")) as connection:
+        with contextlib.closing(http.client.HTTPResponse(connection)) as response:
+            response.begin()
+            assert response.status == status and problem in json.dumps(json.loads(response.read()))
 
 
 def test_a_folder_without_models_and_a_port_in_use(exported, tmp_path):

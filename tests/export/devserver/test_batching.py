@@ -1,6 +1,8 @@
 """Batches: their sizes, their order, and that requests do not affect each other."""
 
 import threading
+import time
+import weakref
 from concurrent.futures import wait
 
 import numpy as np
@@ -45,6 +47,17 @@ def submit(batcher, *numbers):
 
 def result(future):
     return future.result(timeout=20)["y"].tolist()
+
+
+def test_a_batch_that_ran_is_not_kept_until_the_next(batcher):
+    images = np.array([1, 2])
+    kept, sent = weakref.ref(images), batcher(Double()).submit({"x": images})
+    del images
+    assert result(sent) == [2, 4]
+    end = time.monotonic() + 10
+    while kept() is not None and time.monotonic() < end:
+        time.sleep(0.01)
+    assert kept() is None
 
 
 def taken(batcher):

@@ -7,13 +7,14 @@ import http.client
 import io
 import re
 import threading
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 from starlette.requests import ClientDisconnect
 
-from keras_vit.export.devserver import page
+from keras_vit.export.devserver import connections, page
 from keras_vit.export.devserver.app import MEGABYTE
 from keras_vit.export.devserver.batching import QueueFull
 from keras_vit.export.devserver.rest import RestError
@@ -99,6 +100,12 @@ def test_occlusion_is_that_of_the_signature(running, random_image):
         (f"{OCCLUSION}&class=6", None, 400, "Classes are numbers from 0 to 5. Received: [6]"),
         (OCCLUSION, None, 400, "Received: []"),
         (f"{OCCLUSION}&class=x", None, 400, "whole numbers"),
+        (f"{OCCLUSION}&class={'9' * 5000}", None, 400, "whole numbers"),
+        (f"{OCCLUSION}&class=999999999999999999", None, 400, "Classes are numbers from 0 to 5"),
+        (f"{OCCLUSION}&class=-1", None, 400, "Classes are numbers from 0 to 5. Received: [-1]"),
+        (f"{OCCLUSION}&class=%D9%A3", None, 400, "whole numbers"),
+        (OCCLUSION + "&class=0" * 1001, None, 400, "At most 1000 classes"),
+        (f"/page/occlusion?model=toys&version={'9' * 5000}&class=0", None, 400, "whole numbers"),
         ("/page/occlusion?model=toys&version=new", None, 400, "whole numbers"),
         (
             "/page/occlusion?model=toys&version=9&class=0",
@@ -112,6 +119,41 @@ def test_occlusion_is_that_of_the_signature(running, random_image):
 def test_malformed_occlusion_requests(running, random_image, path, body, status, problem):
     received, response = running.send(path, random_image if body is None else body)
     assert received == status and problem in response["error"]
+
+
+def test_images_that_mean_harm_are_refused_as_by_the_signatures(running):
+    """Each is answered without its pixels being decoded, or by none that Pillow would not see."""
+    for name, image in hostile_images().items():
+        body = {"instances": [{"b64": base64.b64encode(image).decode()}]}
+        status, response = running.send("/v1/models/toys:predict", body)
+        assert status == 200, name
+        shown, maps = running.send(f"{OCCLUSION}&class=0", image)
+        assert (shown == 200) == (response["predictions"][0]["class_ids"][0] >= 0), name
+        assert shown == 200 or "send JPEG or PNG" in maps["error"], name
+
+
+def hostile_images():
+    """Images of extreme sides, of damaged and of wrong content."""
+
+    def saved(size, kind="PNG", mode="1"):
+        content = io.BytesIO()
+        Image.new(mode, size).save(content, kind)
+        return content.getvalue()
+
+    jpeg = bytearray(saved((8, 8), "JPEG", "RGB"))
+    start = jpeg.index(b"\xff\xc0") + 5
+    jpeg[start : start + 2] = (32767).to_bytes(2, "big")  # the height that it claims
+    png = saved((40, 30), mode="RGB")
+    return {
+        "narrow": saved((1, 60_000)),
+        "flat": saved((60_000, 1)),
+        "large": saved((12_000, 12_000)),
+        "claims height": bytes(jpeg),
+        "cut": png[: len(png) // 2],
+        "zeros": bytes(1000),
+        "empty": b"",
+        "plain": png,
+    }
 
 
 def test_an_image_that_is_too_large_is_rejected(running):
@@ -164,9 +206,10 @@ class Servables:
 class Request:
     """Of a client that may disconnect."""
 
-    def __init__(self, gone=False):
+    def __init__(self, gone=False, half_closed=False):
         from starlette.datastructures import QueryParams
 
+        self.scope = {"state": {connections.HALF_CLOSED: True} if half_closed else {}}
         self.query_params, self._gone = QueryParams("model=x&class=1"), gone
 
     async def is_disconnected(self):
@@ -191,6 +234,16 @@ def test_errors_of_the_model(servables, status, problem):
     with pytest.raises(RestError, match=problem) as error:
         asyncio.run(page.Page(servables, Intake(), 1).occlusion(Request()))
     assert error.value.status == status
+
+
+def test_occlusion_ends_for_browsers_that_sent_no_more():
+    class Slow(Servables):
+        def submit(self, signature, inputs):
+            time.sleep(0.2)
+            return super().submit(signature, inputs)
+
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(page.Page(Slow(), Intake(), 1).occlusion(Request(half_closed=True)))
 
 
 def test_occlusion_stops_when_the_client_is_gone():

@@ -40,6 +40,9 @@ def b64(content):
         ("POST", "/v1/models/m:classify", Target("classify", "m")),
         ("GET", "/v1/models/a%20b.c-1", Target("status", "a b.c-1")),
         ("GET", "/v1/models/m/versions/0", Target("status", "m", 0)),
+        ("GET", f"/v1/models/m/versions/{'0' * 9000}", Target("status", "m", 0)),
+        ("GET", f"/v1/models/m/versions/{'0' * 9000}12", Target("status", "m", 12)),
+        ("GET", f"/v1/models/m/versions/{2**63 - 1}", Target("status", "m", 2**63 - 1)),
         ("GET", "/v1/models/m/labels/x/metadata", Target("metadata", "m", None, "x")),
         ("GET", "/v1/models/m/metadata", Target("metadata", "m")),
     ],
@@ -58,7 +61,12 @@ def test_paths(method, path, target):
         ("POST", "/v1/models:predict", "Malformed"),
         ("POST", "/v1/models/m/versions/one:predict", "Malformed"),
         ("POST", "/v1/models/m/versions/1/labels/x:predict", "Malformed"),
+        ("POST", f"/v1/models/m/versions/{2**63}:predict", "Failed to convert version: 9223372036854775808 to numeric"),
         ("POST", f"/v1/models/m/versions/{2**64 - 1}:predict", "Failed to convert version"),
+        ("GET", f"/v1/models/m/versions/{'9' * 5000}", "Failed to convert version: 9{100}... to numeric"),
+        ("GET", f"/v1/models/m/versions/{'9' * 5000}/metadata", "Failed to convert version"),
+        ("POST", f"/v1/models/m/versions/{'1' * 10**6}:predict", "Failed to convert version"),
+        ("GET", "/v1/models/m/versions/\u0663", "Malformed"),
         ("PUT", "/v1/models/m:predict", "Malformed"),
     ],
 )
@@ -121,7 +129,7 @@ GOOD = b64(b"x")
         ({"instances": [1.5]}, "1.5 is not of expected type: string"),
         ({"instances": [None]}, "None is not of expected type: string"),
         ({"instances": [[GOOD]]}, r"expecting shape \[\?\] but got: \[1,1\]"),
-        ({"instances": [[GOOD], [GOOD, GOOD]]}, "of one size"),
+        ({"instances": [[GOOD], [GOOD, GOOD]]}, r"expecting shape \[\?\] but got: \[2,1\]"),
         ({"instances": [GOOD, [GOOD]]}, "of one size"),
         ({"instances": [{"b64": "abc!"}]}, "Unable to base64 decode: 'abc!'"),
         ({"instances": [{"b64": "aGVsb"}]}, "Unable to base64 decode"),
@@ -145,7 +153,12 @@ GOOD = b64(b"x")
         ({"instances": [{"a": 1.5, "b": ["", ""]}], "signature_name": "two"}, "not of expected type: int32"),
         ({"instances": [{"a": 2**31, "b": ["", ""]}], "signature_name": "two"}, "2147483648 to int32 without loss"),
         ({"instances": [1], "signature_name": "flags"}, "not of expected type: bool"),
-        ({"instances": [[[["x" * 10**6] + ["y"] * 10**4]]], "signature_name": "images"}, "not of expected type"),
+        ({"instances": [[[["x" * 10**6] + ["y"] * 10**4]]], "signature_name": "images"}, r"got: \[1,1,1,10001\]"),
+        ({"instances": [[["x" * 10**6], [2]]], "signature_name": "images"}, "not of expected type: float32"),
+        ({"instances": ["x", []]}, "of one size"),
+        ({"instances": [[[1], [2]], 3], "signature_name": "images"}, "of one size"),
+        ({"instances": [[[1], [[2]]]], "signature_name": "images"}, "of one size"),
+        ({"inputs": [[[1], [2]], {"a": 1}], "signature_name": "images"}, "of one size"),
     ],
 )
 def test_malformed_bodies(request_, problem):
@@ -164,17 +177,31 @@ def test_malformed_bodies(request_, problem):
         (b"\xff\xfe\xfd", "JSON Parse error"),
         (b'{"instances": ' + b"9" * 5000 + b"}", "JSON Parse error"),
         (b'{"instances": ' + b"[" * 10**6, "JSON Parse error"),
-        (b'{"instances": ' + b"[" * 900 + b"]" * 900 + b"}", "of one size|expecting shape|nested too deeply"),
-        (
-            b'{"signature_name": "images", "instances": ' + b"[" * 900 + b"]" * 900 + b"}",
-            "of one size|nested too deeply",
-        ),
+        (b'{"instances": ' + b"[" * 900 + b"]" * 900 + b"}", "JSON Parse error: nested too deeply"),
+        (b'{"instances": [1.' + b"1" * 5000 + b"]}", "JSON Parse error: a number of 5002 characters"),
     ],
 )
 def test_bodies_that_are_not_json(body, problem):
     with pytest.raises(RestError, match=problem) as error:
         rest.parse_predict(body, find)
     assert error.value.status == 400
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+@pytest.mark.parametrize("key", ["instances", "inputs"])
+@pytest.mark.parametrize("inner", ["", "1", '"x"', '{"b64": ""}', "1, [2]", '[], "x"', "9" * 1000, "-1e-400"])
+def test_bodies_of_any_depth_are_read_or_refused(name, key, inner):
+    """NumPy has limits of its own below the parser's; none of them shows."""
+    for levels in (*range(1, 100, 3), 32, 33, 64, 65, 98, 99, 900):
+        body = f'{{"signature_name": "{name}", "{key}": {"[" * levels}{inner}{"]" * levels}}}'
+        try:
+            rest.parse_predict(body.encode(), find)
+        except RestError as error:
+            assert error.status == 400 and len(str(error)) < 1500
+
+
+def test_long_texts_of_clients_are_shortened():
+    assert rest.shortened("x" * 100) == "x" * 100 and rest.shortened("x" * 10**6) == "x" * 100 + "..."
 
 
 def test_responses_with_several_outputs():

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from keras_vit.preprocessing import Spec
-from keras_vit.training.datasets import digits, folders, shards
+from keras_vit.system import limits
+from keras_vit.training.datasets import check, digits, folders, shards
 from keras_vit.training.datasets.splits import fingerprint
 from keras_vit.training.pipeline import batches
 from tests.training.pipeline.test_batches import arrays, assert_equal
@@ -146,3 +147,100 @@ def test_the_fingerprint_depends_on_the_images_and_not_on_the_folder(tmp_path, f
     path.write_bytes(path.read_bytes() + b" ")
     shards.write(folders.load(folder), tmp_path / "changed", 3, root=folder)
     assert fingerprint(shards.load(tmp_path / "changed")) != first
+
+
+def change(folder, function):
+    """index.json changed by function(its contents)."""
+    index = json.loads((folder / "index.json").read_text())
+    function(index)
+    (folder / "index.json").write_text(json.dumps(index))
+
+
+def described(path):
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": shards.sha256(path)}
+
+
+ELSEWHERE = ["../train.index.npz", "/etc/passwd", "a/train.index.npz", "..\\train.index.npz", "", None, 3, ["x"]]
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+@pytest.mark.parametrize("place", ["index", "shards"])
+def test_a_path_in_the_index_that_leads_outside_its_folder_is_refused(tmp_path, written, name, place):
+    (tmp_path / "train.index.npz").write_bytes((written / "train.index.npz").read_bytes())
+    part = "index" if place == "index" else 0
+
+    def elsewhere(index):
+        files = index["parts"]["train"]
+        (files if place == "index" else files["shards"])[part]["file"] = name
+
+    change(written, elsewhere)
+    for read in (shards.load, check.check):
+        with pytest.raises(ValueError, match="index.json is damaged: a file of its part train must be train[.-]"):
+            read(written)
+
+
+def test_the_index_of_another_split_is_refused(written):
+    change(written, lambda index: index["parts"]["train"].update(index=index["parts"]["val"]["index"]))
+    with pytest.raises(ValueError, match="must be train.index.npz, not 'val.index.npz'"):
+        shards.load(written)
+
+
+def test_the_index_of_another_split_under_the_name_of_this_is_refused(written):
+    (written / "train.index.npz").write_bytes((written / "val.index.npz").read_bytes())
+    change(written, lambda index: index["parts"]["train"].update(index=described(written / "train.index.npz")))
+    with pytest.raises(ValueError, match="train.index.npz does not match index.json: it has not 21 labels"):
+        shards.load(written)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("labels", 3, "a class or a shard that there is not"),
+        ("labels", -1, "a class or a shard that there is not"),
+        ("shards", 3, "a class or a shard that there is not"),
+        ("offsets", 2**62, "behind the end of its shard"),
+        ("offsets", -1, "behind the end of its shard"),
+        ("lengths", 2**62, "behind the end of its shard"),
+    ],
+)
+def test_an_index_that_leads_behind_its_shards_is_refused(written, column, value, message):
+    path = written / "train.index.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays[column][0] = value
+    np.savez(path, **arrays)
+    change(written, lambda index: index["parts"]["train"].update(index=described(path)))
+    with pytest.raises(ValueError, match=f"train.index.npz does not match index.json: .*{message}"):
+        shards.load(written)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda index: index.pop("classes"),
+        lambda index: index.update(classes=[1, 2, 3]),
+        lambda index: index.update(classes=[]),
+        lambda index: index.update(name=None),
+        lambda index: index.update(parts=[]),
+        lambda index: index["parts"].pop("train"),
+        lambda index: index["parts"].update(other={}),
+        lambda index: index["parts"]["train"].update(pictures=-1),
+        lambda index: index["parts"]["train"].update(pictures=True),
+        lambda index: index["parts"]["train"].update(shards=None),
+        lambda index: index["parts"]["train"].update(index=None),
+        lambda index: index["parts"]["train"]["shards"].pop(),
+        lambda index: index["parts"]["train"]["index"].update(bytes="many"),
+        lambda index: index["parts"]["train"]["index"].update(sha256=None),
+    ],
+)
+def test_an_index_json_with_something_else_in_it_is_refused(written, function):
+    change(written, function)
+    with pytest.raises(ValueError, match="index.json is damaged"):
+        shards.load(written)
+
+
+def test_an_index_json_nested_too_deep_or_too_long_is_refused(written):
+    for text in ("[" * 100_000, " " * (limits.MAX_HEADER + 1)):
+        (written / "index.json").write_text(text)
+        with pytest.raises(ValueError, match="index.json is damaged"):
+            shards.load(written)

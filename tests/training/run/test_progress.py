@@ -1,3 +1,4 @@
+import errno
 import io
 
 import numpy as np
@@ -90,3 +91,22 @@ def test_the_live_line_has_the_peak_of_the_memory(monkeypatch):
         progress.step(1, STEP)
         progress.step(2, STEP)
         assert progress.bar.tasks[0].description.endswith("  3.0 GiB")
+
+
+class Closed(io.StringIO):
+    """A terminal that is not there any longer, or a disk that is full."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def write(self, text):
+        raise OSError(self.number, "closed")
+
+
+def test_a_closed_terminal_stops_the_output_and_not_the_run():
+    progress = Progress(1, 1, 1, Console(file=Closed(errno.EIO)))
+    progress.log("one")
+    progress.header({"name": "value"})
+    with pytest.raises(OSError, match="closed"):
+        Progress(1, 1, 1, Console(file=Closed(errno.ENOSPC))).log("one")

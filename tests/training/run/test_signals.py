@@ -5,14 +5,27 @@ import pytest
 
 from keras_vit.training.run.signals import Stopped, StopRequest
 
+NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-def test_a_signal_is_recorded_and_the_handlers_are_restored():
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_is_recorded_and_the_handlers_are_restored(number):
+    before = [signal.getsignal(number) for number in NUMBERS]
     with StopRequest() as request:
         assert request.number is None
-        signal.raise_signal(signal.SIGTERM)
-        assert request.number == signal.SIGTERM
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+        signal.raise_signal(number)
+        assert request.number == number
+    assert [signal.getsignal(number) for number in NUMBERS] == before
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as request:
+            signal.raise_signal(signal.SIGHUP)
+            assert request.number is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_second_interrupt_is_immediate():

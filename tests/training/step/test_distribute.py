@@ -42,3 +42,20 @@ def test_an_invalid_cluster_is_refused(monkeypatch, text):
     with pytest.raises(ValueError, match="TF_CONFIG must .*Received: ") as error:
         distribute.make_strategy()
     assert text in str(error.value)
+
+
+def test_the_addresses_have_the_chief_first():
+    text = config("worker", 0, chief=["a:1"], worker=["b:2", "[::1]:3"])
+    assert distribute.addresses_in_cluster(text) == ["a:1", "b:2", "[::1]:3"]
+
+
+@pytest.mark.parametrize("address", ["a", "a:", ":1", "a:0", "a:65536", "a:x", "a:" + "9" * 5000, 1, None])
+def test_an_address_that_is_none_is_refused(address):
+    with pytest.raises(ValueError, match="TF_CONFIG must list the workers as host:port. Received: "):
+        distribute.addresses_in_cluster(config(worker=["a:1", address]))
+
+
+def test_one_process_waits_for_nobody(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with distribute.waiting(1, print):
+        pass
