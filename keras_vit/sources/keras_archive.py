@@ -141,13 +141,18 @@ def names_of_nan(model):
     """The paths of the weights that are not all finite."""
     import keras
 
-    def is_finite(variable):
-        total = float(keras.ops.sum(variable))  # says so at once, unless it overflows itself
-        return math.isfinite(total) or bool(keras.ops.all(keras.ops.isfinite(variable)))
-
     floats = [v for v in model.weights if keras.backend.is_float_dtype(v.dtype)]
-    with ThreadPoolExecutor() as pool:
-        return [v.path for v, finite in zip(floats, pool.map(is_finite, floats)) if not finite]
+    with ThreadPoolExecutor() as pool:  # of threads, since NumPy adds without Python's lock
+        finite = pool.map(is_finite, map(keras_private.numbers_of, floats))
+        return [v.path for v, good in zip(floats, finite) if not good]
+
+
+def is_finite(array):
+    """Whether all numbers are; their sum says so at once, unless it overflows itself."""
+    import numpy as np
+
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
 
 
 def warn_of_nan(path, names):

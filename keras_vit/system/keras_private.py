@@ -5,6 +5,8 @@ Tested on both ends of the versions that setup.cfg allows (`make test`, `make te
 
 import contextlib
 
+import numpy as np
+
 
 def all_layers(model):
     """The layers of a model, children of layers included, the model itself first."""
@@ -86,6 +88,12 @@ def variables_without_values(check):
     except BaseException:
         global_state.set_global_attribute(waiting, before)  # else the next scope gives all of them their values
         raise
+
+
+def numbers_of(variable):
+    """The numbers of a variable as a NumPy array, to be read only; not copied where the backend allows it."""
+    value = variable.value
+    return np.asarray(value.read_value() if hasattr(value, "read_value") else value)  # TensorFlow's variables copy
 
 
 def load_state(model, weights, assets=None):

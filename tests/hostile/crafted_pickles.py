@@ -4,7 +4,6 @@ import struct
 
 from tests.weights.test_torch_file import call, literal, many, name, storage, table, tensor
 
-
 DEEP = 250_000  # levels, whose hash overflows the stack of a process
 
 

@@ -3,6 +3,7 @@
 The kinds that were found are crafted (crafted_*.py); Hypothesis mutates valid files of every format, whole and by part.
 """
 
+import copy
 import json
 import zipfile
 
@@ -225,7 +226,7 @@ def architectures(draw, text):
         target = config
         for key in above:
             target = target[key]
-        target[last] = draw(strategies.sampled_from(ODD_VALUES))
+        target[last] = copy.deepcopy(draw(strategies.sampled_from(ODD_VALUES)))  # which the next change may change
     return json.dumps(config).encode()
 
 
@@ -245,6 +246,7 @@ def headers(draw):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    contents()  # now: while examples are drawn, nothing else may be drawn
     return tmp_path_factory.mktemp("mutated")
 
 

@@ -108,3 +108,9 @@ def test_a_model_from_json_gets_the_state_of_a_file(tmp_path, model):
         other = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
         with pytest.raises(ValueError, match="could not be loaded"):
             keras_private.load_state(other, io.BytesIO(file.read("model.weights.h5")))
+
+
+def test_the_numbers_of_a_variable():
+    for dtype in ("float32", "bfloat16", "int32"):
+        variable = keras.Variable(np.arange(6.0).reshape(2, 3), dtype=dtype)
+        np.testing.assert_array_equal(keras_private.numbers_of(variable).astype("float32"), np.arange(6).reshape(2, 3))
