@@ -62,6 +62,7 @@ def test_lost_images_are_counted_and_the_remedy_helps(place, verb, lost, capsys)
         assert "--images DIR" in error and main([*command, "--images", str(place / "found")]) == 0
 
 
+@pytest.mark.slow
 def test_a_trained_run_that_moved_alone_has_its_own_images(tmp_path, capsys):
     from keras_vit.training import trainer
     from tests.training import toy

@@ -51,10 +51,10 @@ def lines(function, recipe, folder):
 @pytest.mark.parametrize(
     "gpu, settings, words",
     [
-        (False, {"xla": True}, "XLA off"),
+        pytest.param(False, {"xla": True}, "XLA off", marks=pytest.mark.slow),
         (False, {"xla": True, "grad_accum_steps": 2, "batch_size": 64}, "28 (14 per device in 2 micro-batches)"),
         (True, {"xla": True}, "XLA on"),
-        (True, {"xla": False}, "XLA off"),
+        pytest.param(True, {"xla": False}, "XLA off", marks=pytest.mark.slow),
     ],
 )
 def test_a_dry_run_prints_the_header_of_the_run_that_follows(tmp_path, monkeypatch, gpu, settings, words):

@@ -220,6 +220,7 @@ def test_a_value_that_is_not_finite_stops_the_run_and_names_step_and_layer(
     assert len(rows) == 1
 
 
+@pytest.mark.slow  # its parts are tested in pipeline/
 def test_a_corrupt_image_is_named_counted_and_listed(tmp_path, recipe):
     for i in range(12, 40):  # so that one of them is below the fraction
         (tmp_path / "data" / "red" / f"{i}.png").write_bytes((tmp_path / "data" / "red" / "00.png").read_bytes())
