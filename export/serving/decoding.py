@@ -33,4 +33,3 @@ def decode_or_skip(encoded, spec):
     with tf.device("CPU:0"):
         result = (tf.TensorSpec((*spec.size, 3), tf.float32), tf.TensorSpec((), tf.bool))
         return tf.map_fn(one, encoded, fn_output_signature=result)
-

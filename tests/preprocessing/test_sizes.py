@@ -39,7 +39,9 @@ def test_a_bmp_with_rows_from_the_top(monkeypatch):
     assert within(23 * 37, bytes(content), monkeypatch) and not within(23 * 37 - 1, bytes(content), monkeypatch)
 
 
-@pytest.mark.parametrize("sides", [(1, limits.MAX_SIDE + 1), (limits.MAX_SIDE + 1, 1), (2**31, 2**31), (10_000, 10_000)])
+@pytest.mark.parametrize(
+    "sides", [(1, limits.MAX_SIDE + 1), (limits.MAX_SIDE + 1, 1), (2**31, 2**31), (10_000, 10_000)]
+)
 def test_a_png_that_claims_to_be_large(sides):
     content = bytearray(encoded(PIXELS, "png"))
     content[16:24] = struct.pack(">II", *sides)
