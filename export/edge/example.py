@@ -97,7 +97,7 @@ def part(before, after, crop):
 
 
 def resize_axis(image, axis, part, length, interpolation):
-    """Resize a part of the height (axis 0) or of the width (axis 1); the filter looks beyond it as far as it reaches."""
+    """Resize a part of the height (axis 0) or of the width (axis 1); the filter looks beyond it."""
     filters = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
     start, end = max(part[0], 0), min(part[1], (image.height, image.width)[axis])
     size, box = [image.width, image.height], [0, 0, image.width, image.height]

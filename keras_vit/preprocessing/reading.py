@@ -1,8 +1,8 @@
 """An image file as Pillow sees it: the rule that every other decoder of this library is held to.
 
 Upright by its orientation note, 16 bits a channel cut to their upper 8, RGB without transparency. What Pillow cannot
-turn into that without inventing something (32-bit and float pixels) is refused by name, and so is what exceeds the limits
-of `keras_vit.system.limits`. A PNG whose notes are damaged is read without them, as libpng does.
+turn into that without inventing something (32-bit and float pixels) is refused by name, and so is what exceeds
+the limits of `keras_vit.system.limits`. A PNG whose notes are damaged is read without them, as libpng does.
 """
 
 import contextlib
@@ -147,8 +147,8 @@ def _refuse_large(width, height):
 
 def _allowed():
     return (
-        f"at most {limits.max_pixels()} are read, and {limits.MAX_SIDE} along a side. Save it smaller, or allow more by "
-        f"--max-pixels or {limits.PIXELS_VARIABLE}"
+        f"at most {limits.max_pixels()} are read, and {limits.MAX_SIDE} along a side. Save it smaller, or allow more "
+        f"by --max-pixels or {limits.PIXELS_VARIABLE}"
     )
 
 

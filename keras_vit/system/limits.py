@@ -1,4 +1,4 @@
-"""The limits on what comes from elsewhere: images, requests, weight files, checkpoints. Stated here, and in the docs."""
+"""The limits on what comes from elsewhere: images, requests, weight files, checkpoints. Stated here and in docs."""
 
 import os
 

@@ -49,8 +49,8 @@ def batch_reader(decode, decode_by_pillow, augment_image, quarantine, size):
     A bad image is replaced by the next one that can be decoded, which is recorded in the quarantine.
 
     Args:
-        decode, decode_by_pillow, augment_image: functions built by `decoder` and `augmenter`; an image for which both of
-            the first fail is bad.
+        decode, decode_by_pillow, augment_image: functions built by `decoder` and `augmenter`; an image is
+            bad if both of the first fail.
         size: (H, W).
     """
     import tensorflow as tf
