@@ -83,7 +83,7 @@ class Batcher:
 
     def _work(self):
         while self._run_tasks(self._next_batch()):  # no name here holds a batch while the next is awaited
-            """Go on."""
+            pass
 
     def _next_batch(self):
         """The requests of the next batch, in order of arrival; [] once closed."""

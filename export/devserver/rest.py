@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from keras_vit.export.devserver import json_body
+from keras_vit.system import bounded_json
 from keras_vit.system.limits import MAX_DIGITS
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -130,7 +130,7 @@ def _parse_json(body):
     if not body:
         raise RestError(400, "JSON Parse error: The document is empty")
     try:
-        request = json_body.parse(body)
+        request = bounded_json.parse(body)
     except json.JSONDecodeError as error:
         raise RestError(400, f"JSON Parse error: Invalid value. {error.msg} at offset: {error.pos}") from error
     except ValueError as error:  # no UTF-8, or beyond a limit

@@ -80,26 +80,26 @@ def prepare(path, spec, max_pixels=MAX_PIXELS):
     before, after, crop = (image.height, image.width), resized(image.height, image.width, spec), spec["size"]
     tall = spec["crop_mode"] == "squash" and before[0] * crop[1] > max(LARGE, crop[0] * before[1])
     first, second = (0, 1) if tall else (1, 0)
-    parts = [part(*lengths) for lengths in zip(before, after, crop)]  # of the image along each axis, in its pixels
+    spans = [central_span(*lengths) for lengths in zip(before, after, crop)]  # of each axis, in pixels of the image
     scale = max(before[second] / after[second], 1)
-    low = max(math.floor(parts[second][0] - 2 * scale) - 1, 0)  # what the second filter, two pixels wide, looks at
-    high = min(math.ceil(parts[second][1] + 2 * scale) + 1, before[second])
+    low = max(math.floor(spans[second][0] - 2 * scale) - 1, 0)  # what the second filter, two pixels wide, looks at
+    high = min(math.ceil(spans[second][1] + 2 * scale) + 1, before[second])
     image = image.crop((0, low, image.width, high) if second == 0 else (low, 0, high, image.height))
-    image = resize_axis(image, first, parts[first], crop[first], spec["interpolation"])
-    start, end = parts[second]
+    image = resize_axis(image, first, spans[first], crop[first], spec["interpolation"])
+    start, end = spans[second]
     return np.asarray(resize_axis(image, second, (start - low, end - low), crop[second], spec["interpolation"]))
 
 
-def part(before, after, crop):
-    """The part [start, end) of a side of `before` pixels that becomes the central `crop` of `after` pixels."""
+def central_span(before, after, crop):
+    """The span [start, end) of a side of `before` pixels that becomes the central `crop` of `after` pixels."""
     first = round((after - crop) / 2)
     return first * before / after, (first + crop) * before / after
 
 
-def resize_axis(image, axis, part, length, interpolation):
-    """Resize a part of the height (axis 0) or of the width (axis 1); the filter looks beyond it."""
+def resize_axis(image, axis, span, length, interpolation):
+    """Resize a span of the height (axis 0) or of the width (axis 1); the filter looks beyond it."""
     filters = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
-    start, end = max(part[0], 0), min(part[1], (image.height, image.width)[axis])
+    start, end = max(span[0], 0), min(span[1], (image.height, image.width)[axis])
     size, box = [image.width, image.height], [0, 0, image.width, image.height]
     size[1 - axis], box[1 - axis], box[3 - axis] = length, start, end
     return image.resize(size, filters[interpolation], box)

@@ -5,7 +5,7 @@ from keras_vit.system import startup
 from keras_vit.system.files import refuse_pattern, scratch_folder
 
 DESCRIPTION = """\
-Write a version of a model into OUTPUT, the folder of a model server, which is parser or added to:
+Write a version of a model into OUTPUT, the folder of a model server, which is made or added to:
 
   models/NAME/VERSION/   a SavedModel with labels, preprocessing and warm-up requests; its signatures are
     serving_default      image_bytes (JPEG, PNG, WebP, plain BMP, GIF) -> classes, scores, class_ids: the best k,

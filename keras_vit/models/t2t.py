@@ -365,9 +365,7 @@ def first_split_channels(array, shape, size, stored=None):
 def first_split_queries(kernel, shape, size, stored=None):
     """The same for T2T-ViT_t, whose scores are scaled by the width of the tokens: the queries make up for it."""
     adapted, e = first_split_channels(kernel, shape, size, stored), shape[1] // 3
-    if adapted is kernel:
-        return kernel
-    factor = math.sqrt(len(adapted) / len(kernel))
+    factor = math.sqrt(len(adapted) / max(len(kernel), 1))
     return np.concatenate([adapted[:, :e] * factor, adapted[:, e:]], axis=1)
 
 

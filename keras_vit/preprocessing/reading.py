@@ -65,13 +65,7 @@ def read_with_kind(file):
     from PIL import UnidentifiedImageError
 
     try:
-        try:
-            return _read(io.BytesIO(file) if isinstance(file, bytes) else file)
-        except Exception:
-            bare = without_notes(_png(file))
-            if bare is None:
-                raise
-            return _read(io.BytesIO(bare))
+        return _read_or_without_notes(file)
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except Exception as error:  # Pillow raises about a dozen kinds for damaged files
@@ -123,6 +117,25 @@ def formats():
     return tuple(name for name in Image.OPEN if name not in REFUSED_FORMATS)
 
 
+class _TooLarge(ValueError):
+    """An image beyond the limits."""
+
+
+def _read_or_without_notes(file):
+    """(image, format, mode), of a PNG that Pillow refuses without its notes."""
+    if isinstance(file, (str, os.PathLike)) and os.path.getsize(file) > limits.MAX_IMAGE_BYTES:
+        raise _TooLarge(f"it has {os.path.getsize(file)} bytes; at most {limits.MAX_IMAGE_BYTES} are read")
+    try:
+        return _read(io.BytesIO(file) if isinstance(file, bytes) else file)
+    except _TooLarge:
+        raise
+    except Exception:  # of a dozen kinds, which go on if this is no PNG with notes
+        bare = without_notes(_png(file))
+        if bare is None:
+            raise
+        return _read(io.BytesIO(bare))
+
+
 def _read(file):
     from PIL import Image
 
@@ -137,12 +150,12 @@ def _read(file):
             _refuse_large(*image.size)  # an icon's may be another than its directory says
             return _pixels(image, format), format, mode
     except Image.DecompressionBombError as error:
-        raise ValueError(f"it has too many pixels; {_allowed()}") from error
+        raise _TooLarge(f"it has too many pixels; {_allowed()}") from error
 
 
 def _refuse_large(width, height):
     if not limits.fits(width, height):
-        raise ValueError(f"it has {width} x {height} pixels; {_allowed()}")
+        raise _TooLarge(f"it has {width} x {height} pixels; {_allowed()}")
 
 
 def _allowed():

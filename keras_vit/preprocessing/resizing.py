@@ -56,7 +56,7 @@ def resize_array(image, spec):
     """The same for one numpy image, uint8 (H0, W0, 3) -> numpy float32 (H, W, 3), on the CPU.
 
     It is traced once for images of all sizes, which takes half of the time of eager operations away. A large image is
-    narrowed strip by strip: TensorFlow would copy it three times.
+    narrowed strip by strip, since TensorFlow would copy all of it.
     """
     (H0, W0), (H, W) = image.shape[:2], spec.size
     tall = spec.crop_mode == "squash" and H0 * W > max(LARGE, H * W0)

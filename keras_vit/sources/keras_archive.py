@@ -5,14 +5,13 @@ their values once it is known that the file holds as many numbers as they have.
 """
 
 import io
-import json
 import logging
 import math
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
-from keras_vit.system import keras_private
-from keras_vit.system.limits import MAX_ARCHITECTURE, MAX_LAYERS, MAX_NESTING
+from keras_vit.system import bounded_json, keras_private
+from keras_vit.system.limits import MAX_ARCHITECTURE, MAX_LAYERS
 from keras_vit.weights import keras_file
 from keras_vit.weights.entries import Archive, WeightFileError, damaged, reading, refused
 
@@ -65,28 +64,12 @@ def _architecture(archive):
     content = archive.read(ARCHITECTURE, limit=MAX_ARCHITECTURE)
     with reading(archive.path, f"an architecture in {ARCHITECTURE}"):
         text = content.decode("utf-8")
-        levels = nesting(text)
-        if levels > MAX_NESTING:
-            raise refused(archive.path, f"{ARCHITECTURE} is nested {levels} deep; the limit is {MAX_NESTING}")
         layers = text.count('"class_name"')
         if layers > MAX_LAYERS:
             raise refused(archive.path, f"{ARCHITECTURE} lists {layers:,} objects; the limit is {MAX_LAYERS:,}")
-        if not isinstance(json.loads(text), dict):
+        if not isinstance(bounded_json.parse(content), dict):
             raise damaged(archive.path, f"an object in {ARCHITECTURE}", text[:60])
         return text
-
-
-def nesting(text):
-    """How deep JSON is nested, without parsing it."""
-    outside = text.replace("\\\\", "").replace('\\"', "").split('"')[::2]  # of strings
-    depth = deepest = 0
-    for bracket in "".join(outside):
-        if bracket in "[{":
-            depth += 1
-            deepest = max(depth, deepest)
-        elif bracket in "]}":
-            depth -= 1
-    return deepest
 
 
 def _built(path, architecture, held):

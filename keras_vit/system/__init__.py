@@ -1,1 +1,4 @@
-"""What touches the machine: files and locks, TensorFlow's start, Keras' registry and private interfaces, XLA."""
+"""What touches the machine: files and locks, TensorFlow's start, Keras' registry and private interfaces, XLA.
+
+And the limits on what comes from elsewhere.
+"""

@@ -157,13 +157,13 @@ class _Machine:
 
 def _put(target, key, value):
     """target[key] = value, where the key is a string; other keys name no tensor."""
-    if type(target) is dict:
-        if type(key) is str:
-            if len(key) > MAX_NAME:
-                raise RefusedError(f"it has a name of {len(key):,} characters; the limit is {MAX_NAME:,} (MAX_NAME)")
-            target[key] = value
-    elif not isinstance(target, Opaque):
-        raise TypeError(f"{described(target)} takes no items")
+    if type(target) is not dict:
+        if not isinstance(target, Opaque):
+            raise TypeError(f"{described(target)} takes no items")
+    elif type(key) is str:
+        if len(key) > MAX_NAME:
+            raise RefusedError(f"it has a name of {len(key):,} characters; the limit is {MAX_NAME:,} (MAX_NAME)")
+        target[key] = value
 
 
 def _extend(target, items):
@@ -210,7 +210,9 @@ def _written_integer(machine):
     line = machine.line()
     if len(line) > 2 * MAX_INTEGER:
         raise RefusedError(f"it has an integer of {len(line):,} digits (MAX_INTEGER)")
-    return {b"00": False, b"01": True}.get(line) if line in (b"00", b"01") else int(line.removesuffix(b"L"), 0)
+    if line in (b"00", b"01"):  # False and True, before they had instructions of their own
+        return line == b"01"
+    return int(line.removesuffix(b"L"), 0)
 
 
 def _written_string(machine):
@@ -314,10 +316,7 @@ def _mark(m):
 
 @_instruction("POP")
 def _pop(m):
-    if m.stack:
-        m.stack.pop()
-    else:
-        m.since_mark()
+    m.stack.pop() if m.stack else m.since_mark()
 
 
 @_instruction("DICT")

@@ -13,10 +13,11 @@ import io
 import numpy as np
 
 from tests.docs.published import ROOT
-from tests.images_of_all_kinds import images, seen_by_pillow
+from tests.images_of_all_kinds import ROUNDED, images, seen_by_pillow
 
 MEDIAPIPE = ROOT / "results" / "formats_mediapipe.csv"
 RIGHT, REFUSED, WRONG = "as Pillow", "refused", "differently"
+OFF_BY_ONE = "off by 1"  # of 255
 KINDS = {  # in words: beginnings of the images' names; each image counts for the first
     "JPEG, orientation in EXIF of an odd type, twice or damaged": (
         *(f"jpeg_exif_{odd}" for odd in ("ascii", "byte", "signed", "rational", "two_s", "unknown", "twice")),
@@ -25,6 +26,7 @@ KINDS = {  # in words: beginnings of the images' names; each image counts for th
     "JPEG, orientation in EXIF, wherever it stands": ("jpeg_exif", "jpeg_cmyk_turned"),
     "JPEG, orientation in XMP": ("jpeg_xmp",),
     "JPEG, CMYK without Adobe's marker": ("jpeg_cmyk_noadobe",),
+    "JPEG, CMYK with black": ROUNDED,
     "JPEG: grey, RGB, CMYK, progressive, any sampling; MPO": ("jpeg",),
     "PNG, orientation in EXIF of an odd type, twice or damaged; as raw profile; in compressed XMP": (
         *(f"png_exif_{odd}" for odd in ("ascii", "byte", "signed", "rational", "two_s", "unknown", "twice")),
@@ -88,7 +90,9 @@ def _outcome(name, image):
     if image is None:
         return REFUSED
     expected = _expected(name)
-    return RIGHT if expected is not None and np.array_equal(image, expected) else WRONG
+    if expected is None or image.shape != expected.shape:
+        return WRONG
+    return {0: RIGHT, 1: OFF_BY_ONE}.get(np.abs(image.astype(int) - expected).max(initial=0), WRONG)
 
 
 @functools.cache

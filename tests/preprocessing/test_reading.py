@@ -1,6 +1,7 @@
 """The one decoder against Pillow's own chain, over valid images of every kind."""
 
 import io
+import os
 import sys
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from keras_vit.preprocessing import reading
 from keras_vit.preprocessing.reading import is_image_name, missing_plugin, read_image
+from keras_vit.system import limits
 from tests.images_of_all_kinds import BEYOND_PILLOW, images, oriented, seen_by_pillow, tiff_block
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # of odd EXIF
@@ -104,3 +106,11 @@ def test_what_a_plugin_would_read_names_the_plugin(suffix, tmp_path, monkeypatch
 
 def test_nothing_is_missing_for_what_pillow_reads_itself():
     assert missing_plugin("a.jpg") is None
+
+
+def test_a_file_beyond_the_limit_is_not_opened(tmp_path):
+    path = tmp_path / "large.png"
+    path.write_bytes(images()["png_RGB.png"])
+    os.truncate(path, limits.MAX_IMAGE_BYTES + 1)  # takes no room on the disk
+    with pytest.raises(ValueError, match="large.png cannot be read as an image: it has 1073741825 bytes; at most"):
+        read_image(path)

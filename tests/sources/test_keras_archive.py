@@ -1,6 +1,5 @@
 """A `.keras` file is loaded as Keras loads it, and refused before its architecture takes memory without weights."""
 
-import json
 import logging
 import zipfile
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_vit.sources import keras_archive
-from keras_vit.sources.keras_archive import load_keras_model, nesting
+from keras_vit.sources.keras_archive import load_keras_model
 from tests.models.toys import TOYS
 
 
@@ -98,17 +97,6 @@ def test_numbers_that_are_not_finite_are_said(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "keras_vit"):
         same(load_keras_model(save(tmp_path, model)), model)
     assert "m.keras: 1 of its arrays have numbers that are NaN or infinite, last/bias the first" in caplog.text
-
-
-@pytest.mark.parametrize(
-    "value", [{}, [], 1, "a", {"a": [{"b": []}]}, [[["]"]]], {'"[{': '\\"[[', "\\": ["\\\\"]}, [[], [[]], {}]]
-)
-def test_nesting_is_counted_outside_of_strings(value):
-    def depth(item):
-        items = item.values() if isinstance(item, dict) else item if isinstance(item, list) else None
-        return 0 if items is None else 1 + max(map(depth, items), default=0)
-
-    assert nesting(json.dumps(value)) == depth(value)
 
 
 def test_nan_is_named_once_for_several_arrays(caplog):

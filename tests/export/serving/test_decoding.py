@@ -68,7 +68,8 @@ def test_images_of_every_kind_are_seen_as_by_pillow_or_skipped():
     for name, file, image, known in zip(names, files, prepared, decoded):
         if known:
             seen = images_of_all_kinds.seen_by_pillow(file)
-            np.testing.assert_array_equal(image, resize(seen, SPEC), err_msg=name)
+            tolerance = int(name in images_of_all_kinds.ROUNDED)
+            np.testing.assert_allclose(image, resize(seen, SPEC), rtol=0, atol=tolerance, err_msg=name)
     assert decoded.numpy().sum() > 150
     assert not decoded.numpy()[names.index("bmp_palette8.bmp")] and not decoded.numpy()[names.index("tiff_RGB.tif")]
 

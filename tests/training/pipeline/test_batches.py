@@ -143,7 +143,8 @@ def test_images_of_every_kind_are_seen_as_pillow_sees_them(cache_bytes, tmp_path
     [(batch, labels, weights)] = found
     assert weights.numpy().all() and list(labels) == list(split.labels)
     for name, image in zip(expected, batch.numpy()):
-        np.testing.assert_array_equal(image, normalize(expected[name], SPEC), err_msg=name)
+        step = 1.01 * 2 / 255 if name in kinds.ROUNDED else 0
+        np.testing.assert_allclose(image, normalize(expected[name], SPEC), rtol=0, atol=step, err_msg=name)
 
 
 def break_two(split):

@@ -7,7 +7,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from keras_vit.export.devserver import json_body
+from keras_vit.system import bounded_json
 from keras_vit.system.limits import MAX_NESTING, MAX_NUMBER
 from tests.hostile.many import examples
 
@@ -24,7 +24,7 @@ VALUES = strategies.recursive(
 )
 @examples(100)
 def test_what_is_within_the_limits_is_parsed_as_by_python(value, plain, encoding):
-    assert json_body.parse(json.dumps(value, ensure_ascii=plain).encode(encoding)) == value
+    assert bounded_json.parse(json.dumps(value, ensure_ascii=plain).encode(encoding)) == value
 
 
 @hypothesis.given(value=VALUES, block=strategies.integers(1, 9))
@@ -32,8 +32,8 @@ def test_what_is_within_the_limits_is_parsed_as_by_python(value, plain, encoding
 def test_blocks_may_end_anywhere(value, block):
     document = json.dumps(value, ensure_ascii=False).encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_body, "BLOCK", block)
-        outside = b"".join(json_body.outside_of_strings(document))
+        patch.setattr(bounded_json, "BLOCK", block)
+        outside = b"".join(bounded_json.outside_of_strings(document))
     assert outside == re.sub(rb'"(?:[^"\\]|\\.)*"', b"", document)
 
 
@@ -47,15 +47,15 @@ def test_the_limit_of_nesting_is_exact(kind, encoding):
         text = OPEN[kind] * levels + b"1" + CLOSE.get(kind, b"]") * levels
         return text.decode().encode(encoding)
 
-    assert json_body.parse(nested(MAX_NESTING))
+    assert bounded_json.parse(nested(MAX_NESTING))
     for levels in (MAX_NESTING + 1, 900, 100_000):
         with pytest.raises(ValueError, match="nested too deeply: at most 100 levels"):
-            json_body.parse(nested(levels))
+            bounded_json.parse(nested(levels))
 
 
 def test_brackets_in_strings_do_not_count():
     value = {"a": "[" * 10_000 + '"' + "{" * 10_000 + "\\", '[[[["': ["]" * 10**6, '\\"[']}
-    assert json_body.parse(json.dumps(value).encode()) == value
+    assert bounded_json.parse(json.dumps(value).encode()) == value
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_brackets_in_strings_do_not_count():
 )
 def test_what_is_no_json_is_refused(document):
     with pytest.raises(ValueError):
-        json_body.parse(document)
+        bounded_json.parse(document)
 
 
 NUMBERS = {
@@ -77,16 +77,16 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("kind", NUMBERS)
-@pytest.mark.parametrize("before", ["", " " * (json_body.BLOCK - 300)])  # which ends a block within the number
+@pytest.mark.parametrize("before", ["", " " * (bounded_json.BLOCK - 300)])  # which ends a block within the number
 def test_the_limit_of_numbers_is_exact(kind, before):
     def document(size):
         return f'{before}{{"a": [1.5, {NUMBERS[kind](size)}], "b": "{"7" * 5000}"}}'.encode()
 
-    assert json_body.parse(document(MAX_NUMBER)) == json.loads(document(MAX_NUMBER))
+    assert bounded_json.parse(document(MAX_NUMBER)) == json.loads(document(MAX_NUMBER))
     for size in (MAX_NUMBER + 1, 5000, 10**6):
         with pytest.raises(ValueError, match=f"a number of {size} characters: at most 1024"):
-            json_body.parse(document(size))
+            bounded_json.parse(document(size))
 
 
 def test_digits_in_strings_do_not_count():
-    assert json_body.parse(b'["' + b"0" * 10**6 + b'"]') == ["0" * 10**6]
+    assert bounded_json.parse(b'["' + b"0" * 10**6 + b'"]') == ["0" * 10**6]
