@@ -1,12 +1,16 @@
 """Two logical CPU devices for every test, and Keras' global state as it was after each."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import keras  # noqa: E402 - after the environment it reads
 import pytest  # noqa: E402
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in what a shell starts with &; tests interrupt processes
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf

@@ -55,8 +55,7 @@ def prepare(split, spec, *, max_bad_fraction=0.0, cache_bytes=0):
         return Prepared(split, spec, None, quarantine)
     cache = np.zeros((len(split), *spec.size, 3), "uint8")
     good = np.zeros(len(split), bool)
-    for by_pillow in (False, True):  # the second for those that TensorFlow refused
-        decode = decoding.decoder(split, spec, by_pillow=by_pillow)
+    for decode in decoding.decoders(split, spec):  # the second for those that TensorFlow refused
         images = tf.data.Dataset.from_tensor_slices(np.flatnonzero(~good))
         images = images.map(lambda i, decode=decode: (i, decode(i, i)), num_parallel_calls=tf.data.AUTOTUNE)
         for index, image in images.ignore_errors().prefetch(8).as_numpy_iterator():
@@ -161,8 +160,7 @@ def _batch_reader(prepared, recipe):
     if cached and (recipe is None or not augment.changes_images(recipe)):
         return lambda indices, positions: (from_cache(indices, positions), indices)
     split, spec, augmenter = prepared.split, prepared.spec, decoding.augmenter(recipe)
-    by_pillow = (False, True)
-    decoders = [from_cache if cached else decoding.decoder(split, spec, recipe, pillow) for pillow in by_pillow]
+    decoders = (from_cache, from_cache) if cached else decoding.decoders(split, spec, recipe)
     return decoding.batch_reader(*decoders, augmenter, prepared.quarantine, spec.size)
 
 

@@ -14,11 +14,13 @@ IMAGE_STREAM = 0x91C7  # separates the random draws of images from those of thei
 TRIES = 10_000  # consecutive images tried as a replacement; if all of these are bad, the pipeline fails
 
 
-def decoder(split, spec, recipe=None, by_pillow=False):
-    """Build a function (index of an image, its global position), int64 -> uint8 (H, W, 3).
+def decoders(split, spec, recipe=None):
+    """Build two functions (index of an image, its global position), int64 -> uint8 (H, W, 3).
+
+    The second lets Pillow decode every image, the first only those that TensorFlow does not see as it does. Both call
+    one graph, since it takes a second to make.
 
     Args:
-        by_pillow: whether Pillow decodes every image, not only those that TensorFlow does not see as it does.
         recipe: None prepares images as for evaluation; with a recipe that has a `scale`, each image is randomly
             cropped, by its global position.
     """
@@ -26,14 +28,17 @@ def decoder(split, spec, recipe=None, by_pillow=False):
 
     read = split.reader()
 
-    def decode(index, position):
-        encoded = _plain_png(read(index)) if by_pillow else read(index)
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int64)], autograph=False)
+    def decode(encoded, position):
         if recipe is not None and recipe.scale is not None:
             return random_resized_crop.decode_and_crop(encoded, spec, recipe, image_seed(recipe, position))
         image = preprocessing.decode_image(encoded, with_pillow=True)
         return tf.cast(preprocessing.resize(image, spec), tf.uint8)
 
-    return decode
+    return (
+        lambda index, position: decode(read(index), position),
+        lambda index, position: decode(_plain_png(read(index)), position),
+    )
 
 
 def augmenter(recipe):
@@ -49,7 +54,7 @@ def batch_reader(decode, decode_by_pillow, augment_image, quarantine, size):
     A bad image is replaced by the next one that can be decoded, which is recorded in the quarantine.
 
     Args:
-        decode, decode_by_pillow, augment_image: functions built by `decoder` and `augmenter`; an image is
+        decode, decode_by_pillow, augment_image: functions built by `decoders` and `augmenter`; an image is
             bad if both of the first fail.
         size: (H, W).
     """

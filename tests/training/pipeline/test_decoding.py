@@ -27,7 +27,7 @@ def prepared():
 
 
 def test_the_decoder_returns_the_image_of_an_index(prepared):
-    decode = tf.function(decoding.decoder(prepared.split, SPEC))
+    decode = tf.function(decoding.decoders(prepared.split, SPEC)[0])
     for index, level in ((0, 10), (2, 30)):
         image = decode(tf.constant(index, tf.int64), tf.constant(0, tf.int64))
         assert image.dtype == tf.uint8 and image.shape == (8, 8, 3)
@@ -38,7 +38,7 @@ def test_the_decoder_returns_the_image_of_an_index(prepared):
 
 def read(prepared, *batches, augment_image=lambda image, position: image):
     """(level, index after replacement) of every image of the batches."""
-    decoders = [decoding.decoder(prepared.split, SPEC, by_pillow=by_pillow) for by_pillow in (False, True)]
+    decoders = decoding.decoders(prepared.split, SPEC)
     reader = decoding.batch_reader(*decoders, augment_image, prepared.quarantine, SPEC.size)
     batches = tf.data.Dataset.from_tensor_slices(np.array(batches)).map(lambda indices: reader(indices, indices))
     images, found = batches.element_spec
