@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from keras_vit import load_run
 from keras_vit.prediction.predictor import Predictor
 from tests.training import toy
 
@@ -75,7 +76,7 @@ def test_an_export_that_was_killed_ten_times_is_as_one_that_was_not(tmp_path, ru
         subprocess.run(["rm", "-rf", *killed.glob("models/*/[0-9]*"), *killed.glob("examples")], check=True)
     finish([verb, run, "--output", killed, *VERBS[verb]], temporary)
     assert list(temporary.iterdir()) == [] and content(killed) == content(whole)
-    images = [path for path in (run / "held_out").iterdir()][:8]
+    images = [path for path, _ in load_run(run).test_images()][:8]
     one, other = (Predictor.open(_artifact(folder, verb)).predict(images) for folder in (whole, killed))
     np.testing.assert_array_equal(one, other)
 

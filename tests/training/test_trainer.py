@@ -122,7 +122,7 @@ def assert_continues(whole, folder, where, interval=0):
     "method, call, interval, where",
     [
         ("after_step", 5, 2, "4, in epoch 2"),  # within an epoch
-        ("evaluate", 2, 0, "3, in epoch 2"),  # back to the last epoch's end
+        pytest.param("evaluate", 2, 0, "3, in epoch 2", marks=pytest.mark.slow),  # back to the last epoch's end
         ("save_model", 2, 1, "6, in epoch 3"),  # after the checkpoint, before model.keras
     ],
 )

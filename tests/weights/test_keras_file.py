@@ -65,7 +65,7 @@ def same(one, other):
         pytest.param("whole", "best.keras", "best.keras", marks=pytest.mark.slow),
         pytest.param("whole", "best.pth", "best.keras", marks=pytest.mark.slow),
         pytest.param("whole", "best", "best.keras", marks=pytest.mark.slow),
-        ("whole", "my $best 'one'.h5", "my $best 'one'.keras"),
+        pytest.param("whole", "my $best 'one'.h5", "my $best 'one'.keras", marks=pytest.mark.slow),
         ("own", "best.h5", "best.weights.h5"),
         pytest.param("own", "best.pt", "best.weights.h5", marks=pytest.mark.slow),
         pytest.param("own", "best", "best.weights.h5", marks=pytest.mark.slow),

@@ -55,7 +55,7 @@ def test_sigmoids_stay():
     assert (np.abs(sums - 1) > 0.1).all()
 
 
-@pytest.mark.parametrize("labels", [("cat",), ("no cat", "cat")])
+@pytest.mark.parametrize("labels", [("cat",), pytest.param(("no cat", "cat"), marks=pytest.mark.slow)])
 def test_a_single_output_is_the_probability_of_the_class_everywhere(tmp_path, labels):
     model = toys.toy_model(classes=1, activation=None)
     head = model.get_layer("head")

@@ -196,6 +196,7 @@ def test_a_file_that_breaks_while_training_is_found_and_replaced(split):
         prepared.quarantine.check()
 
 
+@pytest.mark.slow  # test_decoding has it of one image
 def test_without_any_good_image_the_first_error_is_raised(split):
     for name in split.names:
         Path(name).unlink()
