@@ -6,7 +6,6 @@ recognised by that and cleared by the next write to the same target. What is nee
 else, lies in a scratch folder, which is recognised and cleared in the same way.
 """
 
-import atexit
 import contextlib
 import errno
 import os
@@ -15,6 +14,7 @@ import shutil
 import tempfile
 import threading
 import zlib
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 from keras_vit.system import special_files
@@ -120,8 +120,8 @@ def keep_temporaries_together():
     """
     folder = tempfile.mkdtemp(prefix=_clear_scratch())
     tempfile.tempdir = os.environ["TMPDIR"] = folder
-    owner = os.getpid()
-    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(folder, ignore_errors=True))
+    # At the end of this process, not of one that it forks, and after multiprocessing has removed its own (at -100).
+    Finalize(None, shutil.rmtree, (folder,), {"ignore_errors": True}, exitpriority=-200)
 
 
 def _clear_scratch():

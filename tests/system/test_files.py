@@ -220,6 +220,18 @@ def test_the_commands_temporaries_lie_together_and_the_next_process_clears_those
         assert len(names(tmp_path)) == expected
 
 
+def test_what_multiprocessing_keeps_there_is_removed_first(tmp_path):
+    """Of a program that ends by itself: multiprocessing's folder of sockets lies in the one that is removed."""
+    code = (
+        "import multiprocessing.util\nfrom keras_vit.system import files\nfiles.keep_temporaries_together()\n"
+        "multiprocessing.util.get_temp_dir()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(tmp_path)}, check=True, capture_output=True
+    )
+    assert done.stderr == b"" and not names(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["a[1]", "a*b", "a?b", "a\\b", "a["])
 @pytest.mark.parametrize("below", ["", "below"])
 def test_paths_that_tensorflow_takes_for_patterns_are_refused(tmp_path, name, below, monkeypatch):

@@ -24,6 +24,7 @@ ELSE = b"E0000 00:00:1.2 3 cuda.cc:1] failed\na line without an end: I0000 "
 @pytest.fixture
 def command(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/usr/local/bin/keras-vit", "list"])
+    monkeypatch.setattr(startup.files, "keep_temporaries_together", lambda: None)  # not those of the tests
     for name in (startup.LEVEL, startup.ONEDNN):
         monkeypatch.delenv(name, raising=False)
 
