@@ -10,6 +10,7 @@ from keras_vit.models.family import Variant
 from tests.examples.toys import SETTINGS, VIT
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_and_drawn(tmp_path, few_digits):
     facts = train_on_digits(VIT, tmp_path / "toy", **SETTINGS)
     (tmp_path / "unfinished").mkdir()

@@ -51,10 +51,9 @@ def lines(function, recipe, folder):
 @pytest.mark.parametrize(
     "gpu, settings, words",
     [
-        pytest.param(False, {"xla": True}, "XLA off", marks=pytest.mark.slow),
-        (False, {"xla": True, "grad_accum_steps": 2, "batch_size": 64}, "28 (14 per device in 2 micro-batches)"),
-        (True, {"xla": True}, "XLA on"),
-        pytest.param(True, {"xla": False}, "XLA off", marks=pytest.mark.slow),
+        (True, {"xla": True, "grad_accum_steps": 2, "batch_size": 64}, ("28 (14 per device in 2 micro-b", "XLA on")),
+        pytest.param(False, {"xla": True}, ("XLA off",), marks=pytest.mark.slow),
+        pytest.param(True, {"xla": False}, ("XLA off",), marks=pytest.mark.slow),
     ],
 )
 def test_a_dry_run_prints_the_header_of_the_run_that_follows(tmp_path, monkeypatch, gpu, settings, words):
@@ -64,4 +63,4 @@ def test_a_dry_run_prints_the_header_of_the_run_that_follows(tmp_path, monkeypat
     planned, done = (lines(function, recipe, tmp_path / "run") for function in (dry_run, trainer.train))
     header = planned[:-1]  # the last line names the figure
     assert header == done[: len(header)] and len(header) == 9
-    assert any(words in line for line in header)
+    assert all(any(word in line for line in header) for word in words)

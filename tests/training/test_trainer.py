@@ -75,6 +75,7 @@ def test_a_folder_that_another_run_writes_to_is_refused(tmp_path, recipe):
     assert all(path.name.startswith(".") for path in folder.iterdir())  # nothing but the lock
 
 
+@pytest.mark.slow  # quickstart's accuracy says it too
 def test_colours_are_learned(tmp_path, recipe):
     still = {"drop": 0.0, "smoothing": 0.0, "shift": 0.0}
     results, _ = train(recipe.replace(epochs=8, lr=1e-2, **still), tmp_path / "run")
@@ -121,7 +122,7 @@ def assert_continues(whole, folder, where, interval=0):
 @pytest.mark.parametrize(
     "method, call, interval, where",
     [
-        ("after_step", 5, 2, "4, in epoch 2"),  # within an epoch
+        pytest.param("after_step", 5, 2, "4, in epoch 2", marks=pytest.mark.slow),  # within an epoch; a signal below
         pytest.param("evaluate", 2, 0, "3, in epoch 2", marks=pytest.mark.slow),  # back to the last epoch's end
         ("save_model", 2, 1, "6, in epoch 3"),  # after the checkpoint, before model.keras
     ],
@@ -157,6 +158,7 @@ def test_a_signal_saves_and_stops_after_the_step(tmp_path, whole, loop_only, mon
     assert_continues(whole, tmp_path / "run", where)
 
 
+@pytest.mark.slow  # test_checkpoint has when it is due
 def test_a_checkpoint_is_due_after_minutes_too(tmp_path, whole, loop_only, monkeypatch):
     saved, original = [], trainer.Trainer.save_checkpoint
     monkeypatch.setattr(trainer.Trainer, "save_checkpoint", lambda self: (saved.append(self.step), original(self)))
