@@ -1,4 +1,4 @@
-"""The image of the README's first screen:  python -m docs.figures.first_screen
+"""The image of docs/edge.md:  python -m docs.figures.first_screen
 
 Trains a small ViT from scratch to say which of eight photographs a crop is from: on crops of their left halves, tested
 on crops of their right halves. Then it converts the model to a dynamic_int8 .tflite file and draws what the two make

@@ -1,4 +1,6 @@
-"""The images of docs/looking_inside.md:  python -m docs.figures.make --runs runs/families
+"""The images of docs/looking_inside.md that need a classifier, Swin or ConvNeXt:
+
+    python -m docs.figures.make --runs runs/families
 
 They show what small models have learnt on the digits, trained by
 
@@ -27,7 +29,7 @@ def figures(runs):
     """{file name: figure}"""
     vit, swin, convnext = (keras_vit.load_run(runs / f"{name}_digits-0") for name in ("vit", "swin", "convnext"))
     pixels, many = shown(vit), np.stack([image for image, _ in labelled_images(vit)[:AVERAGED]])
-    images, inputs = preprocess_input(pixels, vit.spec), preprocess_input(many, vit.spec)
+    images = preprocess_input(pixels, vit.spec)
     model, convolutions = vit.load_model(), convnext.load_model()
     names = ("stage0_block0", "stage0_block1", "stage1_block1")
     fields = {
@@ -35,11 +37,7 @@ def figures(runs):
         for name in names
     }
     return {
-        "attention": analysis.plot_attention_maps(analysis.attention_maps(model, images[1:2]), images[1:2]),
-        "distance": analysis.plot_mean_attention_distance(analysis.mean_attention_distance(model, inputs)),
-        "rollout": analysis.plot_attention_rollout(images, analysis.attention_rollout(model, images)),
         "relevance": analysis.plot_relevance(pixels, analysis.relevance(model, images), [f"digit {d}" for d in DIGITS]),
-        "positions": analysis.plot_position_similarity(analysis.position_similarity(model)),
         "biases": analysis.plot_relative_position_biases(analysis.relative_position_biases(swin.load_model())),
         "field": analysis.plot_effective_receptive_field(fields),
     }

@@ -7,6 +7,7 @@
     plot_relevance(images, relevance(model, images)).savefig("relevance.png")  # Grad-CAM, of every family
     plot_effective_receptive_field({"last map": effective_receptive_field(model, images)}).savefig("field.png")
     plot_patch_filters(patch_filters(model)).savefig("filters.png")
+    plot_patch_components(images, patch_components(model, images)).savefig("components.png")
     plot_position_similarity(position_similarity(model)).savefig("positions.png")  # of models with position embeddings
     plot_relative_position_biases(relative_position_biases(model)).savefig("biases.png")  # of Swin
 
@@ -20,10 +21,12 @@ from keras_vit.analysis.attention_figures import (
     plot_mean_attention_distance,
 )
 from keras_vit.analysis.biases import relative_position_biases
+from keras_vit.analysis.components import patch_components
 from keras_vit.analysis.counts import count
 from keras_vit.analysis.distance import mean_attention_distance
 from keras_vit.analysis.figures import (
     plot_effective_receptive_field,
+    plot_patch_components,
     plot_patch_filters,
     plot_position_similarity,
     plot_relative_position_biases,
@@ -44,11 +47,13 @@ __all__ = [
     "effective_receptive_field",
     "feature_pyramid",
     "mean_attention_distance",
+    "patch_components",
     "patch_filters",
     "plot_attention_maps",
     "plot_attention_rollout",
     "plot_effective_receptive_field",
     "plot_mean_attention_distance",
+    "plot_patch_components",
     "plot_patch_filters",
     "plot_position_similarity",
     "plot_relative_position_biases",

@@ -118,6 +118,36 @@ def plot_relevance(images, relevance, titles=None):
     return figure
 
 
+def plot_patch_components(images, components, shown=None):
+    """Draw the first three components of `patch_components` as red, green and blue beside each image.
+
+    Args:
+        images: (B, H0, W0, C) of any range.
+        components: (B, H, W, 3 or more).
+        shown: (B, H, W) of bool, the places that are drawn in colour, the others white; all if not given.
+
+    Raises:
+        ValueError: if there are fewer than three components, or not one map for each image.
+    """
+    if not 0 < len(images) == len(components) or components.shape[-1] < 3:
+        raise ValueError(
+            f"expected three components for each image. Received: {len(images)} images and components of shape "
+            f"{np.shape(components)}"
+        )
+    shown = np.ones(components.shape[:3], bool) if shown is None else np.asarray(shown, bool)
+    low, high = np.percentile(components[..., :3][shown], (2, 98), axis=0)
+    colours = ((components[..., :3] - low) / np.maximum(high - low, 1e-6)).clip(0, 1)
+    colours[~shown] = 1
+    figure, axes = _panel_figure(2 * len(images), images[0].shape[:2])
+    for i, image in enumerate(images):
+        pixels = np.asarray(image, "float32")
+        for axis, picture in zip(axes[2 * i :], ((pixels - pixels.min()) / max(np.ptp(pixels), 1e-6), colours[i])):
+            axis.imshow(picture, interpolation="nearest", cmap="gray")
+            axis.set(xticks=[], yticks=[])
+    figure.suptitle("Principal components of the patches, the first three as red, green and blue", fontsize=11)
+    return figure
+
+
 def plot_effective_receptive_field(fields):
     """Draw effective receptive fields, one panel each, with the squares that hold a half and 95 % of them.
 

@@ -70,6 +70,10 @@ def _draw_fields(subject):
     return analysis.plot_effective_receptive_field(fields)
 
 
+def _draw_components(subject):
+    return analysis.plot_patch_components(subject.pixels, analysis.patch_components(subject.model, subject.images))
+
+
 def _draw_filters(subject):
     return analysis.plot_patch_filters(analysis.patch_filters(subject.model))
 
@@ -119,6 +123,13 @@ OF_MODELS = (
         "Effective receptive field",
         "How much each pixel changes the central place of a map, averaged over the images of this page.",
         _draw_fields,
+    ),
+    Kind(
+        "components",
+        "Components of the patches",
+        "The vectors of all places of the last map in their first three principal components, as red, green and blue: "
+        "places of one colour are alike to the model, across the images of this page.",
+        _draw_components,
     ),
     Kind(
         "filters",

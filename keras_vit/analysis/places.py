@@ -15,7 +15,7 @@ from keras import ops
 
 from keras_vit.layers import EncoderBlock
 from keras_vit.layers.windows import window_partition
-from keras_vit.models import coat, pvt, pvt_v2, swin, t2t, t2t_backbones, tnt
+from keras_vit.models import coat, dinov2, pvt, pvt_v2, swin, t2t, t2t_backbones, tnt
 from keras_vit.models.blocks import patch_grid, stage_of
 
 NOWHERE = -1  # the cell of class tokens and of the padding around windows
@@ -45,7 +45,7 @@ class Site:
     Attributes:
         name: of its block, and its name inside it if the block attends several times, such as "block0/inner".
         queries, keys: Places.
-        tokens: leading queries and keys that are no part of the image: class and distillation token.
+        tokens: leading queries and keys that are no part of the image: class and distillation token, registers.
         signed: whether the weights are an effective map that may be negative, with rows of any sum (CoaT).
     """
 
@@ -160,6 +160,7 @@ def _at_cells(image, grid, cells):
 
 LAYOUTS = {  # class of a block: function from model, block and image size to the block's sites
     EncoderBlock: _sequence,
+    dinov2.SwiGLUBlock: _sequence,
     t2t_backbones.ChannelAttentionBlock: _sequence,
     t2t_backbones.GhostBlock: _sequence,
     t2t_backbones.DenseBlock: _sequence,

@@ -20,8 +20,8 @@ TABLES = (PositionEmbedding, SinusoidPositions, GridPositionEmbedding)  # layers
 def position_similarity(model):
     """Cosine similarity of every two position embeddings of a model; tokens without a place are left out.
 
-    Learned tables of ViT (one- and two-dimensional), hybrid, DeiT and DeiT-III, T2T's fixed sinusoids, both tables of
-    TNT (pixels within a patch, and patches), and one table per stage of PVT v1.
+    Learned tables of ViT (one- and two-dimensional), hybrid, DeiT, DeiT-III and DINOv2, T2T's fixed sinusoids, both
+    tables of TNT (pixels within a patch, and patches), and one table per stage of PVT v1.
 
     Args:
         model: a model of keras_vit.models.
@@ -36,8 +36,8 @@ def position_similarity(model):
     if not grids:
         raise ValueError(
             f"position_similarity: {model.name!r} has no table of position embeddings. Expected ViT with learned "
-            "positions, hybrid ViT, DeiT, T2T-ViT, TNT or PVT v1; Swin has relative_position_biases instead, and "
-            "ConvNeXt, CoaT and PVT v2 encode positions by convolutions"
+            "positions, hybrid ViT, DeiT, DINOv2, T2T-ViT, TNT or PVT v1; Swin has relative_position_biases instead, "
+            "and ConvNeXt, CoaT and PVT v2 encode positions by convolutions"
         )
     return {name: _cosines(_vectors(model.get_layer(name), grid)) for name, grid in grids.items()}
 

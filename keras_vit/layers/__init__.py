@@ -7,7 +7,8 @@ from keras_vit.layers.encoder_block import EncoderBlock, PreNormBlock
 from keras_vit.layers.heads import merge_heads, split_heads
 from keras_vit.layers.layer_scale import LayerScale
 from keras_vit.layers.mlp import MLP
-from keras_vit.layers.tokens import PositionEmbedding, PrependToken, SelectToken, TokensToGrid
+from keras_vit.layers.swiglu import SwiGLU
+from keras_vit.layers.tokens import PositionEmbedding, PrependToken, PrependTokens, SelectToken, TokensToGrid
 
 __all__ = [
     "EncoderBlock",
@@ -16,8 +17,10 @@ __all__ = [
     "PositionEmbedding",
     "PreNormBlock",
     "PrependToken",
+    "PrependTokens",
     "SelectToken",
     "SelfAttention",
+    "SwiGLU",
     "TokensToGrid",
     "drop_path",
     "drop_path_rates",

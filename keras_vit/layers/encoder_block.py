@@ -58,6 +58,7 @@ class EncoderBlock(PreNormBlock):
         qkv_bias: whether the projection to q, k and v has a bias.
         layer_scale: initial value of the factors on both branches; None for no factors.
         relative_positions: whether attention sees the offset between two tokens, see `SelfAttention`.
+        activation: of the MLP, of `ACTIVATIONS`.
     Input:   (B, N, C).      Output: (B, N, C).
     """
 
@@ -70,19 +71,20 @@ class EncoderBlock(PreNormBlock):
         qkv_bias=True,
         layer_scale=None,
         relative_positions=False,
+        activation="gelu",
         **kwargs,
     ):
         super().__init__(drop_path_rate, **kwargs)
         self.num_heads, self.mlp_ratio = num_heads, mlp_ratio
         self.epsilon, self.qkv_bias, self.layer_scale = epsilon, qkv_bias, layer_scale
-        self.relative_positions = relative_positions
+        self.relative_positions, self.activation = relative_positions, activation
 
     def make_attention(self):
         bias, relative = self.qkv_bias, self.relative_positions
         return SelfAttention(self.num_heads, bias, relative, dtype=self.dtype_policy, name="attn")
 
     def make_mlp(self, width):
-        return MLP(int(self.mlp_ratio * width), dtype=self.dtype_policy, name="mlp")
+        return MLP(int(self.mlp_ratio * width), self.activation, dtype=self.dtype_policy, name="mlp")
 
     def build(self, shape):
         super().build(shape)

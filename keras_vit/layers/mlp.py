@@ -3,11 +3,12 @@
 import keras
 from keras import layers, ops
 
+from keras_vit.layers.activations import ACTIVATIONS, check_activation
 from keras_vit.layers.initializers import initial_normal
 
 
-def project_gelu(x, dense, training=False):
-    """dense(GELU(x)), with the exact GELU, x * Phi(x).
+def project_activated(x, dense, training=False, activation="gelu"):
+    """dense(GELU(x)), with the exact GELU, x * Phi(x), or another of `ACTIVATIONS`.
 
     In training the backward pass computes GELU again: only x is kept, and neither GELU(x) nor the 1 + erf within it,
     each as large. The product with the dense layer's weights is traced a second time as well, but computed in eager
@@ -15,7 +16,7 @@ def project_gelu(x, dense, training=False):
     """
 
     def project(x):
-        return dense(ops.gelu(x, approximate=False))
+        return dense(ACTIVATIONS[activation](x))
 
     return keras.remat(project)(x) if training else project(x)
 
@@ -26,15 +27,17 @@ class MLP(layers.Layer):
 
     Args:
         hidden_dim: width between the two, mlp_ratio * C in the papers' terms.
+        activation: between the two, of `ACTIVATIONS`.
 
     Note:
         GELU is the exact one, x * Phi(x): every published PyTorch checkpoint was trained with it, and timm measures the
         JAX ones with it too.
     """
 
-    def __init__(self, hidden_dim, **kwargs):
+    def __init__(self, hidden_dim, activation="gelu", **kwargs):
         super().__init__(**kwargs)
-        self.hidden_dim = hidden_dim
+        check_activation(activation)
+        self.hidden_dim, self.activation = hidden_dim, activation
 
     def build(self, shape):
         dense = {"kernel_initializer": initial_normal(), "dtype": self.dtype_policy}
@@ -45,7 +48,7 @@ class MLP(layers.Layer):
 
     def call(self, x, training=False):
         tokens = ops.reshape(x, (-1, x.shape[-1]))  # as a matrix, TensorFlow computes bias and GELU within the product
-        y = project_gelu(self.fc1(tokens), self.fc2, training)
+        y = project_activated(self.fc1(tokens), self.fc2, training, self.activation)
         return ops.reshape(y, ops.shape(x) if None in x.shape[1:] else (-1, *x.shape[1:]))
 
     def compute_output_shape(self, shape):

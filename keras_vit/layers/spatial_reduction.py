@@ -36,15 +36,18 @@ class SpatialReductionAttention(layers.Layer):
     Args:
         num_heads: heads h; must divide C.
         reduction: R; 1 is plain attention.
+        epsilon: of the norm after the reduction.
+        qkv_bias: whether the projections to q, k and v have biases.
     Input:   (B, H, W, C), or with R = 1 also (B, N, C).      Output: as the input.
 
     Raises:
         ValueError: if C is not a multiple of num_heads, or a sequence is to be reduced.
     """
 
-    def __init__(self, num_heads, reduction=1, **kwargs):
+    def __init__(self, num_heads, reduction=1, epsilon=EPSILON, qkv_bias=True, **kwargs):
         super().__init__(**kwargs)
         self.num_heads, self.reduction = num_heads, reduction
+        self.epsilon, self.qkv_bias = epsilon, qkv_bias
 
     def build(self, shape):
         C, R, dtype = shape[-1], self.reduction, self.dtype_policy
@@ -52,14 +55,14 @@ class SpatialReductionAttention(layers.Layer):
         if R > 1 and len(shape) != 4:
             raise ValueError(f"{self.name}: expected a map (B, H, W, C) for reduction={R}. Received: {shape}")
         dense = {"kernel_initializer": initial_normal(), "dtype": dtype}
-        self.q = layers.Dense(C, name="q", **dense)
-        self.kv = layers.Dense(2 * C, name="kv", **dense)
+        self.q = layers.Dense(C, use_bias=self.qkv_bias, name="q", **dense)
+        self.kv = layers.Dense(2 * C, use_bias=self.qkv_bias, name="kv", **dense)
         self.proj = layers.Dense(C, name="proj", **dense)
         for part in (self.q, self.kv, self.proj):
             part.build(shape)
         if R > 1:
             self.sr = layers.Conv2D(C, R, strides=R, name="sr", **dense)
-            self.norm = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm")
+            self.norm = layers.LayerNormalization(epsilon=self.epsilon, dtype=dtype, name="norm")
             self.sr.build(shape)
             self.norm.build(shape)
 

@@ -4,7 +4,7 @@ Letters: B batch, H W grid, N = H * W tokens, C channels.
 """
 
 import keras
-from keras import layers, ops
+from keras import initializers, layers, ops
 
 from keras_vit.layers.initializers import initial_normal
 
@@ -23,6 +23,30 @@ class PrependToken(layers.Layer):
 
     def compute_output_shape(self, shape):
         return (shape[0], shape[1] + 1, shape[2])
+
+
+@keras.saving.register_keras_serializable("keras_vit")
+class PrependTokens(layers.Layer):
+    """Puts `count` learned tokens before the others: registers, arXiv:2309.16588.  (B, N, C) -> (B, count + N, C).
+
+    They start close to zero, as the published code starts them.
+    """
+
+    def __init__(self, count, **kwargs):
+        super().__init__(**kwargs)
+        self.count = count
+
+    def build(self, shape):
+        start = initializers.RandomNormal(stddev=1e-6)
+        self.tokens = self.add_weight((1, self.count, shape[-1]), start, name="tokens")
+
+    def call(self, x):
+        tokens = ops.cast(self.tokens, x.dtype)
+        tokens = ops.broadcast_to(tokens, (ops.shape(x)[0], self.count, x.shape[-1]))  # B count C
+        return ops.concatenate([tokens, x], axis=1)
+
+    def compute_output_shape(self, shape):
+        return (shape[0], self.count + shape[1], shape[2])
 
 
 @keras.saving.register_keras_serializable("keras_vit")

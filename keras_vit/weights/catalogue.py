@@ -4,7 +4,7 @@ Columns of catalogue.csv
     family, constructor   the paper's family and the public name, e.g. "Swin", "SwinT"
     tag, default          `weights=tag`; "yes" marks the row of `weights="imagenet"`
     timm_name             the same weights in timm, or empty
-    classes               width of the head; 0 where the published file has none
+    classes               width of the classifier; 0 where the published file has none
     size                  side of the square input in pixels
     mean, std, crop_pct, crop_mode, interpolation    preprocessing, as timm evaluates these weights
     hub_id, hub_file      repository on the Hugging Face hub and its file; the preferred source

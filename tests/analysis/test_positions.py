@@ -10,6 +10,7 @@ from tests.models.toys import TOYS
 
 TABLES = {
     **{name: {"positions": (5, 6)} for name in ("vit", "hybrid", "hybrid_stem", "deit", "deit_distilled", "deit3")},
+    **{name: {"positions": (5, 6)} for name in ("dinov2", "dinov2_registers")},
     **{name: {"pixel_positions": (2, 2), "positions": (5, 6)} for name in ("tnt", "tnt_legacy")},
     **{name: {"positions": (2, 3)} for name in ("t2t", "t2t_transformer", "t2t_se", "t2t_ghost", "t2t_dense")},
     "pvt": {"stage0_positions": (10, 12), "stage1_positions": (5, 6)},

@@ -77,7 +77,7 @@ def compare(path):
     looser = meta["resampled"] or re.search(r"_r\d|_r_", meta["name"])  # hybrids and resampled positions
     return Comparison(
         variant=lookup(meta["name"])[0].name,
-        reference_name=meta["name"],
+        reference_name=meta.get("reference_name", meta["name"]),
         image_size="x".join(map(str, meta["image_size"])),
         resampled=meta["resampled"],
         reference=meta["source"],
@@ -85,6 +85,7 @@ def compare(path):
         tolerance=max(5e-5 if looser else 1e-5, 5 * meta["float32_noise"]),
         parameters=model.count_params(),
         reference_parameters=meta["parameters"],
+        note=meta.get("note", ""),
     )
 
 

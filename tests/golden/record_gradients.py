@@ -18,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 from tests.golden.record import fill, timm  # noqa: E402
 from tests.golden.seeded import seeded_image  # noqa: E402
 
-from timm.layers import GroupNormAct, StdConv2dSame  # noqa: E402 isort: skip
+from timm.layers import GroupNormAct, StdConv2dSame, SwiGLUPacked  # noqa: E402 isort: skip
 from timm.models import coat, convnext, deit, pvt_v2, resnetv2, swin_transformer, tnt  # noqa: E402 isort: skip
 from timm.models import vision_transformer as vit  # noqa: E402 isort: skip
 from timm.models import vision_transformer_hybrid as hybrid  # noqa: E402 isort: skip
@@ -55,6 +55,15 @@ TOYS = {
     "deit3": (
         vit.VisionTransformer,
         {"patch_size": 8, "no_embed_class": True, "init_values": 1e-6, **ENCODER},
+        (40, 48),
+        True,
+    ),
+    "dinov2_registers": (
+        vit.VisionTransformer,
+        {
+            **{"patch_size": 8, "no_embed_class": True, "init_values": 1e-5, "reg_tokens": 3, "mlp_ratio": 5.34},
+            **{"mlp_layer": SwiGLUPacked, "act_layer": torch.nn.SiLU, **ENCODER},
+        },
         (40, 48),
         True,
     ),
@@ -104,7 +113,9 @@ def record(name):
     gradients = {f"grad/{key}": p.grad.numpy().astype("float32") for key, p in model.named_parameters()}
     meta = {
         "source": f"timm {timm.__version__}",
-        "config": arguments,
+        "config": {
+            key: value if isinstance(value, (int, float, tuple)) else str(value) for key, value in arguments.items()
+        },
         "image_size": size,
         "input_seed": 0,
         "batch": len(LABELS),

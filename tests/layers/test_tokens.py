@@ -6,7 +6,7 @@ import zipfile
 import keras
 import numpy as np
 
-from keras_vit.layers import PositionEmbedding, PrependToken, SelectToken, TokensToGrid
+from keras_vit.layers import PositionEmbedding, PrependToken, PrependTokens, SelectToken, TokensToGrid
 
 X = np.random.default_rng(0).standard_normal((2, 6, 4)).astype("float32")
 
@@ -17,6 +17,15 @@ def test_prepended_token_is_the_same_for_every_image():
     np.testing.assert_array_equal(out[:, 1:], X)
     np.testing.assert_array_equal(out[0, 0], out[1, 0])
     np.testing.assert_array_equal(out[0, 0], layer.token[0, 0])
+
+
+def test_prepended_tokens_differ_and_are_the_same_for_every_image():
+    layer = PrependTokens(3)
+    out = np.asarray(layer(X))
+    np.testing.assert_array_equal(out[:, 3:], X)
+    np.testing.assert_array_equal(out[0, :3], out[1, :3])
+    np.testing.assert_array_equal(out[0, :3], layer.tokens[0])
+    assert np.unique(layer.tokens).size == 12 and np.abs(layer.tokens).max() < 1e-5
 
 
 def test_positions_are_added():
@@ -32,7 +41,7 @@ def test_a_token_is_selected_and_the_patches_become_a_map():
 
 
 def test_symbolic_shapes_are_the_real_ones():
-    for layer in (PrependToken(), PositionEmbedding(), SelectToken(), TokensToGrid(2, 3)):
+    for layer in (PrependToken(), PrependTokens(2), PositionEmbedding(), SelectToken(), TokensToGrid(2, 3)):
         symbolic = layer(keras.Input((6, 4))).shape
         assert symbolic[1:] == layer(X).shape[1:]
 

@@ -1,0 +1,1 @@
+"""Trained weights: the one checkpoint that a Python package carries, against ONNX Runtime (`make test-real`)."""
