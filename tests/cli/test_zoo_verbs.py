@@ -6,6 +6,7 @@ import io
 import pytest
 
 from keras_vit.cli.main import main
+from keras_vit.sources import hub
 from keras_vit.sources.registry import resolve_row
 from keras_vit.weights import download
 
@@ -53,3 +54,12 @@ def test_download_checks_all_names_first(monkeypatch, capsys):
     monkeypatch.setattr(download, "fetch", lambda row: pytest.fail("nothing must be fetched"))
     assert main(["download", "SwinT", "SwinT.nonsense"]) == 1
     assert "nonsense" in capsys.readouterr().err
+
+
+def test_download_of_a_model_of_the_hub(monkeypatch, tmp_path, capsys):
+    asked = []
+    monkeypatch.setattr(hub, "folder", lambda reference: asked.append(reference) or tmp_path)
+    assert main(["download", "hf://someone/net@v1"]) == 0
+    assert asked == ["hf://someone/net@v1"] and str(tmp_path) in capsys.readouterr().out
+    assert main(["download", "hf://someone"]) == 1
+    assert "hf://owner/name" in capsys.readouterr().err and len(asked) == 1
