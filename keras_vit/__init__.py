@@ -17,6 +17,8 @@ name_clash.refuse_clash()
 registration.register_layers()
 
 _HOME = {  # public name -> the module that has it; a room is its own
+    "Embedder": "keras_vit.prediction.embedding",
+    "Embeddings": "keras_vit.prediction.embeddings_file",
     "Predictor": "keras_vit.prediction.predictor",
     "analysis": None,
     "create_model": "keras_vit.models.create",
@@ -26,9 +28,13 @@ _HOME = {  # public name -> the module that has it; a room is its own
     "info": "keras_vit.sources.registry",
     "layers": None,
     "list_models": "keras_vit.sources.registry",
+    "load_embeddings": "keras_vit.prediction.embeddings_file",
     "load_run": "keras_vit.sources.run_folder",
     "models": None,
+    "nearest": "keras_vit.prediction.neighbours",
     "preprocess_input": "keras_vit.prediction.preprocess_input",
+    "save_embeddings": "keras_vit.prediction.embeddings_file",
+    "save_weights": "keras_vit.models.saving",
 }
 
 __all__ = list(_HOME)

@@ -11,6 +11,8 @@ import keras_vit
 from keras_vit import analysis, layers, models
 
 TOP = [
+    "Embedder",
+    "Embeddings",
     "Predictor",
     "analysis",
     "create_model",
@@ -20,9 +22,13 @@ TOP = [
     "info",
     "layers",
     "list_models",
+    "load_embeddings",
     "load_run",
     "models",
+    "nearest",
     "preprocess_input",
+    "save_embeddings",
+    "save_weights",
 ]
 ANALYSIS = [
     "AttentionMap",
@@ -32,11 +38,13 @@ ANALYSIS = [
     "effective_receptive_field",
     "feature_pyramid",
     "mean_attention_distance",
+    "patch_components",
     "patch_filters",
     "plot_attention_maps",
     "plot_attention_rollout",
     "plot_effective_receptive_field",
     "plot_mean_attention_distance",
+    "plot_patch_components",
     "plot_patch_filters",
     "plot_position_similarity",
     "plot_relative_position_biases",
@@ -52,8 +60,10 @@ LAYERS = [
     "PositionEmbedding",
     "PreNormBlock",
     "PrependToken",
+    "PrependTokens",
     "SelectToken",
     "SelfAttention",
+    "SwiGLU",
     "TokensToGrid",
     "drop_path",
     "drop_path_rates",
@@ -71,8 +81,9 @@ def test_the_names_of(module, names):
 
 
 def test_models_are_families_and_constructors():
-    families = {"coat", "convnext", "deit", "hybrid", "pvt", "pvt_v2", "swin", "t2t", "t2t_backbones", "tnt", "vit"}
-    assert set(dir(models)) == families | set(models.VARIANTS) | {"VARIANTS"} and len(models.VARIANTS) == 80
+    families = {"coat", "convnext", "deit", "dinov2", "hybrid", "pvt", "pvt_v2", "swin", "t2t", "t2t_backbones"}
+    families |= {"tnt", "vit"}
+    assert set(dir(models)) == families | set(models.VARIANTS) | {"VARIANTS"} and len(models.VARIANTS) == 88
 
 
 def test_an_unknown_name_is_an_attribute_error():

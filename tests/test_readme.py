@@ -36,8 +36,8 @@ def test_replaced_packages_are_named_with_a_link():
 
 
 def test_its_image_is_that_of_the_script():
-    from docs.figures import first_screen
+    from docs.figures import trained
 
     images = re.findall(r"!\[.+\]\((.+)\)", TEXT)
-    assert images == [str(first_screen.TARGET.relative_to(published.ROOT))]
-    assert first_screen.TARGET.stat().st_size < 300_000
+    assert images == [str(trained.TARGET.relative_to(published.ROOT))]
+    assert trained.TARGET.stat().st_size < 300_000

@@ -80,7 +80,10 @@ def prepare(path, spec, max_pixels=MAX_PIXELS):
     before, after, crop = (image.height, image.width), resized(image.height, image.width, spec), spec["size"]
     tall = spec["crop_mode"] == "squash" and before[0] * crop[1] > max(LARGE, crop[0] * before[1])
     first, second = (0, 1) if tall else (1, 0)
-    spans = [central_span(*lengths) for lengths in zip(before, after, crop)]  # of each axis, in pixels of the image
+    down = spec.get("crop_rounding") == "down"
+    spans = [
+        central_span(*lengths, down) for lengths in zip(before, after, crop)
+    ]  # of each axis, in pixels of the image
     scale = max(before[second] / after[second], 1)
     low = max(math.floor(spans[second][0] - 2 * scale) - 1, 0)  # what the second filter, two pixels wide, looks at
     high = min(math.ceil(spans[second][1] + 2 * scale) + 1, before[second])
@@ -90,9 +93,9 @@ def prepare(path, spec, max_pixels=MAX_PIXELS):
     return np.asarray(resize_axis(image, second, (start - low, end - low), crop[second], spec["interpolation"]))
 
 
-def central_span(before, after, crop):
+def central_span(before, after, crop, down=False):
     """The span [start, end) of a side of `before` pixels that becomes the central `crop` of `after` pixels."""
-    first = round((after - crop) / 2)
+    first = (after - crop) // 2 if down else round((after - crop) / 2)
     return first * before / after, (first + crop) * before / after
 
 

@@ -12,6 +12,7 @@ from keras_vit.prediction.classifier import as_functional
 from keras_vit.prediction.doubts import recorded_accuracy
 from keras_vit.prediction.predictor import ONE_OF_TWO
 from keras_vit.preprocessing import IMAGE_SUFFIXES, Spec
+from keras_vit.sources.library_folder import open_folder
 from keras_vit.sources.resolve import resolve, resolve_spec
 from keras_vit.sources.run_folder import MODEL, TEST_IMAGES, Run, load_keras_model, read_labels
 
@@ -34,7 +35,7 @@ class ExportedModel:
 
 
 def open_source(source, preprocessing=None, labels=None, input_values=None):
-    """Open a run folder, a `.keras` file or a model's name ("SwinT", "SwinT.ms_in1k", timm's names) for export.
+    """Open a run folder, a `.keras` file, a folder of another library, or a model's name ("SwinT", timm's) for export.
 
     Args:
         source: path or name. A run has its own preprocessing, labels and test images; a name has the catalogue's
@@ -52,15 +53,18 @@ def open_source(source, preprocessing=None, labels=None, input_values=None):
         FileNotFoundError: if there is nothing at the path.
         ValueError: if preprocessing or labels are missing, given twice, or do not fit the model.
     """
-    found = resolve(source, ("run", "keras", "published"))
-    if found.kind != "keras" and not (preprocessing is None and labels is None):
+    found = resolve(source, ("run", "keras", "library", "published"))
+    if found.kind not in ("keras", "library") and not (preprocessing is None and labels is None):
         raise ValueError(
-            f"{source}: --preprocessing and --labels are for `.keras` files; runs and published models have their own."
+            f"{source}: --preprocessing and --labels are for `.keras` files and those of other libraries; runs and "
+            "published models have their own."
         )
     if found.kind == "run":
         opened = _open_run(found.path)
     elif found.kind == "keras":
         opened = _open_keras(found, preprocessing, labels)
+    elif found.kind == "library":
+        opened = _open_library(found, preprocessing, labels)
     else:
         opened = _open_published(found)
     recorded = input_values or opened.spec.input_values or found.input_values()
@@ -125,6 +129,20 @@ def _open_keras(found, preprocessing, labels):
     model = as_functional(load_keras_model(path), spec.size)
     names = (read_labels(labels) if labels else found.labels()) or tuple(str(k) for k in range(_classes(model)))
     return ExportedModel(model, spec, names, path.stem, weights=path)
+
+
+def _open_library(found, preprocessing, labels):
+    from keras_vit.models.create import create_from_folder
+
+    spec = found.spec() if preprocessing is None else resolve_spec(preprocessing)
+    if spec is None:
+        raise ValueError(
+            f"{found.path} has no preprocessing. Add --preprocessing with a preprocessing.json or the name of a model "
+            "with the same preprocessing."
+        )
+    model = create_from_folder(found.path, include_top=True, input_shape=(*spec.size, 3))
+    names = (read_labels(labels) if labels else found.labels()) or tuple(str(k) for k in range(_classes(model)))
+    return ExportedModel(model, spec, names, found.name, weights=open_folder(found.path).weights)
 
 
 def _open_published(found):

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_vit.export.model.features import without_head
 from keras_vit.prediction import tflite_interpreter
 from keras_vit.prediction.doubts import better_input_values, doubts
+from keras_vit.prediction.features import without_head
 from keras_vit.prediction.predictor import keras_predictor
 from keras_vit.preprocessing import read_image as read_pixels
 from keras_vit.preprocessing.resizing import resize_array

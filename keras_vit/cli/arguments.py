@@ -41,30 +41,81 @@ def add_model(parser):
     parser.add_argument(
         "source",
         metavar="MODEL",
-        help="a run folder, a .keras file, a SavedModel, a .tflite file, or a model's name",
+        help="a run folder, a .keras file, a SavedModel, a .tflite file, a folder of transformers or timm, the "
+        "hf://owner/name of one of these, or a model's name",
     ).completer = complete_model
     add_model_options(parser)
 
 
 def add_model_options(parser):
     """Add those of `add_model` that are options."""
-    parser.add_argument(
-        "--preprocessing",
-        metavar="FILE|NAME",
-        help="preprocessing.json, a run folder or a model's name; for sources that lack it",
-    ).completer = complete_model
+    add_image_model_options(parser)
     parser.add_argument("--labels", metavar="FILE", help="the classes' names, one per line")
-    _add_input_values(parser)
-    add_max_pixels(parser)
 
 
-def _add_input_values(parser):
+def add_input_values(parser):
+    """Add the option that says which values a Keras model takes."""
     parser.add_argument(
         "--input-values",
         choices=INPUT_VALUES,
         help="which values a Keras model takes: pixels in [0, 255], which it normalises itself, values in [0, 1], or "
         "values normalized by the mean and std of its preprocessing (default: what is recorded, or what it computes)",
     )
+
+
+def add_image_model(parser):
+    """Add the arguments of the verbs that embed: a Keras model, with a classifier or without, and its preprocessing."""
+    parser.add_argument(
+        "source",
+        metavar="MODEL",
+        help="a run folder, a .keras file, a folder of transformers or timm, hf://owner/name, or a model's name",
+    ).completer = complete_model
+    add_image_model_options(parser)
+
+
+def add_image_model_options(parser):
+    """Add those of `add_image_model` that are options."""
+    parser.add_argument(
+        "--preprocessing",
+        metavar="FILE|NAME",
+        help="preprocessing.json, a run folder or a model's name; for sources that lack it",
+    ).completer = complete_model
+    add_input_values(parser)
+    add_max_pixels(parser)
+
+
+def add_images(parser):
+    """Add the argument of the verbs that go through any number of images."""
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="WHAT",
+        help="image files, folders (with all below them), globs, or - for a list of paths on standard input, one per "
+        "line or separated by zero bytes",
+    )
+    parser.add_argument("--batch-size", type=int, default=32, help="images that the model takes at once (default: 32)")
+
+
+def images_of(arguments, verb):
+    """The paths of the images that the argument of `add_images` names; tells how many other files are left out.
+
+    Raises:
+        ValueError: for a folder, a glob or a list without images, and for a --batch-size below 1.
+    """
+    from keras_vit.images.named import counted, named_images
+
+    require_positive(arguments, "batch_size")
+    found = named_images(arguments.images, sys.stdin.buffer)
+    if found.left_out:
+        print(f"keras-vit {verb}: left out {counted(found.left_out)}", file=sys.stderr)
+    return found.images
+
+
+def require_positive(arguments, option):
+    """Raise a ValueError if an option, a whole number, is below 1."""
+    if getattr(arguments, option) < 1:
+        name = option.replace("_", "-")
+        raise ValueError(f"--{name} must be at least 1. Received: {getattr(arguments, option)}.")
 
 
 def open_predictor(arguments):
@@ -79,7 +130,8 @@ def add_exported_model(parser):
     parser.add_argument(
         "source",
         metavar="MODEL_OR_RUN",
-        help="a run folder, a .keras file, or a model's name such as SwinT.ms_in1k",
+        help="a run folder, a .keras file, a folder of transformers or timm, the hf://owner/name of one of these, or a "
+        "model's name such as SwinT.ms_in1k",
     ).completer = complete_model
     parser.add_argument(
         "--preprocessing",
@@ -91,7 +143,7 @@ def add_exported_model(parser):
         metavar="FILE",
         help="for a .keras file: the classes' names, one per line (default: the labels.txt beside it, or numbers)",
     )
-    _add_input_values(parser)
+    add_input_values(parser)
     parser.add_argument(
         "--images",
         metavar="PATH",

@@ -1,6 +1,7 @@
-"""`keras-vit export`: a folder that TF Serving starts from, checked against the Keras model."""
+"""`keras-vit export`: a folder that TF Serving starts from, or that timm or transformers load."""
 
 from keras_vit.cli.arguments import add_exported_model, expected_outputs, open_exported_model, verb_parser
+from keras_vit.sources.library_folder import LIBRARIES
 from keras_vit.system import startup
 from keras_vit.system.files import refuse_pattern, scratch_folder
 
@@ -17,6 +18,10 @@ Write a version of a model into OUTPUT, the folder of a model server, which is m
 
 The SavedModel is loaded again in a process without Keras and compared with the Keras model; above the tolerance, or if
 TF Serving lacks one of its operators, nothing is kept. Several models and versions may share a folder.
+
+--format timm and --format transformers write OUTPUT, which must not exist, as a folder of that library, with the
+weights, labels and preprocessing: timm.create_model("local-dir:OUTPUT", pretrained=True), and
+AutoModelForImageClassification.from_pretrained("OUTPUT"). It is read back, and must give every weight to the bit.
 """
 
 
@@ -24,7 +29,13 @@ def parser():
     """The options of `keras-vit export`."""
     parser = verb_parser("export", DESCRIPTION)
     add_exported_model(parser)
-    parser.add_argument("--output", metavar="DIR", required=True, help="the server's folder")
+    parser.add_argument("--output", metavar="DIR", required=True, help="the server's folder, or the library's")
+    parser.add_argument(
+        "--format",
+        choices=("serving", *LIBRARIES),
+        default="serving",
+        help="serving: for TF Serving; timm, transformers: a folder that the library loads (default: serving)",
+    )
     parser.add_argument("--name", help="what the server calls the model (default: the run's or the model's name)")
     parser.add_argument("--top-k", type=int, default=5, help="classes in an answer (default: 5)")
     parser.add_argument("--label", help="a name for this version, e.g. canary; all versions then stay loaded")
@@ -48,8 +59,26 @@ def main(argv=None):
     """Export what the arguments say; 0, or an error."""
     arguments = parser().parse_args(argv)
     refuse_pattern(arguments.output)
+    if arguments.format != "serving" and (arguments.name or arguments.label or arguments.batch_sizes):
+        raise ValueError(f"--name, --label and --batch-sizes are for --format serving. Received: {arguments.format}.")
 
     startup.start_tensorflow()
+    return _serving(arguments) if arguments.format == "serving" else _library(arguments)
+
+
+def _library(arguments):
+    from keras_vit.export.interchange import library_folder
+
+    source = open_exported_model(arguments)
+    for name, size in library_folder.write(source, arguments.format, arguments.output).items():
+        print(f"{arguments.output}/{name}  {size / 1e6:.2f} MB")
+    load = {"timm": 'timm.create_model("local-dir:{}", pretrained=True)'}
+    load["transformers"] = 'transformers.AutoModelForImageClassification.from_pretrained("{}")'
+    print(f"  {load[arguments.format].format(arguments.output)}")
+    return 0
+
+
+def _serving(arguments):
     from keras_vit.export.parity.parity import describe
     from keras_vit.export.serving import bundle
 

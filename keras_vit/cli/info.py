@@ -2,11 +2,13 @@
 
 from keras_vit.cli.arguments import complete_name, verb_parser
 
+NAME = "SwinT, SwinT.ms_in22k_ft_in1k, timm's name, a folder of transformers or timm, or its hf://owner/name"
+
 
 def parser():
     """The options of `keras-vit info`."""
     parser = verb_parser("info", "Describe a model.")
-    parser.add_argument("name", help="SwinT, SwinT.ms_in22k_ft_in1k, or timm's name").completer = complete_name
+    parser.add_argument("name", help=NAME).completer = complete_name
     return parser
 
 

@@ -17,6 +17,8 @@ VERBS = {
     "info": ("info", "one model: paper, parameters, weights, licence, preprocessing"),
     "download": ("download", "fetch published weights into the cache"),
     "predict": ("predict", "labels and scores for images"),
+    "embed": ("embed", "a vector for each image, into a file"),
+    "neighbours": ("neighbours", "the nearest images, by their vectors"),
     "inspect": ("inspect", "what models have learned and where they look, as a page of figures"),
     "validate": ("validate", "accuracy, confusions and calibration over a data set"),
     "check-data": ("check_data", "what is wrong with the images of a data set"),
@@ -26,6 +28,7 @@ VERBS = {
     "serve": ("serve", "a page to try models on, and TF Serving's REST calls, for development"),
     "convert": ("convert", ".tflite files for phones and other small devices"),
     "compare": ("compare", "a model and its artifacts side by side"),
+    "push": ("push", "a run or model to the Hugging Face hub, with a model card"),
 }
 EXTRAS = {  # module that is missing -> the extra that brings it
     "rich": "train",

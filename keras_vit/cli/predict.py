@@ -3,7 +3,7 @@
 import contextlib
 import sys
 
-from keras_vit.cli.arguments import add_model, open_predictor, verb_parser
+from keras_vit.cli.arguments import add_images, add_model, images_of, open_predictor, require_positive, verb_parser
 from keras_vit.cli.progress import Progress
 from keras_vit.system import startup
 
@@ -27,16 +27,9 @@ def parser():
     """The options of `keras-vit predict`."""
     parser = verb_parser("predict", DESCRIPTION)
     add_model(parser)
-    parser.add_argument(
-        "images",
-        nargs="+",
-        metavar="WHAT",
-        help="image files, folders (with all below them), globs, or - for a list of paths on standard input, one per "
-        "line or separated by zero bytes",
-    )
+    add_images(parser)
     parser.add_argument("--top", type=int, default=5, help="classes per image (default: 5)")
     parser.add_argument("--output", metavar="FILE", help="write to this .csv, .jsonl or .parquet file instead")
-    parser.add_argument("--batch-size", type=int, default=32, help="images that the model takes at once (default: 32)")
     return parser
 
 
@@ -74,19 +67,12 @@ def main(argv=None):
 
 def _images(arguments):
     """The paths of the images; all that can be refused before the model is loaded is."""
-    from keras_vit.images.named import counted, named_images
     from keras_vit.prediction.table import check_table
 
-    for option in ("top", "batch_size"):
-        if getattr(arguments, option) < 1:
-            name = option.replace("_", "-")
-            raise ValueError(f"--{name} must be at least 1. Received: {getattr(arguments, option)}.")
+    require_positive(arguments, "top")
     if arguments.output:
         check_table(arguments.output)
-    found = named_images(arguments.images, sys.stdin.buffer)
-    if found.left_out:
-        print(f"keras-vit predict: left out {counted(found.left_out)}", file=sys.stderr)
-    return found.images
+    return images_of(arguments, "predict")
 
 
 def _rows(output, k):

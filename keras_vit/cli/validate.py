@@ -105,18 +105,19 @@ def _images(arguments, labels):
 
 def _test_images(given):
     from keras_vit.sources.resolve import at_path
-    from keras_vit.sources.run_folder import load_run
+    from keras_vit.sources.run_folder import TEST_IMAGES, load_run
 
     found = at_path(given)
-    if found is None or found.kind != "run":
+    if found is None or found.kind != "run" or not (found.path / TEST_IMAGES).is_file():
         raise ValueError(f"{given} is not a run folder with test images; give --data-dir.")
-    return load_run(given).require_test_images()
+    return load_run(found.path).require_test_images()
 
 
 def _doubts(arguments, predictor, predictions):
     from keras_vit.prediction.doubts import doubts_about, recorded_accuracy
+    from keras_vit.sources.resolve import at_path
 
-    recorded = recorded_accuracy(arguments.source) if arguments.data_dir is None else None
+    recorded = recorded_accuracy(at_path(arguments.source).path) if arguments.data_dir is None else None
     return doubts_about(predictor, predictions, recorded)
 
 

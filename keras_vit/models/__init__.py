@@ -4,7 +4,7 @@ A model is defined once, in the file of its family. This module collects the nam
 them for editors (`python -m tests.sources.variants --write`).
 """
 
-from keras_vit.models import coat, convnext, deit, hybrid, pvt, pvt_v2, swin, t2t, t2t_backbones, tnt, vit
+from keras_vit.models import coat, convnext, deit, dinov2, hybrid, pvt, pvt_v2, swin, t2t, t2t_backbones, tnt, vit
 from keras_vit.models.family import Variant
 
 
@@ -17,6 +17,7 @@ FAMILIES = (
     _variants(vit),
     _variants(hybrid),
     _variants(deit),
+    _variants(dinov2),
     _variants(swin),
     _variants(convnext),
     _variants(coat),
@@ -32,6 +33,7 @@ __all__ = [
     "coat",
     "convnext",
     "deit",
+    "dinov2",
     "hybrid",
     "pvt",
     "pvt_v2",

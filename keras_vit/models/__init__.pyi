@@ -4,6 +4,7 @@
 from keras_vit.models import coat as coat
 from keras_vit.models import convnext as convnext
 from keras_vit.models import deit as deit
+from keras_vit.models import dinov2 as dinov2
 from keras_vit.models import hybrid as hybrid
 from keras_vit.models import pvt as pvt
 from keras_vit.models import pvt_v2 as pvt_v2
@@ -43,6 +44,14 @@ from keras_vit.models.deit import DeiT3M as DeiT3M
 from keras_vit.models.deit import DeiT3B as DeiT3B
 from keras_vit.models.deit import DeiT3L as DeiT3L
 from keras_vit.models.deit import DeiT3H as DeiT3H
+from keras_vit.models.dinov2 import DINOv2S as DINOv2S
+from keras_vit.models.dinov2 import DINOv2B as DINOv2B
+from keras_vit.models.dinov2 import DINOv2L as DINOv2L
+from keras_vit.models.dinov2 import DINOv2G as DINOv2G
+from keras_vit.models.dinov2 import DINOv2SReg4 as DINOv2SReg4
+from keras_vit.models.dinov2 import DINOv2BReg4 as DINOv2BReg4
+from keras_vit.models.dinov2 import DINOv2LReg4 as DINOv2LReg4
+from keras_vit.models.dinov2 import DINOv2GReg4 as DINOv2GReg4
 from keras_vit.models.hybrid import ViTRTi16 as ViTRTi16
 from keras_vit.models.hybrid import ViTR26S32 as ViTR26S32
 from keras_vit.models.hybrid import ViTR26B32 as ViTR26B32

@@ -41,7 +41,7 @@ from keras_vit.layers.initializers import initial_normal
 from keras_vit.layers.scales import interpolate
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels
-from keras_vit.weights.rules import Layout, conv, dense, depthwise, ignore, norm, param
+from keras_vit.weights.rules import Layout, Transform, conv, dense, depthwise, ignore, norm, param
 
 PATCH_EPSILON = 1e-5  # of the LayerNorms after the patch embeddings, in the published code
 PATCH_SIZES = (4, 2, 2, 2)  # per stage, pixels of the map before (Table 1)
@@ -251,6 +251,9 @@ SHARED_AND_SERIAL = (
     *norm("patch_embed{s+1}.norm", "stage{s}_patch_norm"),
     *param("cls_token{s+1}", "stage{s}_class_token/token"),
     *depthwise("cpe{s+1}.proj", "cpe{s}/proj", aliases=(f"{SERIAL}.cpe.proj",)),
+    *depthwise(  # no parallel block has the first scale
+        "crpe1.conv_list.{i}", "crpe0/conv{i}", aliases=("serial_blocks1.{b}.factoratt_crpe.crpe.conv_list.{i}",)
+    ),
     *depthwise(
         "crpe{s+1}.conv_list.{i}",
         "crpe{s}/conv{i}",
@@ -267,6 +270,7 @@ SHARED_AND_SERIAL = (
     *dense(f"{SERIAL}.mlp.fc2", "stage{s}_block{b}/mlp/fc2"),
     *dense("head", "head"),
 )
+AGGREGATE = Transform(lambda w: w.reshape(-1), lambda w: w.reshape(1, -1, 1))  # of a Conv1d over the three scales
 # timm's files and the official ones, which hold what is ignored here, are named alike.
 LITE_LAYOUT = Layout(
     "timm", (*SHARED_AND_SERIAL, *norm("norm4", "norm"), *ignore("norm1.*", "norm2.*", "norm3.*", "aggregate.*"))
@@ -283,7 +287,7 @@ LAYOUT = Layout(
         *dense(f"{PARALLEL}.mlp2.fc2", "parallel{b}/mlp/fc2", aliases=(f"{PARALLEL}.mlp3.fc2", f"{PARALLEL}.mlp4.fc2")),
         *ignore("norm1.*"),
         *norm("norm{s+1}", "norm{s}"),
-        *param("aggregate.weight", "aggregate/kernel", lambda w: w.reshape(-1)),
+        *param("aggregate.weight", "aggregate/kernel", AGGREGATE),
         *param("aggregate.bias", "aggregate/bias"),
     ),
 )

@@ -22,20 +22,32 @@ from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of
 from keras_vit.layers import MLP, LayerScale, drop_path, drop_path_rates
 from keras_vit.layers.depthwise import DepthwiseConv2D
 from keras_vit.layers.initializers import initial_normal
-from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
+from keras_vit.models.family import (
+    IMAGENET,
+    Family,
+    Named,
+    Variant,
+    differing,
+    family_preprocess_input,
+    later,
+    require_multiple,
+)
 from keras_vit.weights.resample import input_channels
 from keras_vit.weights.rules import Layout, conv, dense, depthwise, norm, param
 
 EPSILON = 1e-6  # of every LayerNorm in the published code
-SMALLEST = 32  # pixels: 4 of the stem times 2 x 2 x 2 between the stages
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, repr=False)
+class Config(Named):
     """A row of Sec. 3, "ConvNeXt-T: C = (96, 192, 384, 768), B = (3, 3, 9, 3)"."""
 
     depths: tuple[int, ...]  # B, blocks per stage
     dims: tuple[int, ...]  # C per stage
+    patch_size: int = later(4)  # pixels, of the stem
+    layer_scale: bool = later(True)  # whether the residual branches carry a gamma
+    epsilon: float = later(EPSILON)  # of the last LayerNorm; that of the others is fixed
+    activation: str = later("gelu")  # of the MLPs, of `keras_vit.layers.activations`
 
 
 @dataclass(frozen=True)
@@ -55,12 +67,13 @@ class ConvNeXtBlock(layers.Layer):
     Args:
         layer_scale: whether the branch ends in a learned factor per channel, 1e-6 at first.
         drop_path_rate: probability, in [0, 1), of skipping the branch for a whole sample.
+        activation: between the 1 x 1 convolutions, of `ACTIVATIONS`.
     Input:   (B, H, W, C).      Output: (B, H, W, C).
     """
 
-    def __init__(self, layer_scale=True, drop_path_rate=0.0, **kwargs):
+    def __init__(self, layer_scale=True, drop_path_rate=0.0, activation="gelu", **kwargs):
         super().__init__(**kwargs)
-        self.layer_scale, self.drop_path_rate = layer_scale, drop_path_rate
+        self.layer_scale, self.drop_path_rate, self.activation = layer_scale, drop_path_rate, activation
 
     def build(self, shape):
         dtype = self.dtype_policy
@@ -68,7 +81,7 @@ class ConvNeXtBlock(layers.Layer):
             7, padding="same", depthwise_initializer=initial_normal(), dtype=dtype, name="dwconv"
         )
         self.norm = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm")
-        self.mlp = MLP(4 * shape[-1], dtype=dtype, name="mlp")
+        self.mlp = MLP(4 * shape[-1], self.activation, dtype=dtype, name="mlp")
         self.scale = LayerScale(1e-6, dtype=dtype, name="scale") if self.layer_scale else None
         self.drop_path = drop_path(self.drop_path_rate, rank=4, dtype=dtype)
         for part in (self.dwconv, self.norm, self.mlp, self.scale, self.drop_path):
@@ -87,17 +100,18 @@ class ConvNeXtBlock(layers.Layer):
 
 def build(config, image, head, drop_path_rate=0.0):
     """Stem, four stages with downsampling between them, classifier.  (B, H, W, 3) -> (B, K)."""
-    init = initial_normal()
-    x = layers.Conv2D(config.dims[0], 4, strides=4, kernel_initializer=init, name="stem")(image)
+    P, init = config.patch_size, initial_normal()
+    x = layers.Conv2D(config.dims[0], P, strides=P, kernel_initializer=init, name="stem")(image)
     x = layers.LayerNormalization(epsilon=EPSILON, name="stem_norm")(x)  # B H W C
     rates = iter(drop_path_rates(drop_path_rate, sum(config.depths)))
+    options = differing(ConvNeXtBlock, layer_scale=config.layer_scale, activation=config.activation)
     for s, (depth, C) in enumerate(zip(config.depths, config.dims)):
         if s > 0:
             x = layers.LayerNormalization(epsilon=EPSILON, name=f"downsample{s}_norm")(x)
             x = layers.Conv2D(C, 2, strides=2, kernel_initializer=init, name=f"downsample{s}")(x)  # B H/2 W/2 C
         for b in range(depth):
-            x = ConvNeXtBlock(drop_path_rate=next(rates), name=f"stage{s}_block{b}")(x)
-    return _finish(x, head)
+            x = ConvNeXtBlock(drop_path_rate=next(rates), name=f"stage{s}_block{b}", **options)(x)
+    return _finish(x, head, config.epsilon)
 
 
 def build_isotropic(config, image, head, drop_path_rate=0.0):
@@ -109,17 +123,18 @@ def build_isotropic(config, image, head, drop_path_rate=0.0):
     return _finish(x, head)
 
 
-def _finish(x, head):
+def _finish(x, head, epsilon=EPSILON):
     x = head.pool_map(x)  # B C
-    x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
+    x = layers.LayerNormalization(epsilon=epsilon, name="norm")(x)
     return head.classify(x) if head.include_top else x
 
 
 def check_size(config, height, width):
     """The last stage must keep a pixel; sides that do not divide lose their remainder, as in the published code."""
-    if min(height, width) < SMALLEST:
+    smallest = config.patch_size * 2 ** (len(config.dims) - 1)  # of the stem, and 2 between the stages
+    if min(height, width) < smallest:
         raise ValueError(
-            f"input_shape: ConvNeXt needs at least {SMALLEST} x {SMALLEST} pixels. Received: {height} x {width}"
+            f"input_shape: ConvNeXt needs at least {smallest} x {smallest} pixels. Received: {height} x {width}"
         )
 
 
@@ -136,13 +151,13 @@ def configure_isotropic(config, entries, classes):
 # Checkpoints -----------------------------------------------------------------------------------------------------
 
 
-def _block(source, conv_name, fc1, fc2, target="stage{s}_block{b}"):
+def _block(source, conv_name, fc1, fc2, target="stage{s}_block{b}", norm_name="norm", gamma="gamma"):
     return (
         *depthwise(f"{source}.{conv_name}", f"{target}/dwconv"),
-        *norm(f"{source}.norm", f"{target}/norm"),
+        *norm(f"{source}.{norm_name}", f"{target}/norm"),
         *dense(f"{source}.{fc1}", f"{target}/mlp/fc1"),
         *dense(f"{source}.{fc2}", f"{target}/mlp/fc2"),
-        *param(f"{source}.gamma", f"{target}/scale/gamma"),
+        *param(f"{source}.{gamma}", f"{target}/scale/gamma"),
     )
 
 
@@ -170,6 +185,26 @@ OFFICIAL = Layout(
         *dense("head", "head"),
     ),
 )
+STAGE = "convnext.encoder.stages.{s}"
+TRANSFORMERS = Layout(
+    "transformers",
+    (
+        *conv("convnext.embeddings.patch_embeddings", "stem"),
+        *norm("convnext.embeddings.layernorm", "stem_norm"),
+        *norm(f"{STAGE}.downsampling_layer.0", "downsample{s}_norm"),
+        *conv(f"{STAGE}.downsampling_layer.1", "downsample{s}"),
+        *_block(
+            f"{STAGE}.layers.{{b}}",
+            "dwconv",
+            "pwconv1",
+            "pwconv2",
+            norm_name="layernorm",
+            gamma="layer_scale_parameter",
+        ),
+        *norm("convnext.layernorm", "norm"),
+        *dense("classifier", "head"),
+    ),
+)
 ISOTROPIC = Layout(
     "official",
     (
@@ -185,7 +220,7 @@ CONVNEXT = Family(
     paper="2201.03545",
     build=build,
     check_size=check_size,
-    layouts=(TIMM, OFFICIAL),
+    layouts=(TIMM, OFFICIAL, TRANSFORMERS),
     resamplers={"stem/kernel": input_channels},
     preprocessing=IMAGENET,
 )

@@ -10,6 +10,8 @@ Differences between the checkpoints and this file:
 - The distilled model gives the mean of its two heads' logits, then the activation, as the published code does; the
   paper adds the two softmaxes (Sec. 4, "joint classifiers").
 - Without the classifier, pooling="token" of a distilled model is the mean of its two tokens, as in timm.
+- transformers' DeiT without a teacher has the distillation token all the same, and a classifier of the class token
+  (`DEIT_ONE_HEAD`). The published DeiTs without that token are ViTs there.
 - DeiT III's official files call layer scale `gamma_1` and `gamma_2`, timm's `ls1.gamma` and `ls2.gamma`.
 """
 
@@ -36,13 +38,7 @@ LAYER_SCALE = 1e-4  # what DeiT III's factors start from (Sec. 3.1)
 
 def build_distilled(config, image, head, drop_path_rate=0.0):
     """Fig. 2: tokens [class, distillation, patches], two classifiers, their mean.  (B, H, W, 3) -> (B, K)."""
-    x = vit.patch_embed(config, image)
-    grid = x.shape[1:3]
-    x = vit.flatten(x)  # B N D
-    x = PrependToken(name="dist_token")(x)
-    x = PrependToken(name="class_token")(x)  # B 2+N D
-    x = PositionEmbedding(name="positions")(x)
-    x = vit.encoder(config, x, drop_path_rates(drop_path_rate, config.depth))
+    x, grid = _two_tokens(config, image, drop_path_rate)
     if not head.include_top and head.pooling != "token":
         return head.pool_map(TokensToGrid(*grid, name="grid")(x))
     tokens = [SelectToken(i, name=f"take_{name}")(x) for i, name in enumerate(("class", "dist"))]
@@ -76,6 +72,24 @@ def two_heads(model):
     return keras.Model(model.input, heads, name=f"{model.name}_two_heads")
 
 
+def build_one_head(config, image, head, drop_path_rate=0.0):
+    """The tokens of `build_distilled`, of which the class token alone is read.  (B, H, W, 3) -> (B, K)."""
+    x, grid = _two_tokens(config, image, drop_path_rate)
+    x = head.pool_tokens(x, grid)
+    return head.classify(x) if head.include_top else x
+
+
+def _two_tokens(config, image, drop_path_rate):
+    """Fig. 2 without the heads: tokens [class, distillation, patches], (B, 2+N, D), and the patches' grid (H, W)."""
+    x = vit.patch_embed(config, image)
+    grid = x.shape[1:3]
+    x = vit.flatten(x)  # B N D
+    x = PrependToken(name="dist_token")(x)
+    x = PrependToken(name="class_token")(x)  # B 2+N D
+    x = PositionEmbedding(name="positions")(x)
+    return vit.encoder(config, x, drop_path_rates(drop_path_rate, config.depth)), grid
+
+
 def build_deit3(config, image, head, drop_path_rate=0.0):
     """Patches, their positions, class token, encoder, classifier.  (B, H, W, 3) -> (B, K)."""
     x = vit.patch_embed(config, image)
@@ -107,12 +121,19 @@ DISTILLED = Layout(
     ),
 )
 
+# transformers' DeiT always has the distillation token; its positions move bicubically without antialiasing.
+TOKEN = param("deit.embeddings.distillation_token", "dist_token/token")
+TWO_HEADS = {"cls_classifier": "head", "distillation_classifier": "head_dist"}
+PLAIN = {"positions/table": positions(2, antialias=False)}
+TEACHER = Layout("transformers", (*TOKEN, *vit.transformers_rules("deit", TWO_HEADS)), PLAIN)
+ONE_HEAD = Layout("transformers", (*TOKEN, *vit.transformers_rules("deit", {"classifier": "head"})), PLAIN)
+
 DEIT = Family(
     name="DeiT",
     paper="2012.12877",
     build=vit.build,
     check_size=vit.check_size,
-    layouts=(vit.TIMM,),
+    layouts=(vit.TIMM, vit.TRANSFORMERS),  # transformers calls it a ViT
     resamplers={"positions/table": positions(1), "patch_embed/kernel": input_channels},
     preprocessing=IMAGENET,
 )
@@ -121,10 +142,19 @@ DEIT_DISTILLED = Family(
     paper="2012.12877",
     build=build_distilled,
     check_size=vit.check_size,
-    layouts=(DISTILLED,),
+    layouts=(DISTILLED, TEACHER),
     resamplers={"positions/table": positions(2), "patch_embed/kernel": input_channels},
     preprocessing=IMAGENET,
     head=("head", "head_dist"),
+)
+DEIT_ONE_HEAD = Family(
+    name="DeiT",
+    paper="2012.12877",
+    build=build_one_head,
+    check_size=vit.check_size,
+    layouts=(ONE_HEAD,),
+    resamplers={"positions/table": positions(2), "patch_embed/kernel": input_channels},
+    preprocessing=IMAGENET,
 )
 DEIT3 = Family(
     name="DeiT-III",

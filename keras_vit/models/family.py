@@ -5,10 +5,10 @@ of that paper's table. Calling a variant builds it, with the signature of keras.
 """
 
 import contextlib
+import dataclasses
 import inspect
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Callable, Mapping
 
 import keras
@@ -20,7 +20,7 @@ from keras_vit.layers.initializers import initial_normal
 from keras_vit.preprocessing import Spec, normalize
 from keras_vit.sources import loading, resolve
 from keras_vit.system import xla
-from keras_vit.weights import catalogue
+from keras_vit.weights import catalogue, wrappers
 from keras_vit.weights.rules import Layout
 
 IMAGENET = Spec(
@@ -28,6 +28,19 @@ IMAGENET = Spec(
 )
 INCEPTION = Spec(size=(224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), crop_pct=0.9, interpolation="bicubic")
 POOLINGS = {None, "avg", "max", "token"}
+
+
+def later(default):
+    """A field that a `Config` got after runs had been made: named only where it is not its default."""
+    return field(default=default, repr=False)
+
+
+class Named:
+    """Base of a `Config` with fields of `later`: its text, which run folders keep, is what it was without them."""
+
+    def __repr__(self):
+        shown = [f for f in dataclasses.fields(self) if f.repr or getattr(self, f.name) != f.default]
+        return f"{type(self).__qualname__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in shown)})"
 
 
 @dataclass(frozen=True)
@@ -125,7 +138,7 @@ class Variant:
     def snake_name(self):
         """Default name of the Keras model: SwinT -> swin_t, ViTB16 -> vit_b16, ConvNeXtAtto -> convnext_atto."""
         name = self.name.replace("T2TViT", "T2tVit")
-        for brand in ("ViT", "ConvNeXt", "ResNeXt", "DeiT", "CoaT", "TNT", "PVT"):  # words, not initials
+        for brand in ("ViT", "ConvNeXt", "ResNeXt", "DeiT", "CoaT", "TNT", "PVT", "DINO"):  # words, not initials
             name = name.replace(brand, brand.capitalize())
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
@@ -164,7 +177,7 @@ class Variant:
         _check_arguments(pooling, classes, include_top, drop_rate, drop_path_rate)
         head = Head(include_top, pooling, classes, classifier_activation, drop_rate)
         path, row = loading.find_source(self.name, weights, classes, include_top)
-        recorded = resolve.spec_in(Path(path).parent) if path else None  # of a run, or beside a file
+        recorded = resolve.spec_beside(path, include_preprocessing) if path else None  # of a run, or beside a file
         spec = row.spec if row else recorded or self.spec
         size = row.size if row else recorded.size if recorded else self.image_size
         shape = _resolve_shape(input_shape, input_tensor, size)
@@ -172,7 +185,8 @@ class Variant:
         source = loading.open_source(path, row, classes, include_top) if path or row else None
         config = self.config
         if source and source.entries is not None:
-            config = self.family.configure(config, source.entries, classes if include_top else None)
+            entries = wrappers.likeliest(source.entries, self.family.layouts)
+            config = self.family.configure(config, entries, classes if include_top else None)
         with dtype_scope(dtype):
             image = keras.Input(shape, name="image") if input_tensor is None else input_tensor
             x = image
@@ -194,8 +208,9 @@ _CALL_DOC = """Builds the functional Keras model.
 Args:
     include_top: whether to end in the classifier; without it the model returns features.
     weights: None, "imagenet" (the default tag), a tag of the catalogue (`.tags` lists them), or the path of a file
-        (.safetensors, .npz, .pth, .pth.tar, .bin, .weights.h5 or .keras, in timm's layout or the official one) or of
-        the folder of a training run.
+        (.safetensors, .npz, .pth, .pth.tar, .bin, .weights.h5 or .keras, in timm's layout, transformers' or the
+        official one), of the folder of a training run, or of a folder that transformers or timm saved, whose
+        hf://owner/name will do.
     input_tensor: Keras tensor to build on, instead of a new input.
     input_shape: (H, W, C); the size of the weights if not given, (224, 224, 3) without any. Position tables and bias
         tables of the weights are resampled, the stem is adapted to other channel counts.
@@ -298,6 +313,12 @@ def _normalization(spec, channels):
         mean, std = mean.mean(keepdims=True).repeat(channels), std.mean(keepdims=True).repeat(channels)
     scale, offset = (1 / (255 * std)).tolist(), (-mean / std).tolist()
     return layers.Rescaling(scale, offset, name="normalization")
+
+
+def differing(layer, **options):
+    """The options that are not a layer's defaults: of any other, a .keras file need not know that they exist."""
+    defaults = inspect.signature(layer.__init__).parameters
+    return {name: value for name, value in options.items() if value != defaults[name].default}
 
 
 def require_multiple(config_name, height, width, multiple, why):

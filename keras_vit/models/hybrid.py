@@ -224,22 +224,15 @@ def _flax_resnet(root):
     return rules + vit.flax_norm(f"{source}/gn_proj", f"{target}/proj_norm")
 
 
-TIMM = Layout(
-    "timm",
-    (
-        *_timm_stem("patch_embed.backbone.stem"),
-        *_timm_stem("patch_embed.backbone"),  # where there are no stages
-        *_timm_unit(),
-        *vit.TIMM.rules,
-    ),
-)
+TIMM = Layout("timm", (*_timm_stem("patch_embed.backbone.stem"), *_timm_unit(), *vit.TIMM.rules))
+STEM_ALONE = Layout("timm (no stages)", (*_timm_stem("patch_embed.backbone"), *vit.TIMM.rules))
 
 HYBRID = Family(
     name="ViT hybrid",
     paper="2010.11929",
     build=build,
     check_size=check_size,
-    layouts=(TIMM, *vit.flax_layouts(before=_flax_resnet)),
+    layouts=(STEM_ALONE, TIMM, *vit.flax_layouts(before=_flax_resnet)),
     resamplers={"positions/table": positions(1), "stem_conv/kernel": input_channels},
     preprocessing=INCEPTION,
     head=("head", "pre_logits"),

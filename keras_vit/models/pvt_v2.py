@@ -14,6 +14,8 @@ Differences between the checkpoints and this file:
 """
 
 import functools
+import itertools
+import operator
 from dataclasses import dataclass
 
 import keras
@@ -22,21 +24,30 @@ from keras import initializers, layers, ops
 
 from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import PreNormBlock, drop_path_rates
+from keras_vit.layers.activations import check_activation
 from keras_vit.layers.heads import check_heads
 from keras_vit.layers.initializers import initial_normal
-from keras_vit.layers.mlp import project_gelu
+from keras_vit.layers.mlp import project_activated
 from keras_vit.layers.spatial_reduction import SpatialReductionAttention, attend_to, flatten_map
-from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input
+from keras_vit.models.family import (
+    IMAGENET,
+    Family,
+    Named,
+    Variant,
+    family_preprocess_input,
+    later,
+)
+from keras_vit.models.pvt import block_options
 from keras_vit.weights.resample import input_channels
-from keras_vit.weights.rules import Layout, conv, dense, depthwise, norm
+from keras_vit.weights.rules import Layout, conv, dense, depthwise, fused_dense, norm
 
 EPSILON = 1e-6  # of the blocks' and stages' LayerNorms in the published code; the paper does not say
 PATCH_EPSILON = 1e-5  # of the LayerNorms after the patch embeddings and after the reductions
 POOL = 7  # side of the map of keys and values in linear SRA (Sec. 3.2)
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, repr=False)
+class Config(Named):
     """A column of Table 1; one entry per stage."""
 
     depths: tuple[int, ...]  # L, blocks
@@ -44,6 +55,12 @@ class Config:
     num_heads: tuple[int, ...] = (1, 2, 5, 8)  # N in the paper
     mlp_ratios: tuple[float, ...] = (8, 8, 4, 4)  # E, hidden width of the MLP in units of C
     sr_ratios: tuple[int, ...] | None = (8, 4, 2, 1)  # R, along each side; None for linear SRA
+    patch_sizes: tuple[int, ...] = later((7, 3, 3, 3))  # sides of the overlapping patches, in pixels of the map before
+    strides: tuple[int, ...] = later((4, 2, 2, 2))  # between the patches
+    epsilon: float = later(EPSILON)  # of the blocks' and stages' LayerNorms
+    patch_epsilon: float = later(PATCH_EPSILON)  # of the LayerNorms after the patch embeddings and the reductions
+    qkv_bias: bool = later(True)  # whether the projections to q, k and v have biases
+    activation: str = later("gelu")  # of the MLPs, of `keras_vit.layers.activations`
 
 
 def he_normal_fan_out():
@@ -83,24 +100,26 @@ class LinearSpatialReductionAttention(layers.Layer):
 
     Args:
         num_heads: heads h; must divide C.
+        epsilon: of the norm of the pooled map.
+        qkv_bias: whether the projections to q, k and v have biases.
     Input:   (B, H, W, C).      Output: (B, H, W, C).
 
     Raises:
         ValueError: if C is not a multiple of num_heads.
     """
 
-    def __init__(self, num_heads, **kwargs):
+    def __init__(self, num_heads, epsilon=PATCH_EPSILON, qkv_bias=True, **kwargs):
         super().__init__(**kwargs)
-        self.num_heads = num_heads
+        self.num_heads, self.epsilon, self.qkv_bias = num_heads, epsilon, qkv_bias
 
     def build(self, shape):
         C, dtype = shape[-1], self.dtype_policy
         check_heads(self, C)
         dense = {"kernel_initializer": initial_normal(), "dtype": dtype}
-        self.q = layers.Dense(C, name="q", **dense)
-        self.kv = layers.Dense(2 * C, name="kv", **dense)
+        self.q = layers.Dense(C, use_bias=self.qkv_bias, name="q", **dense)
+        self.kv = layers.Dense(2 * C, use_bias=self.qkv_bias, name="kv", **dense)
         self.sr = layers.Conv2D(C, 1, name="sr", **dense)
-        self.norm = layers.LayerNormalization(epsilon=PATCH_EPSILON, dtype=dtype, name="norm")
+        self.norm = layers.LayerNormalization(epsilon=self.epsilon, dtype=dtype, name="norm")
         self.proj = layers.Dense(C, name="proj", **dense)
         for part in (self.q, self.kv, self.sr, self.norm, self.proj):
             part.build(shape)
@@ -122,12 +141,14 @@ class ConvMLP(layers.Layer):
     Args:
         hidden_dim: width between the two projections.
         relu: whether a ReLU comes before the convolution.
+        activation: behind it, of `ACTIVATIONS`.
     Input:   (B, H, W, C).      Output: (B, H, W, C).
     """
 
-    def __init__(self, hidden_dim, relu=False, **kwargs):
+    def __init__(self, hidden_dim, relu=False, activation="gelu", **kwargs):
         super().__init__(**kwargs)
-        self.hidden_dim, self.relu = hidden_dim, relu
+        check_activation(activation)
+        self.hidden_dim, self.relu, self.activation = hidden_dim, relu, activation
 
     def build(self, shape):
         dtype, hidden_shape = self.dtype_policy, (*shape[:-1], self.hidden_dim)
@@ -144,7 +165,7 @@ class ConvMLP(layers.Layer):
     def call(self, x, training=False):
         x = self.fc1(x)
         x = self.dwconv(ops.relu(x) if self.relu else x)
-        return project_gelu(x, self.fc2, training)
+        return project_activated(x, self.fc2, training, self.activation)
 
     def compute_output_shape(self, shape):
         return shape
@@ -159,31 +180,46 @@ class PVTV2Block(PreNormBlock):
         mlp_ratio: hidden width of the MLP in units of C.
         reduction: R, by which the map of keys and values is smaller along both sides; None for linear SRA.
         drop_path_rate: probability, in [0, 1), of skipping a branch for a whole sample.
+        epsilon, patch_epsilon: of both LayerNorms, and of the one after the reduction.
+        qkv_bias: whether the projections to q, k and v have biases.
+        activation: of the MLP, of `ACTIVATIONS`.
     Input:   (B, H, W, C).      Output: (B, H, W, C).
     """
 
-    epsilon = EPSILON
-
-    def __init__(self, num_heads, mlp_ratio=4.0, reduction=1, drop_path_rate=0.0, **kwargs):
+    def __init__(
+        self,
+        num_heads,
+        mlp_ratio=4.0,
+        reduction=1,
+        drop_path_rate=0.0,
+        epsilon=EPSILON,
+        patch_epsilon=PATCH_EPSILON,
+        qkv_bias=True,
+        activation="gelu",
+        **kwargs,
+    ):
         super().__init__(drop_path_rate, **kwargs)
         self.num_heads, self.mlp_ratio, self.reduction = num_heads, mlp_ratio, reduction
+        self.epsilon, self.patch_epsilon = epsilon, patch_epsilon
+        self.qkv_bias, self.activation = qkv_bias, activation
 
     def make_attention(self):
+        options = {"epsilon": self.patch_epsilon, "qkv_bias": self.qkv_bias, "dtype": self.dtype_policy, "name": "attn"}
         if self.reduction is None:
-            return LinearSpatialReductionAttention(self.num_heads, dtype=self.dtype_policy, name="attn")
-        return SpatialReductionAttention(self.num_heads, self.reduction, dtype=self.dtype_policy, name="attn")
+            return LinearSpatialReductionAttention(self.num_heads, **options)
+        return SpatialReductionAttention(self.num_heads, self.reduction, **options)
 
     def make_mlp(self, width):
-        relu = self.reduction is None
-        return ConvMLP(int(self.mlp_ratio * width), relu=relu, dtype=self.dtype_policy, name="mlp")
+        relu, hidden_dim = self.reduction is None, int(self.mlp_ratio * width)
+        return ConvMLP(hidden_dim, relu=relu, activation=self.activation, dtype=self.dtype_policy, name="mlp")
 
 
-def overlapping_patches(x, embed_dim, kernel, stride, name):
+def overlapping_patches(x, embed_dim, kernel, stride, name, epsilon=PATCH_EPSILON):
     """A convolution with kernel // 2 zeros on all four sides ("same" would put them elsewhere), and its norm."""
     x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
     init = he_normal_fan_out()
     x = layers.Conv2D(embed_dim, kernel, strides=stride, kernel_initializer=init, name=f"{name}_embed")(x)
-    return layers.LayerNormalization(epsilon=PATCH_EPSILON, name=f"{name}_norm")(x)
+    return layers.LayerNormalization(epsilon=epsilon, name=f"{name}_norm")(x)
 
 
 def build(config, image, head, drop_path_rate=0.0):
@@ -192,19 +228,21 @@ def build(config, image, head, drop_path_rate=0.0):
     rates = iter(drop_path_rates(drop_path_rate, sum(config.depths)))
     reductions = config.sr_ratios or (None,) * len(config.depths)
     stages = zip(config.depths, config.embed_dims, config.num_heads, config.mlp_ratios, reductions)
+    options = block_options(config, PVTV2Block)
     for s, (depth, C, num_heads, mlp_ratio, reduction) in enumerate(stages):
-        kernel, stride = (7, 4) if s == 0 else (3, 2)
-        x = overlapping_patches(x, C, kernel, stride, name=f"stage{s}_patch")  # B H W C
+        patches = (config.patch_sizes[s], config.strides[s], f"stage{s}_patch")
+        x = overlapping_patches(x, C, *patches, config.patch_epsilon)  # B H W C
         for b in range(depth):
-            x = PVTV2Block(num_heads, mlp_ratio, reduction, next(rates), name=f"stage{s}_block{b}")(x)
-        x = layers.LayerNormalization(epsilon=EPSILON, name=f"stage{s}_norm")(x)
+            x = PVTV2Block(num_heads, mlp_ratio, reduction, next(rates), name=f"stage{s}_block{b}", **options)(x)
+        x = layers.LayerNormalization(epsilon=config.epsilon, name=f"stage{s}_norm")(x)
     x = head.pool_map(x)  # B C
     return head.classify(x) if head.include_top else x
 
 
 def check_size(config, height, width):
     """Every reduced map must keep a pixel; sides that do not divide are padded by patches, cut by reductions."""
-    smallest = max((4 * 2**s * reduction for s, reduction in enumerate(config.sr_ratios or ())), default=1)
+    shrunk = itertools.accumulate(config.strides, operator.mul)  # pixels of the image to one of each map
+    smallest = max((pixels * reduction for pixels, reduction in zip(shrunk, config.sr_ratios or ())), default=1)
     if min(height, width) < smallest:
         raise ValueError(
             f"input_shape: PVT v2 needs at least {smallest} x {smallest} pixels. Received: {height} x {width}"
@@ -251,12 +289,37 @@ OFFICIAL = _layout(
     norm_name="norm{s+1}",
 )
 
+
+def _transformers():
+    """transformers' names: keys and values apart, patches with the stage that they begin."""
+    stage, target = "pvt_v2.encoder.layers.{s}", "stage{s}_block{b}"
+    block = f"{stage}.blocks.{{b}}"
+    attention = f"{block}.attention"
+    rules = (
+        *conv(f"{stage}.patch_embedding.proj", "stage{s}_patch_embed"),
+        *norm(f"{stage}.patch_embedding.layer_norm", "stage{s}_patch_norm"),
+        *norm(f"{block}.layer_norm_1", f"{target}/norm1"),
+        *dense(f"{attention}.query", f"{target}/attn/q"),
+        *fused_dense((f"{attention}.key", f"{attention}.value"), f"{target}/attn/kv"),
+        *conv(f"{attention}.spatial_reduction", f"{target}/attn/sr"),
+        *norm(f"{attention}.layer_norm", f"{target}/attn/norm"),
+        *dense(f"{attention}.proj", f"{target}/attn/proj"),
+        *norm(f"{block}.layer_norm_2", f"{target}/norm2"),
+        *dense(f"{block}.mlp.dense1", f"{target}/mlp/fc1"),
+        *depthwise(f"{block}.mlp.dwconv.dwconv", f"{target}/mlp/dwconv"),
+        *dense(f"{block}.mlp.dense2", f"{target}/mlp/fc2"),
+        *norm(f"{stage}.layer_norm", "stage{s}_norm"),
+        *dense("classifier", "head"),
+    )
+    return Layout("transformers", rules)
+
+
 PVT_V2 = Family(
     name="PVT v2",
     paper="2106.13797",
     build=build,
     check_size=check_size,
-    layouts=(TIMM, OFFICIAL),
+    layouts=(TIMM, OFFICIAL, _transformers()),
     resamplers={"stage0_patch_embed/kernel": input_channels},
     preprocessing=IMAGENET,
 )

@@ -11,7 +11,8 @@ Differences between the checkpoints and this file:
 - Patch merging concatenates the 2 x 2 neighbours column by column: the channel order of the published kernels.
 - Relative position tables are stored as [(2M-1)^2, h]; here their grid is kept, (2M-1, 2L-1, h).
 - Where a map is smaller than the window, the window shrinks with it, and where it is not a multiple of the window, it
-  is padded on the right and below, after normalisation. The official code refuses such sizes, timm does this.
+  is padded on the right and below, after normalisation. The official code refuses such sizes, timm does this;
+  transformers pads before it shifts (`Config.pad_first`).
 """
 
 import functools
@@ -27,15 +28,24 @@ from keras_vit.layers import MLP, drop_path, drop_path_rates, merge_heads, scale
 from keras_vit.layers.heads import check_heads
 from keras_vit.layers.initializers import initial_normal
 from keras_vit.layers.windows import window_merge, window_partition
-from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
+from keras_vit.models.family import (
+    IMAGENET,
+    Family,
+    Named,
+    Variant,
+    differing,
+    family_preprocess_input,
+    later,
+    require_multiple,
+)
 from keras_vit.weights.resample import input_channels, relative_position_bias
-from keras_vit.weights.rules import Layout, conv, dense, ignore, norm, param
+from keras_vit.weights.rules import Layout, Transform, conv, dense, fused_dense, ignore, norm, param
 
 EPSILON = 1e-5  # of every LayerNorm in the published code; the paper does not say
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, repr=False)
+class Config(Named):
     """A row of Sec. 3.3."""
 
     embed_dim: int  # C of the first stage
@@ -44,6 +54,12 @@ class Config:
     window_size: int = 7  # M, patches
     patch_size: int = 4  # pixels
     mlp_ratio: float = 4.0  # hidden width of the MLP, in units of C
+    epsilon: float = later(EPSILON)  # of the blocks' LayerNorms and the last one; that of patches and merging is fixed
+    qkv_bias: bool = later(True)  # whether the projection to q, k and v has a bias
+    activation: str = later("gelu")  # of the MLP, of `keras_vit.layers.activations`
+    pad_first: bool = later(
+        False
+    )  # whether a map is padded before it is shifted, as transformers does, or after, as timm
 
 
 @functools.cache
@@ -94,18 +110,19 @@ class WindowAttention(layers.Layer):
     Args:
         num_heads: heads h; must divide C.
         window_size: (M, L), pixels of the map.
+        qkv_bias: whether the projection to q, k and v has a bias.
     Input:   windows (B n, N, C) and, for shifted windows, `window_mask` (n, N, N).      Output: (B n, N, C).
     """
 
-    def __init__(self, num_heads, window_size, **kwargs):
+    def __init__(self, num_heads, window_size, qkv_bias=True, **kwargs):
         super().__init__(**kwargs)
-        self.num_heads, self.window_size = num_heads, tuple(window_size)
+        self.num_heads, self.window_size, self.qkv_bias = num_heads, tuple(window_size), qkv_bias
 
     def build(self, shape):
         C, (M, L) = shape[-1], self.window_size
         check_heads(self, C)
         dense = {"kernel_initializer": initial_normal(), "dtype": self.dtype_policy}
-        self.qkv = layers.Dense(3 * C, name="qkv", **dense)
+        self.qkv = layers.Dense(3 * C, use_bias=self.qkv_bias, name="qkv", **dense)
         self.proj = layers.Dense(C, name="proj", **dense)
         self.qkv.build(shape)
         self.proj.build(shape)
@@ -148,20 +165,37 @@ class SwinBlock(layers.Layer):
         shift: (rows, columns) of the cyclic shift; (0, 0) for W-MSA.
         mlp_ratio: hidden width of the MLP in units of C.
         drop_path_rate: probability, in [0, 1), of skipping a branch for a whole sample.
+        epsilon: of both LayerNorms.
+        qkv_bias: whether the projection to q, k and v has a bias.
+        activation: of the MLP, of `ACTIVATIONS`.
+        pad_first: whether a map that is no multiple of the window is padded before it is shifted, or after.
     Input:   (B, H, W, C).      Output: (B, H, W, C).
     """
 
-    def __init__(self, num_heads, window_size, shift=(0, 0), mlp_ratio=4.0, drop_path_rate=0.0, **kwargs):
+    def __init__(
+        self,
+        num_heads,
+        window_size,
+        shift=(0, 0),
+        mlp_ratio=4.0,
+        drop_path_rate=0.0,
+        epsilon=EPSILON,
+        qkv_bias=True,
+        activation="gelu",
+        pad_first=False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.num_heads, self.window_size, self.shift = num_heads, tuple(window_size), tuple(shift)
         self.mlp_ratio, self.drop_path_rate = mlp_ratio, drop_path_rate
+        self.epsilon, self.qkv_bias, self.activation, self.pad_first = epsilon, qkv_bias, activation, pad_first
 
     def build(self, shape):
         dtype, C = self.dtype_policy, shape[-1]
-        self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
-        self.attn = WindowAttention(self.num_heads, self.window_size, dtype=dtype, name="attn")
-        self.norm2 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm2")
-        self.mlp = MLP(int(self.mlp_ratio * C), dtype=dtype, name="mlp")
+        self.norm1 = layers.LayerNormalization(epsilon=self.epsilon, dtype=dtype, name="norm1")
+        self.attn = WindowAttention(self.num_heads, self.window_size, self.qkv_bias, dtype=dtype, name="attn")
+        self.norm2 = layers.LayerNormalization(epsilon=self.epsilon, dtype=dtype, name="norm2")
+        self.mlp = MLP(int(self.mlp_ratio * C), self.activation, dtype=dtype, name="mlp")
         self.drop_path = drop_path(self.drop_path_rate, rank=4, dtype=dtype)
         self.attn.build((None, math.prod(self.window_size), C))
         for part in (self.norm1, self.norm2, self.mlp, self.drop_path):
@@ -179,17 +213,21 @@ class SwinBlock(layers.Layer):
         allowed = shift_mask(*padded, self.window_size, self.shift) if shifted else None
         x = self.attn(self.cut(x, padded), allowed)  # B*n N C
         x = window_merge(x, self.window_size, *padded)
-        if padded != (H, W):
+        if padded != (H, W) and not self.pad_first:
             x = x[:, :H, :W]
-        return ops.roll(x, (down, right), axis=(1, 2)) if shifted else x
+        x = ops.roll(x, (down, right), axis=(1, 2)) if shifted else x
+        return x[:, :H, :W] if padded != (H, W) and self.pad_first else x
 
     def cut(self, x, padded):
-        """The windows of the map, shifted and then padded to `padded` (H', W').  (B, H, W, C) -> (B n, N, C)."""
+        """The windows of the map, shifted and padded to `padded` (H', W').  (B, H, W, C) -> (B n, N, C)."""
         (H, W), (down, right) = x.shape[1:3], self.shift
+        margin = ((0, 0), (0, padded[0] - H), (0, padded[1] - W), (0, 0))
+        if padded != (H, W) and self.pad_first:
+            x = ops.pad(x, margin)
         if down or right:
             x = ops.roll(x, (-down, -right), axis=(1, 2))
-        if padded != (H, W):
-            x = ops.pad(x, ((0, 0), (0, padded[0] - H), (0, padded[1] - W), (0, 0)))
+        if padded != (H, W) and not self.pad_first:
+            x = ops.pad(x, margin)
         return window_partition(x, self.window_size)
 
     def compute_output_shape(self, shape):
@@ -231,20 +269,33 @@ def windows_and_shift(grid, window_size, shifted):
     return window, shift
 
 
+def pads_what_it_shifts(config, height, width):
+    """Whether some map is padded and shifted, for which it matters which of both comes first."""
+    grid = (height // config.patch_size, width // config.patch_size)
+    for depth in config.depths:
+        window, shift = windows_and_shift(grid, config.window_size, shifted=depth > 1)
+        if any(shift) and any(side % m for side, m in zip(grid, window)):
+            return True
+        grid = tuple(-(-side // 2) for side in grid)
+    return False
+
+
 def build(config, image, head, drop_path_rate=0.0):
     """Fig. 3a, left to right: patches, four stages with merging between them, classifier.  (B, H, W, 3) -> (B, K)."""
     C, P = config.embed_dim, config.patch_size
     x = layers.Conv2D(C, P, strides=P, kernel_initializer=initial_normal(), name="patch_embed")(image)
     x = layers.LayerNormalization(epsilon=EPSILON, name="patch_norm")(x)  # B H W C
     rates = iter(drop_path_rates(drop_path_rate, sum(config.depths)))
+    names = ("epsilon", "qkv_bias", "activation", "pad_first")
+    options = differing(SwinBlock, **{name: getattr(config, name) for name in names})
     for s, (depth, num_heads) in enumerate(zip(config.depths, config.num_heads)):
         if s > 0:
             x = PatchMerging(name=f"merge{s}")(x)  # B H/2 W/2 2C
         for b in range(depth):
             window, shift = windows_and_shift(x.shape[1:3], config.window_size, shifted=b % 2 == 1)
-            block = SwinBlock(num_heads, window, shift, config.mlp_ratio, next(rates), name=f"stage{s}_block{b}")
-            x = block(x)
-    x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
+            where = (window, shift, config.mlp_ratio, next(rates))
+            x = SwinBlock(num_heads, *where, name=f"stage{s}_block{b}", **options)(x)
+    x = layers.LayerNormalization(epsilon=config.epsilon, name="norm")(x)
     x = head.pool_map(x)  # B C
     return head.classify(x) if head.include_top else x
 
@@ -263,6 +314,9 @@ def _bias_table(table):
     return table.reshape(side, side, -1) if side * side == len(table) else table
 
 
+BIAS_TABLE = Transform(_bias_table, lambda table: table.reshape(-1, table.shape[-1]))
+
+
 def _layout(name, merge, head):
     """timm's and the official files differ in where merging is counted and in the classifier's name."""
     source, target = "layers.{s}.blocks.{b}", "stage{s}_block{b}"
@@ -272,7 +326,7 @@ def _layout(name, merge, head):
         *norm(f"{source}.norm1", f"{target}/norm1"),
         *dense(f"{source}.attn.qkv", f"{target}/attn/qkv"),
         *dense(f"{source}.attn.proj", f"{target}/attn/proj"),
-        *param(f"{source}.attn.relative_position_bias_table", f"{target}/attn/bias_table", _bias_table),
+        *param(f"{source}.attn.relative_position_bias_table", f"{target}/attn/bias_table", BIAS_TABLE),
         *norm(f"{source}.norm2", f"{target}/norm2"),
         *dense(f"{source}.mlp.fc1", f"{target}/mlp/fc1"),
         *dense(f"{source}.mlp.fc2", f"{target}/mlp/fc2"),
@@ -285,12 +339,36 @@ def _layout(name, merge, head):
     return Layout(name, rules)
 
 
+def _transformers():
+    """transformers' names; a merging layer counts to the stage before it, as in the official files."""
+    source, target = "swin.encoder.layers.{s}.blocks.{b}", "stage{s}_block{b}"
+    attention = f"{source}.attention.self"
+    rules = (
+        *conv("swin.embeddings.patch_embeddings.projection", "patch_embed"),
+        *norm("swin.embeddings.norm", "patch_norm"),
+        *norm(f"{source}.layernorm_before", f"{target}/norm1"),
+        *fused_dense([f"{attention}.{part}" for part in ("query", "key", "value")], f"{target}/attn/qkv"),
+        *param(f"{attention}.relative_position_bias_table", f"{target}/attn/bias_table", BIAS_TABLE),
+        *dense(f"{source}.attention.output.dense", f"{target}/attn/proj"),
+        *norm(f"{source}.layernorm_after", f"{target}/norm2"),
+        *dense(f"{source}.intermediate.dense", f"{target}/mlp/fc1"),
+        *dense(f"{source}.output.dense", f"{target}/mlp/fc2"),
+        *norm("swin.encoder.layers.{s}.downsample.norm", "merge{s+1}/norm"),
+        *dense("swin.encoder.layers.{s}.downsample.reduction", "merge{s+1}/reduction"),
+        *norm("swin.layernorm", "norm"),
+        *dense("classifier", "head"),
+        # Recomputed from M; of masked pretraining.
+        *ignore("*.relative_position_index", "swin.embeddings.mask_token", "decoder.*"),
+    )
+    return Layout("transformers", rules)
+
+
 SWIN = Family(
     name="Swin",
     paper="2103.14030",
     build=build,
     check_size=check_size,
-    layouts=(_layout("timm", "merge{s}", "head.fc"), _layout("official", "merge{s+1}", "head")),
+    layouts=(_layout("timm", "merge{s}", "head.fc"), _layout("official", "merge{s+1}", "head"), _transformers()),
     resamplers={"*/attn/bias_table": relative_position_bias, "patch_embed/kernel": input_channels},
     preprocessing=IMAGENET,
 )

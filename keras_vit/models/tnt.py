@@ -29,7 +29,7 @@ from keras_vit.layers.initializers import initial_normal
 from keras_vit.layers.windows import window_partition
 from keras_vit.models.family import INCEPTION, Family, Variant, family_preprocess_input, require_multiple
 from keras_vit.weights.resample import input_channels, positions
-from keras_vit.weights.rules import Layout, conv, dense, fuse, ignore, norm, param
+from keras_vit.weights.rules import Layout, Transform, conv, dense, fuse, ignore, norm, param
 
 EPSILON = 1e-5  # of every LayerNorm in the published code; the paper does not say
 STRIDE = 4  # side of a pixel of the inner transformer, in pixels of the image
@@ -257,16 +257,23 @@ def _pixel_positions(table):
     return table.transpose(0, 2, 3, 1).reshape(1, -1, table.shape[1]) if table.ndim == 4 else table
 
 
-def _merge_qk_v(qk, v):
-    """[2 D, D] and [D, D] -> (D, 3 D)."""
-    return np.concatenate([qk, v]).T
+def _pixel_map(table):
+    """(1, 16, C) -> [1, C, 4, 4]."""
+    side = math.isqrt(table.shape[1])
+    return table.reshape(1, side, side, -1).transpose(0, 3, 1, 2)
+
+
+PIXEL_POSITIONS = Transform(_pixel_positions, _pixel_map)
+QK_V = Transform(  # [2 D, D] and [D, D] <-> (D, 3 D)
+    lambda qk, v: np.concatenate([qk, v]).T, lambda kernel: tuple(np.split(kernel.T, [2 * len(kernel.T) // 3]))
+)
 
 
 def _encoder(source, target, norm1, attn, norm2, mlp):
     """The entries of an inner or outer transformer, under either layout's names."""
     return (
         *norm(f"{source}.{norm1}", f"{target}/norm1"),
-        *fuse((f"{source}.{attn}.qk.weight", f"{source}.{attn}.v.weight"), f"{target}/attn/qkv/kernel", _merge_qk_v),
+        *fuse((f"{source}.{attn}.qk.weight", f"{source}.{attn}.v.weight"), f"{target}/attn/qkv/kernel", QK_V),
         *dense(f"{source}.{attn}.proj", f"{target}/attn/proj"),
         *norm(f"{source}.{norm2}", f"{target}/norm2"),
         *dense(f"{source}.{mlp}.fc1", f"{target}/mlp/fc1"),
@@ -278,7 +285,7 @@ def _layout(name, embed, tables, norms, inner, outer):
     source, target, (norm1, norm2) = "blocks.{i}", "block{i}", norms
     rules = (
         *conv(f"{embed}.proj", "pixel_embed/proj"),
-        *param(f"{tables[0]}_pos", "pixel_positions/table", _pixel_positions),
+        *param(f"{tables[0]}_pos", "pixel_positions/table", PIXEL_POSITIONS),
         *norm(norm1, "patch_embed/norm1"),
         *dense("proj", "patch_embed/proj"),
         *norm(norm2, "patch_embed/norm2"),

@@ -27,15 +27,35 @@ from keras import layers, ops
 from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import EncoderBlock, PositionEmbedding, PrependToken, TokensToGrid, drop_path_rates
 from keras_vit.layers.initializers import initial_normal
-from keras_vit.models.family import INCEPTION, Family, Variant, family_preprocess_input, require_multiple
+from keras_vit.models.family import (
+    INCEPTION,
+    Family,
+    Named,
+    Variant,
+    differing,
+    family_preprocess_input,
+    later,
+    require_multiple,
+)
 from keras_vit.weights.resample import input_channels, interpolation_matrix, positions
-from keras_vit.weights.rules import Layout, conv, dense, fuse, merge_qkv_biases, merge_qkv_kernels, norm, param
+from keras_vit.weights.rules import (
+    Layout,
+    conv,
+    dense,
+    fuse,
+    fused_dense,
+    ignore,
+    merge_qkv_biases,
+    merge_qkv_kernels,
+    norm,
+    param,
+)
 
 EPSILON = 1e-6  # of every LayerNorm in the published code; the paper does not say
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, repr=False)
+class Config(Named):
     """A row of Table 1, or of an ablation."""
 
     embed_dim: int  # D
@@ -46,6 +66,9 @@ class Config:
     pre_logits: bool = False  # the Dense + tanh of the original 21k classifiers (Sec. 3.1)
     pool: str = "token"  # what the classifier reads: the class token, or "gap", the mean patch (App. D.3)
     positions: str = "learned_1d"  # or "none", "learned_2d", "relative" (App. D.4)
+    epsilon: float = later(EPSILON)  # of every LayerNorm
+    qkv_bias: bool = later(True)  # whether the projection to q, k and v has a bias
+    activation: str = later("gelu")  # of the MLP, of `keras_vit.layers.activations`
 
     def __post_init__(self):
         if self.pool not in ("token", "gap"):
@@ -118,9 +141,10 @@ def flatten(x):
 
 def encoder(config, x, rates, **options):
     """The blocks, one for each of the drop-path `rates`, and the final norm (Eq. 2-4).  (B, N, D) -> same."""
+    options |= differing(EncoderBlock, qkv_bias=config.qkv_bias, activation=config.activation)
     for i, rate in enumerate(rates):
-        x = EncoderBlock(config.num_heads, config.mlp_ratio, rate, EPSILON, name=f"block{i}", **options)(x)
-    return layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
+        x = EncoderBlock(config.num_heads, config.mlp_ratio, rate, config.epsilon, name=f"block{i}", **options)(x)
+    return layers.LayerNormalization(epsilon=config.epsilon, name="norm")(x)
 
 
 def check_size(config, height, width):
@@ -154,6 +178,46 @@ TIMM = Layout(  # timm, DINO, MAE and DeiT alike
         *dense("pre_logits.fc", "pre_logits"),
         *dense("head", "head"),
     ),
+)
+
+
+def transformers_rules(prefix, heads):
+    """transformers' names of a plain encoder, those of its tokens apart; of DeiT and MAE too.
+
+    Args:
+        prefix: what `save_pretrained` puts before all but the classifiers.
+        heads: {a classifier's name in the file: in the model}.
+    """
+    before, block = f"{prefix}.embeddings", f"{prefix}.encoder.layer.{{i}}"
+    attention = [f"{block}.attention.attention.{part}" for part in ("query", "key", "value")]
+    return (
+        *conv(f"{before}.patch_embeddings.projection", "patch_embed"),
+        *param(f"{before}.cls_token", "class_token/token"),
+        *param(f"{before}.position_embeddings", "positions/table"),
+        *norm(f"{block}.layernorm_before", "block{i}/norm1"),
+        *fused_dense(attention, "block{i}/attn/qkv"),
+        *dense(f"{block}.attention.output.dense", "block{i}/attn/proj"),
+        *norm(f"{block}.layernorm_after", "block{i}/norm2"),
+        *dense(f"{block}.intermediate.dense", "block{i}/mlp/fc1"),
+        *dense(f"{block}.output.dense", "block{i}/mlp/fc2"),
+        *norm(f"{prefix}.layernorm", "norm"),
+        *(rule for source, target in heads.items() for rule in dense(source, target)),
+        # A layer behind the class token that no classifier reads, and what masked pretraining needs.
+        *ignore(f"{prefix}.pooler.*", f"{before}.mask_token", "decoder.*"),
+    )
+
+
+def has_tokens(shapes):
+    """Whether a model, {path: shape}, is what transformers has: a class token, positions, and one layer as its head."""
+    return {"class_token/token", "positions/table"} <= set(shapes) and "pre_logits/kernel" not in shapes
+
+
+# Its positions move bicubically without antialiasing, at every call.
+TRANSFORMERS = Layout(
+    "transformers",
+    transformers_rules("vit", {"classifier": "head"}),
+    {"positions/table": positions(1, antialias=False)},
+    has_tokens,
 )
 
 
@@ -219,7 +283,7 @@ VIT = Family(
     paper="2010.11929",
     build=build,
     check_size=check_size,
-    layouts=(TIMM, *flax_layouts()),
+    layouts=(TIMM, *flax_layouts(), TRANSFORMERS),
     resamplers={
         "positions/table": _move_positions,
         "positions/rows": _move_line,

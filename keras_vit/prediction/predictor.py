@@ -28,7 +28,7 @@ ONE_OF_TWO = (1, 2)  # outputs, labels: the output is the probability of the sec
 class Predictor:
     """Images in, probabilities out."""
 
-    kind: str  # "keras run", "keras model", "SavedModel", "tflite", "published model"
+    kind: str  # "keras run", "keras model", "SavedModel", "tflite", "model of another library", "published model"
     name: str
     labels: tuple[str, ...]  # K names, in the order of the outputs
     spec: Spec | None  # None: the SavedModel decodes and prepares images itself
@@ -45,8 +45,9 @@ class Predictor:
 
         Args:
             source: a run folder; a `.keras` or `.tflite` file; a SavedModel, as a version's folder, a model's folder
-                (its highest version is taken) or a folder with models/NAME/VERSION/; or a model's name, with or
-                without a tag ("SwinT", "SwinT.ms_in22k_ft_in1k").
+                (its highest version is taken) or a folder with models/NAME/VERSION/; a folder that transformers or
+                timm saved; the hf://owner/name of any of these on the hub; or a model's name, with or without a tag
+                ("SwinT", "SwinT.ms_in22k_ft_in1k").
             spec: preprocessing, for sources without their own: a `Spec`, a preprocessing.json, a run folder or a
                 model's name.
             labels: names of the classes, a sequence or a text file; by default the source's labels.txt, else the
@@ -188,6 +189,16 @@ def _open_published(found, spec, labels, recorded):
     return keras_predictor("published model", found.row.name, model, spec, labels, weights, recorded)
 
 
+def _open_library(found, spec, labels, recorded):
+    from keras_vit.models.create import create_from_folder
+    from keras_vit.sources.library_folder import open_folder
+
+    spec = _required(spec, found)
+    weights = open_folder(found.path).weights
+    model = create_from_folder(found.path, include_top=True, input_shape=(*spec.size, 3))
+    return keras_predictor("model of another library", found.name, model, spec, labels, weights, recorded)
+
+
 def _open_saved_model(found, spec, labels, _):
     folder = found.path
     loaded, top_k = runtimes.load_saved_model(folder), None
@@ -249,5 +260,6 @@ OPENERS = {
     "saved_model": _open_saved_model,
     "keras": _open_keras,
     "tflite": _open_tflite,
+    "library": _open_library,
     "published": _open_published,
 }

@@ -1,10 +1,11 @@
-"""Files of predictions, a row per image, written as the images are predicted.
+"""Files of predictions or neighbours, a row per image, written as they are found.
 
 .csv      path,label_1,score_1,label_2,score_2,...: the k best classes, best first
 .jsonl    a line per image: {"path": "a.jpg", "labels": ["cat", "dog"], "scores": [0.9, 0.1]}
 .parquet  the columns path (string), labels (list of strings) and scores (list of float32); it needs pyarrow
 
-Scores have as many digits as their float32 needs. Bytes of a path that are not UTF-8 are shown as `printable` does.
+Of neighbours, the names of their images stand in place of labels, in columns called neighbour_1 or neighbours. Scores
+have as many digits as their float32 needs. Bytes of a path that are not UTF-8 are shown as `printable` does.
 """
 
 import contextlib
@@ -42,46 +43,51 @@ def check_table(path):
 
 
 @contextlib.contextmanager
-def table(path, k):
+def table(path, k, what="label"):
     """Yield the function that adds a row: (path, labels, scores), of the k best classes, best first.
+
+    Args:
+        path: of the file.
+        k: how many there are in a row.
+        what: "label" or "neighbour".
 
     The file appears when all rows are there; an error or an interrupt leaves none, and an older one as it was.
     """
     check_table(path)
     with atomic_file(path) as temporary:
-        with WRITERS[Path(path).suffix.lower()](temporary, k) as write:
+        with WRITERS[Path(path).suffix.lower()](temporary, k, what) as write:
             yield lambda image, labels, scores: write(
                 printable(image), [str(label) for label in labels], np.asarray(scores, "float32")
             )
 
 
 @contextlib.contextmanager
-def _csv(file, k):
+def _csv(file, k, what):
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["path", *(f"{name}_{rank}" for rank in range(1, k + 1) for name in ("label", "score"))])
+        writer.writerow(["path", *(f"{name}_{rank}" for rank in range(1, k + 1) for name in (what, "score"))])
         yield lambda path, labels, scores: writer.writerow(
             [path, *(cell for pair in zip(labels, map(str, scores)) for cell in pair)]
         )
 
 
 @contextlib.contextmanager
-def _jsonl(file, k):
+def _jsonl(file, k, what):
     with file.open("w", encoding="utf-8") as stream:
 
         def write(path, labels, scores):
-            row = {"path": path, "labels": labels, "scores": [float(str(score)) for score in scores]}
+            row = {"path": path, f"{what}s": labels, "scores": [float(str(score)) for score in scores]}
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
 
         yield write
 
 
 @contextlib.contextmanager
-def _parquet(file, k):
+def _parquet(file, k, what):
     import pyarrow as pa
     import pyarrow.parquet
 
-    schema = pa.schema([("path", pa.string()), ("labels", pa.list_(pa.string())), ("scores", pa.list_(pa.float32()))])
+    schema = pa.schema([("path", pa.string()), (f"{what}s", pa.list_(pa.string())), ("scores", pa.list_(pa.float32()))])
     rows = []
     with pyarrow.parquet.ParquetWriter(str(file), schema) as writer:
 

@@ -139,7 +139,7 @@ class _Window(NamedTuple):
         import tensorflow as tf
 
         kernel, support = KERNELS[spec.interpolation]
-        first = _margin(after, crop)
+        first = _margin(after, crop, spec.crop_rounding)
         pixel = tf.cast(before, tf.float64) / tf.cast(after, tf.float64)  # one of the result, in pixels of the image
         reach = support * tf.maximum(pixel, 1.0) + 2  # of the widened filter, and 2 for rounding
         start, end = (tf.cast(first + n, tf.float64) * pixel for n in (0, crop))
@@ -150,10 +150,12 @@ class _Window(NamedTuple):
         return cls(start, end, crop, scale, translation, kernel)
 
 
-def _margin(length, crop):
-    """Pixels before a centre crop: half of the surplus, rounded half to even as Python does."""
+def _margin(length, crop, rounding=None):
+    """Pixels before a centre crop: half of the surplus, rounded half to even as Python does, or down."""
     import tensorflow as tf
 
+    if rounding == "down":
+        return (length - crop) // 2
     return tf.cast(tf.round(tf.cast(length - crop, tf.float64) / 2), tf.int32)
 
 

@@ -24,6 +24,8 @@ class Spec:
     input_values: str | None = (
         None  # of INPUT_VALUES: what the model takes, where it is recorded; see `input_values.py`
     )
+    # Half of an odd surplus before the crop: None rounds to even, as torchvision and timm; "down", as transformers.
+    crop_rounding: str | None = None
 
     def __post_init__(self):
         for field, length, kind in (("size", 2, int), ("mean", 3, float), ("std", 3, float)):
@@ -38,6 +40,8 @@ class Spec:
             raise ValueError(f"interpolation must be one of {INTERPOLATIONS}. Received: {self.interpolation!r}.")
         if self.input_values not in (None, *INPUT_VALUES):
             raise ValueError(f"input_values must be one of {INPUT_VALUES}. Received: {self.input_values!r}.")
+        if self.crop_rounding not in (None, "down"):
+            raise ValueError(f"crop_rounding must be None or 'down'. Received: {self.crop_rounding!r}.")
 
     def to_json(self):
         """A dictionary that JSON can hold; what is not recorded is left out."""

@@ -10,23 +10,21 @@ import logging
 import math
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
-import numpy as np
 
-from keras_vit.sources import resolve
-from keras_vit.sources.keras_archive import is_finite, load_keras_model, names_of_nan, warn_of_nan
+from keras_vit.sources import library_folder, resolve
+from keras_vit.sources.assigning import assign
+from keras_vit.sources.keras_archive import load_keras_model, names_of_nan, warn_of_nan
 from keras_vit.sources.run_folder import MODEL
-from keras_vit.system.limits import MAX_RESAMPLED
-from keras_vit.weights import catalogue, download, keras_file, readers, rules
+from keras_vit.weights import catalogue, download, keras_file, readers, wrappers
 from keras_vit.weights.entries import Entries, Entry, WeightFileError
 
 log = logging.getLogger("keras_vit")
-KINDS = ("run", "keras", "weights")  # of what may hold a model's weights
+KINDS = ("run", "keras", "library", "weights")  # of what may hold a model's weights
 SHOWN = 10  # entries of each kind that an error lists
-STRIP = 64  # columns that are copied at once
 
 
 @dataclass(frozen=True)
@@ -95,12 +93,13 @@ def _file_at(weights):
     found = resolve.at_path(weights)
     if found is not None and found.kind in KINDS:
         path = found.path / MODEL if found.kind == "run" else found.path
+        path = library_folder.open_folder(path).weights if found.kind == "library" else path
         if path.is_file():
             return path
-    if found is None and not resolve.is_path(weights):
-        return None
     if found is None and Path(weights).is_file():
         return Path(weights)  # the reader decides by the content, not by the name
+    if found is None and not resolve.is_path(weights):
+        return None
     raise ValueError(
         f"weights: no such file or run folder. Expected {resolve.expected(KINDS)}. Received: weights={str(weights)!r}"
         f"{_what_is_there(Path(weights), found)}"
@@ -150,8 +149,8 @@ def load(model, source, family, include_top, classes):
         _load_keras_h5(model, source.path)
         return
     variables = {variable.path: variable for variable in model.weights}
-    layouts = (*family.layouts, rules.own_layout(variables))
-    found = rules.best_match(layouts, source.entries.keys(), variables)
+    source, chosen = _unwrapped(source, family, variables)
+    found = chosen.match
 
     def in_head(target):
         return target.split("/")[0] in family.head
@@ -160,11 +159,35 @@ def load(model, source, family, include_top, classes):
     body = {target: a for target, a in assignments.items() if not in_head(target)}
     body_expected = {path for path in expected if not in_head(path)}
     if not body_expected <= set(body):  # another file altogether: what it has of a classifier does not matter
-        _require_names(source, found, body, body_expected)
+        _require_names(source, chosen, body, body_expected)
     if not _keep_head(source, found, f"{family.head[0]}/bias", include_top, classes):
         assignments, expected = body, body_expected
-    _require_names(source, found, assignments, expected)
-    _assign(model, source, found.layout, assignments, variables, family)
+    _require_names(source, chosen, assignments, expected)
+    assign(model, source, found.layout, assignments, variables, family)
+
+
+def _unwrapped(source, family, variables):
+    """The source without what training scripts put around weights, and how it matches the model, a `Chosen`."""
+    moved = {pattern for layout in (family, *family.layouts) for pattern in layout.resamplers}
+    chosen = wrappers.choose(
+        source.entries,
+        family.layouts,
+        {path: tuple(variable.shape) for path, variable in variables.items()},
+        family.head,
+        movable=lambda path: any(fnmatch.fnmatchcase(path, pattern) for pattern in moved),
+    )
+    if chosen.beside:
+        log.warning(
+            "%s: the moving average of the weights is loaded (%s), not the weights beside it (%s)",
+            source.path,
+            chosen.reading,
+            ", ".join(map(repr, chosen.beside)),
+        )
+    elif chosen.average:
+        log.warning("%s: a moving average in it (%s) does not fit; it is left out", source.path, chosen.average)
+    elif f"{chosen.reading}":
+        log.info("%s: read with %s", source.path, chosen.reading)
+    return replace(source, entries=chosen.entries), chosen
 
 
 def _keep_head(source, found, bias, include_top, classes):
@@ -191,18 +214,21 @@ def _keep_head(source, found, bias, include_top, classes):
     return stored == classes
 
 
-def _require_names(source, found, assignments, expected):
+def _require_names(source, chosen, assignments, expected):
     """Raise unless the assignments are exactly the expected variables and no entry is left over."""
+    found = chosen.match
     missing = sorted(expected - set(assignments))
     surplus = sorted(set(assignments) - expected)
     unexpected = [*found.unexpected, *(name for target in surplus for name in assignments[target].names)]
     if not missing and not unexpected:
         return
-    lines = _some("- missing", missing) + _some("+ unexpected", unexpected)
+    unexpected = [chosen.reading.names[name] for name in unexpected]
+    lines = _some("+ unexpected", unexpected) + _some("- missing", missing)
+    taken_off = f", with {chosen.reading}" if f"{chosen.reading}" else ""
     raise ValueError(
-        f"{source.path}: not the weights of this model (read as the {found.layout.name} layout): "
-        f"{len(missing)} variables without an entry, {len(unexpected)} entries without a variable. "
-        f"Expected a file of the same variant.{_if_checkpoint(unexpected)}\n" + "\n".join(lines)
+        f"{source.path}: not the weights of this model. Closest is the {found.layout.name} layout{taken_off}: "
+        f"{len(unexpected)} entries without a variable, {len(missing)} variables without an entry. "
+        f"Expected a file of the same variant.{_if_checkpoint((*unexpected, *chosen.left_out))}\n" + "\n".join(lines)
     )
 
 
@@ -217,104 +243,6 @@ def _if_checkpoint(unexpected):
     if any(name.startswith("optimizer/") for name in unexpected):
         return " The file is a checkpoint of training; give the run folder, whose model.keras has the best weights."
     return ""
-
-
-def _assign(model, source, layout, assignments, variables, family):
-    sizes, wrong, resampled, odd = (model.inputs[0].shape[1:3], source.size), [], [], []
-    shapes, resamplers = source.entries.shapes(), (*layout.resamplers.items(), *family.resamplers.items())
-    for target, assignment in assignments.items():
-        variable, names = variables[target], ", ".join(assignment.names)
-        shape = tuple(variable.shape)
-        try:
-            array, stored = _array(source.entries, shapes, assignment, shape, _resampler(target, resamplers), sizes)
-        except _MisfitError as misfit:
-            wrong.append(f"~ {names}: {misfit} for {target} {shape}")
-            continue
-        wrong += _differing_duplicates(source.entries, shapes, assignment)
-        if stored is not None:
-            resampled.append(f"{target} {stored} -> {shape}")
-        if not is_finite(array):
-            odd.append(names)
-        variable.assign(array)
-    if wrong:
-        more = [f"~ ... and {len(wrong) - 2 * SHOWN} more"] if len(wrong) > 2 * SHOWN else []
-        raise WeightFileError(
-            f"{source.path}: {len(wrong)} entries do not fit the model:\n" + "\n".join(wrong[: 2 * SHOWN] + more)
-        )
-    if resampled:
-        log.warning("%s: resampled for this input: %s", source.path, "; ".join(resampled))
-    warn_of_nan(source.path, odd)
-
-
-def _resampler(target, resamplers):
-    """The first resampler whose pattern fits the path of a variable; None if none does."""
-    return next((function for pattern, function in resamplers if fnmatch.fnmatchcase(target, pattern)), None)
-
-
-class _MisfitError(Exception):
-    """Entries that do not fit a variable, by their shapes."""
-
-
-def _array(entries, shapes, assignment, shape, resampler, sizes):
-    """The numbers of a variable.
-
-    Shapes are compared before anything is read: rearranging keeps the count of numbers, and only what can be resampled
-    may have another one.
-
-    Returns:
-        (a float32 array of `shape`, the shape before it was resampled or None).
-    Raises:
-        _MisfitError: with the shapes that do not fit.
-    """
-    transform = assignment.rule.transform
-    stored = [shapes[name] for name in assignment.names]
-    count, before = sum(map(math.prod, stored)), None
-    if count != math.prod(shape):
-        before = _transformed_shape(transform, stored)
-        alike = len(before) == len(shape) and before[-1:] == shape[-1:] or len(before) == len(shape) == 1
-        if resampler is None or not alike or not 0 < count <= MAX_RESAMPLED:
-            raise _MisfitError(f"{before}")
-    arrays = [entries[name] for name in assignment.names]
-    if any(array.dtype.kind not in "biuf" for array in arrays):
-        raise _MisfitError(", ".join(f"{array.dtype}" for array in arrays))
-    with np.errstate(all="ignore"):  # of numbers that are not finite, which is said once
-        try:
-            array = transform(*arrays)
-            if array.shape != shape and resampler is not None and array.ndim == len(shape):
-                before, array = array.shape, resampler(array, shape, *sizes)
-        except (ValueError, IndexError, ArithmeticError) as error:  # an axis is missing, or there is one too many
-            raise _MisfitError(", ".join(map(str, stored))) from error
-        if array.shape != shape:
-            raise _MisfitError(f"{array.shape}")
-        return _contiguous(array), before
-
-
-def _transformed_shape(transform, shapes):
-    """The shape of what a rule makes of arrays of these shapes, found with arrays that need no memory."""
-    try:
-        return transform(*(np.broadcast_to(np.float32(0), shape) for shape in shapes)).shape
-    except (ValueError, IndexError) as error:
-        raise _MisfitError(", ".join(map(str, shapes))) from error
-
-
-def _differing_duplicates(entries, shapes, assignment):
-    """What is wrong with entries that the model has once and the file several times."""
-    first = assignment.names[0]
-    return [
-        f"~ {name}: one tensor with {first} in the model, but values differ"
-        for name in assignment.duplicates
-        if shapes[name] != shapes[first] or not np.array_equal(entries[name], entries[first])
-    ]
-
-
-def _contiguous(array):
-    """In float32, as a variable takes it; a transposed matrix is copied in strips, which takes half the time."""
-    if array.ndim != 2 or array.flags.c_contiguous:
-        return np.ascontiguousarray(array, dtype="float32")
-    copy = np.empty(array.shape, "float32")
-    for start in range(0, array.shape[1], STRIP):
-        copy[:, start : start + STRIP] = array[:, start : start + STRIP]
-    return copy
 
 
 def _load_keras_h5(model, path):
@@ -347,10 +275,10 @@ def _why_not(model, path):
     missing, unexpected = (sorted(map(str, rest.elements())) for rest in (needed - stored, stored - needed))
     if not missing and not unexpected:
         return None
-    lines = _some("- missing, of shape", missing) + _some("+ unexpected, of shape", unexpected)
+    lines = _some("+ unexpected, of shape", unexpected) + _some("- missing, of shape", missing)
     return (
         "A .weights.h5 file has no names of variables, and fits only the same variant, input size and number of "
         "classes; to change those, start from a .keras or .safetensors file. "
-        f"{len(missing)} variables without an array of their shape, {len(unexpected)} arrays without a variable:\n"
+        f"{len(unexpected)} arrays without a variable, {len(missing)} variables without an array of their shape:\n"
         + "\n".join(lines)
     )

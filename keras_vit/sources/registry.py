@@ -10,6 +10,7 @@ import fnmatch
 import functools
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 
 from keras_vit.weights import catalogue
 
@@ -149,14 +150,28 @@ def info(name):
     """Origin, licence, published accuracy and preprocessing of a model's weights, as an `Info` to print.
 
     Args:
-        name: public name, timm's or the official repository's; with a tag, only those weights.
+        name: public name, timm's or the official repository's; with a tag, only those weights. Or a folder that
+            transformers or timm saved, or its hf://owner/name: a `FolderInfo` of what it says of its model.
 
     Raises:
-        ValueError: with the closest names.
+        ValueError: with the closest names; for a folder of another kind.
     """
+    folder = _library_folder_at(str(name))
+    if folder is not None:
+        return folder
     entry, row = lookup(name)
     rows = (row,) if row is not None else catalogue.rows(entry.name)
     return Info(entry.name, entry.family, entry.paper, entry.parameters, entry.alias, entry.config, rows)
+
+
+def _library_folder_at(name):
+    """The `FolderInfo` of a path or reference; None for a name."""
+    from keras_vit.sources import hub, library_folder  # here: a list of names needs neither
+
+    if hub.is_reference(name):
+        return library_folder.describe(hub.folder(name))
+    path = Path(name)
+    return library_folder.describe(path) if path.is_dir() and name not in entries() else None
 
 
 @functools.cache

@@ -4,26 +4,29 @@ The one resolver: loading, predicting, exporting, distilling and validating star
 looks only at which files exist and at the catalogue; it loads nothing and imports neither Keras nor TensorFlow.
 """
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from keras_vit.imagenet.labels import imagenet_labels
 from keras_vit.preprocessing.spec import Spec
-from keras_vit.sources import registry
+from keras_vit.sources import hub, library_folder, registry
 from keras_vit.sources.run_folder import LABELS, MODEL, RUN, SPEC, read_labels, recorded_input_values
 from keras_vit.weights import catalogue, keras_file
+from keras_vit.weights.entries import WeightFileError
 
-WEIGHT_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".tar", ".bin", ".h5")
+WEIGHT_SUFFIXES = (".safetensors", ".npz", ".pth", ".pt", ".ckpt", ".tar", ".bin", ".h5")
 KINDS = {  # kind: what errors call it; a path is tried in this order
     "run": f"a run folder ({RUN})",
     "saved_model": "a SavedModel (saved_model.pb, NAME/VERSION/, or a folder with models/NAME/VERSION/)",
     "keras": "a .keras file",
     "tflite": "a .tflite file or a folder with one",
+    "library": "a folder of transformers or timm (config.json)",
     "weights": f"a weight file ({', '.join(WEIGHT_SUFFIXES)})",
     "published": "a model's name such as SwinT",
 }
-MODELS = ("run", "saved_model", "keras", "tflite", "published")  # the kinds that predict
+MODELS = ("run", "saved_model", "keras", "tflite", "library", "published")  # the kinds that predict
 
 
 class SourceNotFoundError(FileNotFoundError, ValueError):
@@ -42,20 +45,20 @@ class Resolved:
     @property
     def folder(self):
         """The folder of its preprocessing.json and labels.txt; None for a published model."""
-        if self.path is None or self.kind == "run":
+        if self.path is None or self.kind in ("run", "library"):
             return self.path
         return self.path / "assets" if self.kind == "saved_model" else self.path.parent
 
     def spec(self):
-        """Its preprocessing, a `Spec`; None without a preprocessing.json."""
+        """Its preprocessing, a `Spec`; None where it is not stated."""
         if self.row is not None:
             return self.row.spec
         return spec_in(self.folder)
 
     def input_values(self):
         """What is recorded of the values that its Keras model takes, of `preprocessing.INPUT_VALUES`, else None."""
-        if self.row is not None:
-            return "normalized"  # as `models.create.create_published` builds it
+        if self.row is not None or self.kind == "library":
+            return "normalized"  # as `models.create` builds it
         recorded = recorded_input_values(self.folder) if self.kind == "run" or self.path.name == MODEL else None
         spec = self.spec()
         return recorded or (spec and spec.input_values)
@@ -64,6 +67,8 @@ class Resolved:
         """The names of its classes, in the order of the outputs; None without a labels.txt or a classifier."""
         if self.row is not None:
             return tuple(label for _, label in imagenet_labels(self.row.classes)) if self.row.classes else None
+        if self.kind == "library":
+            return library_folder.open_folder(self.path).labels
         return read_labels(self.folder / LABELS) if (self.folder / LABELS).is_file() else None
 
 
@@ -71,7 +76,8 @@ def resolve(given, kinds=MODELS, argument=""):
     """What `given` stands for: a `Resolved` of one of `kinds`.
 
     Args:
-        given: path, or a model's name with or without a tag ("SwinT", "SwinT.ms_in22k_ft_in1k", timm's names).
+        given: path, a reference to the hub (hf://owner/name), or a model's name with or without a tag ("SwinT",
+            "SwinT.ms_in22k_ft_in1k", timm's names).
         kinds: the keys of KINDS that the caller accepts.
         argument: what errors call it, e.g. "teacher".
 
@@ -106,11 +112,15 @@ def _remedy(path):
 
 
 def at_path(given):
-    """The `Resolved` of a path; None if it does not exist or is of no known kind.
+    """The `Resolved` of a path or of a reference to the hub; None if it does not exist or is of no known kind.
 
     Raises:
-        ValueError: for a folder with several models or several .tflite files.
+        ValueError: for a folder with several models or several .tflite files, and for a reference without a model.
+        ConnectionError: for a reference, if the hub cannot be reached.
     """
+    if hub.is_reference(given):
+        found = at_path(hub.folder(given))
+        return found and dataclasses.replace(found, name=hub.parse(given).repository.partition("/")[2])
     path = Path(given)
     if (path / RUN).is_file() or (path / MODEL).is_file():
         return Resolved("run", path.absolute().name, path)
@@ -118,6 +128,8 @@ def at_path(given):
         version = version_folder(path)
         *_, model, last = version.absolute().parts
         return Resolved("saved_model", model if last.isdigit() else last, version)
+    if library_folder.is_library_folder(path):
+        return Resolved("library", path.absolute().name, path)
     if path.is_file():
         kind = {".keras": "keras", ".tflite": "tflite"}.get(path.suffix)
         kind = kind or ("weights" if path.name.lower().endswith(WEIGHT_SUFFIXES) else None)
@@ -152,7 +164,7 @@ def resolve_spec(given):
         return given
     if not isinstance(given, (str, os.PathLike)):
         raise ValueError(
-            "spec must be a keras_vit.preprocessing.Spec, a model's name, a run folder or a preprocessing.json. "
+            "spec must be a keras_vit.preprocessing.Spec, a model's name, a folder or a preprocessing.json. "
             f"Received: {given!r}."
         )
     path = Path(given)
@@ -165,9 +177,32 @@ def resolve_spec(given):
 
 
 def spec_in(folder):
-    """The `Spec` of the preprocessing.json in a folder: a run's, or of the file that lies beside it; else None."""
+    """The `Spec` of a folder: of its preprocessing.json, or as transformers or timm state it; else None.
+
+    Raises:
+        ValueError: for a file that is damaged, and for a preprocessing that a `Spec` cannot say.
+    """
     path = Path(folder) / SPEC
-    return Spec.load(path) if path.is_file() else None
+    if path.is_file():
+        return Spec.load(path)
+    return library_folder.open_folder(folder).spec() if library_folder.is_library_folder(folder) else None
+
+
+def spec_beside(path, required):
+    """The `Spec` in the folder of a weight file; None where none is stated.
+
+    Args:
+        required: whether it is used to prepare images; otherwise one that cannot be said here does not matter.
+
+    Raises:
+        ValueError: as `spec_in`.
+    """
+    try:
+        return spec_in(Path(path).parent)
+    except WeightFileError:
+        if required:
+            raise
+        return None
 
 
 def is_saved_model(path):

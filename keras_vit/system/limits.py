@@ -46,6 +46,7 @@ MAX_REPEATED = 64  # times that views of storages read the bytes of a PyTorch fi
 MAX_RESAMPLED = 2**25  # numbers of a table that is resampled
 MAX_GRID = 2**11  # rows or columns of it
 MAX_ARCHITECTURE = 2**22  # bytes of the config.json of a .keras file; a ViT-H has 60 kB
+MAX_CONFIG = 2**22  # bytes of the config.json of another library; 21,843 names of classes have 700 kB
 MAX_LAYERS = 6_000  # objects with a class that it lists; an EfficientNetV2-L has 4,500
 MAX_NESTING = 100  # levels of JSON
 MAX_OBJECTS = 20_000  # groups and arrays of an HDF5 file

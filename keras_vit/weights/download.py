@@ -58,9 +58,9 @@ def fetch_hub(hub_id, filenames=HUB_FILES, *, cache_dir=None):
     """
     path = _cached(hub_id, filenames, cache_dir)
     if path is not None:
-        _check_blob(path)
+        check_blob(path)
         return path
-    if os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "ON", "YES", "TRUE"):
+    if is_offline():
         raise _unreachable(
             filenames[0],
             _hub_url(hub_id, filenames[0]),
@@ -96,7 +96,7 @@ def _metadata(hub_id, name):
         return get_hf_file_metadata(url, timeout=_TIMEOUT)
     except EntryNotFoundError:
         return None
-    except (OSError, _http_error()) as error:
+    except (OSError, http_error()) as error:
         raise _unreachable(name, url, error) from error
 
 
@@ -106,8 +106,8 @@ def _from_hub(hub_id, name, metadata, cache_dir):
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        path = pathlib.Path(hf_hub_download(hub_id, name, cache_dir=cache_dir, endpoint=_endpoint()))
-    except (ConnectionError, TimeoutError, LocalEntryNotFoundError, _http_error()) as error:
+        path = pathlib.Path(hf_hub_download(hub_id, name, cache_dir=cache_dir, endpoint=endpoint()))
+    except (ConnectionError, TimeoutError, LocalEntryNotFoundError, http_error()) as error:
         raise _unreachable(name, _hub_url(hub_id, name), error) from error
     size = path.stat().st_size
     try:
@@ -121,8 +121,12 @@ def _from_hub(hub_id, name, metadata, cache_dir):
     return path
 
 
-def _check_blob(path):
-    """Compare a file of the hub's cache with its blob's name, a sha256, where the cache has links."""
+def check_blob(path):
+    """Compare a file of the hub's cache with its blob's name, a sha256, where the cache has links.
+
+    Raises:
+        ValueError: if the file is another.
+    """
     _check_sha256(path, path.resolve().name)
 
 
@@ -135,14 +139,20 @@ def _check_sha256(path, expected):
 def _hub_url(hub_id, name):
     from huggingface_hub import hf_hub_url
 
-    return hf_hub_url(hub_id, name, endpoint=_endpoint())
+    return hf_hub_url(hub_id, name, endpoint=endpoint())
 
 
-def _endpoint():
+def is_offline():
+    """Whether HF_HUB_OFFLINE is set: then nothing is asked of the hub."""
+    return os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "ON", "YES", "TRUE")
+
+
+def endpoint():
+    """The URL of the hub, where HF_ENDPOINT names another; else None."""
     return os.environ.get("HF_ENDPOINT") or None
 
 
-def _http_error():
+def http_error():
     """The base class of the errors of huggingface_hub's HTTP client, which depends on the version."""
     from huggingface_hub.errors import HfHubHTTPError
 

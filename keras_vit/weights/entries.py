@@ -78,10 +78,16 @@ class Entry:
 
 
 class Entries(Mapping):
-    """Arrays of a weight file by name: `entries[name]` reads one array, `shapes()` reads none."""
+    """Arrays of a weight file by name: `entries[name]` reads one array, `shapes()` reads none.
 
-    def __init__(self, path, entries):
-        self.path = path
+    Attributes:
+        path: of the file.
+        dictionaries: where a file has dictionaries in each other, {dictionary: the names of its arrays}. The outermost
+            is ""; of one in it, "state_dict", the names of the arrays begin with "state_dict.".
+    """
+
+    def __init__(self, path, entries, dictionaries=None):
+        self.path, self.dictionaries = path, dict(dictionaries or {})
         self._entries = dict(entries)
         if len(self._entries) > MAX_ARRAYS:
             raise refused(path, f"it has {len(self._entries):,} arrays; the limit is {MAX_ARRAYS:,} (MAX_ARRAYS)")
@@ -109,6 +115,10 @@ class Entries(Mapping):
     def shapes(self):
         """{name: shape}, without reading any array."""
         return {name: entry.shape for name, entry in self._entries.items()}
+
+    def renamed(self, names):
+        """The `Entries` of {new name: name}, without any others."""
+        return Entries(self.path, {new: self._entries[name] for new, name in names.items()})
 
 
 def widen(array):

@@ -1,8 +1,10 @@
 """Read a weight file into arrays by name; the first bytes decide the format, not the suffix.
 
-Formats: safetensors, npz and PyTorch's two layouts. Half-precision entries (float16, bfloat16) become float32.
+Formats: safetensors, npz, PyTorch's two layouts, the tf_model.h5 of transformers, and the index.json of a model in
+several files ("shards"). Half-precision entries (float16, bfloat16) become float32.
 """
 
+import functools
 import io
 import json
 import math
@@ -11,8 +13,9 @@ import re
 
 import numpy as np
 
+from keras_vit.system import bounded_json
 from keras_vit.system.limits import MAX_HEADER
-from keras_vit.weights import keras_file, torch_file
+from keras_vit.weights import keras_file, tensorflow_h5, torch_file
 from keras_vit.weights.entries import (
     Archive,
     Entries,
@@ -25,7 +28,7 @@ from keras_vit.weights.entries import (
     refused,
 )
 
-_FORMATS = "safetensors, npz or PyTorch (.pth, .bin)"
+_FORMATS = "safetensors, npz or PyTorch (.pth, .bin), or the index.json of several such files"
 _TENSORFLOW = re.compile(r".*\.(index|data-\d{5}-of-\d{5}|pb)")  # names of checkpoints and graphs
 
 # Names of the number formats in a safetensors header; BF16 is read as its bits.
@@ -63,6 +66,8 @@ def read(path):
 
 
 def _read(path):
+    if tensorflow_h5.is_tensorflow(path):
+        return tensorflow_h5.read(path)
     if keras_file.is_keras(path):
         raise WeightFileError(
             f"{path} was written by Keras, whose files are not read entry by entry. Expected here: {_FORMATS}. "
@@ -78,7 +83,9 @@ def _read(path):
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _read_zip(path)
     if torch_file.is_legacy(start):
-        return Entries(path, torch_file.read_legacy(path))
+        return torch_file.read_legacy(path)
+    if path.name.endswith(".json"):
+        return _read_shards(path)
     if start[8:9] == b"{":
         return Entries(path, _safetensors(path))
     raise damaged(path, f"a file in the format {_FORMATS}", _describe(start))
@@ -89,10 +96,35 @@ def _read_zip(path):
     archive = Archive(path)
     names = list(archive.members)
     if torch_file.root(names) is not None:
-        return Entries(path, torch_file.read_zip(archive))
+        return torch_file.read_zip(archive)
     if names and all(name.endswith(".npy") for name in names):
         return Entries(path, _npz(archive))
     raise damaged(path, "a zip file with data.pkl (PyTorch) or .npy members (npz)", f"members {names[:5]}")
+
+
+def _read_shards(index):
+    """Read the files that an index.json names: {"weight_map": {name of an entry: file in the same folder}}."""
+    size = index.stat().st_size
+    if size > MAX_HEADER:
+        raise refused(index, f"it has {size:,} bytes; the limit is {MAX_HEADER:,} (MAX_HEADER)")
+    place = bounded_json.parse(index.read_bytes())
+    place = place.get("weight_map") if isinstance(place, dict) else None
+    if not isinstance(place, dict) or not place or not all(isinstance(file, str) for file in place.values()):
+        raise damaged(index, 'an object with a "weight_map" from names to files', "another one")
+    files = dict.fromkeys(place.values())
+    if outside := [file for file in files if file in ("", ".", "..") or set(file) & set("/\\:\0")]:
+        raise refused(index, f"it names {outside[0][:200]!r}; its files must lie in the folder of the index")
+    if missing := [file for file in files if not (index.parent / file).is_file()]:
+        raise WeightFileError(
+            f"{index}: {len(missing)} of its {len(files)} files are missing: {', '.join(missing[:5])[:500]}. Expected "
+            f"them in {index.parent}. Download them too."
+        )
+    shards, entries = {file: _read(index.parent / file) for file in files}, {}
+    for name, file in place.items():
+        if name not in shards[file]:
+            raise damaged(index.parent / file, f"the array {name[:200]}, as {index.name} says", "others")
+        entries[name] = Entry(shards[file].shapes()[name], functools.partial(shards[file].__getitem__, name))
+    return Entries(index, entries)
 
 
 def _describe(start):

@@ -24,8 +24,11 @@ def triangle(x):
     return np.maximum(0.0, 1 - np.abs(x))
 
 
-def interpolation_matrix(old, new, kernel="bicubic", antialias=True):
+def interpolation_matrix(old, new, kernel="bicubic", antialias=True, offset=0.0):
     """The (new, old) matrix that resamples a line of `old` samples to `new`, pixel centres at half-integers.
+
+    With an `offset` the step from one to the next is old / (new + offset), a little too short, as in the official code
+    of DINO and DINOv2.
 
     With `antialias`, the kernel is widened by old / new when shrinking, its weights renormalised at the borders, and
     the cubic has a = -0.5, as in PIL and PyTorch's antialiased resize. Without, border samples are repeated and the
@@ -33,7 +36,7 @@ def interpolation_matrix(old, new, kernel="bicubic", antialias=True):
     """
     _check_side(old)
     function = triangle if kernel == "bilinear" else lambda x: cubic(x, -0.5 if antialias else -0.75)
-    scale = old / new
+    scale = old / (new + offset)
     centres = (np.arange(new) + 0.5) * scale - 0.5
     if antialias:
         weights = function((np.arange(old) - centres[:, None]) / max(scale, 1.0))
@@ -50,14 +53,14 @@ def _check_side(old):
         raise ValueError(f"expected a side of 1 to {MAX_GRID} (MAX_GRID) to resample. Received: {old}")
 
 
-def resample_grid(grid, new, kernel="bicubic", antialias=True):
+def resample_grid(grid, new, kernel="bicubic", antialias=True, offset=0.0):
     """(H, W, C) -> (*new, C), separable."""
-    rows = interpolation_matrix(grid.shape[0], new[0], kernel, antialias)
-    columns = interpolation_matrix(grid.shape[1], new[1], kernel, antialias)
+    rows = interpolation_matrix(grid.shape[0], new[0], kernel, antialias, offset)
+    columns = interpolation_matrix(grid.shape[1], new[1], kernel, antialias, offset)
     return np.einsum("ih,hwc,jw->ijc", rows, grid.astype("float64"), columns, optimize=True)
 
 
-def positions(prefix, kernel="bicubic", antialias=True):
+def positions(prefix, kernel="bicubic", antialias=True, offset=0.0):
     """A resampler for position tables (1, prefix + H W, C): the first `prefix` tokens stay, the grid is resized.
 
     The stored grid has the aspect ratio of the stored size, or is square where that is unknown; the new grid has the
@@ -68,7 +71,7 @@ def positions(prefix, kernel="bicubic", antialias=True):
         old, new = _grid(table.shape[1] - prefix, stored or (1, 1)), _grid(shape[1] - prefix, size)
         if old is None or new is None or len(table) != 1:
             return table  # not a grid with that prefix; the loader raises an error for the shape
-        grid = resample_grid(table[0, prefix:].reshape(*old, -1), new, kernel, antialias)
+        grid = resample_grid(table[0, prefix:].reshape(*old, -1), new, kernel, antialias, offset)
         return np.concatenate([table[:, :prefix], grid.reshape(1, new[0] * new[1], -1)], axis=1)
 
     return resample

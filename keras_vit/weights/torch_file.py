@@ -8,15 +8,16 @@ records and to functions of this file, and any other name is an error. There are
 A tensor is a view: storage, offset, sizes, strides (in elements). Several tensors may view one storage.
 """
 
+import collections
 import functools
 import math
 import os
 
 import numpy as np
 
-from keras_vit.system.limits import MAX_EXPANDED, MAX_NAME, MAX_PICKLE, MAX_RANK, MAX_REPEATED, MAX_UNPACKED
+from keras_vit.system.limits import MAX_ARRAYS, MAX_EXPANDED, MAX_NAME, MAX_PICKLE, MAX_RANK, MAX_REPEATED, MAX_UNPACKED
 from keras_vit.weights import pickles
-from keras_vit.weights.entries import Entry, WeightFileError, damaged, from_bfloat16, is_shape, refused
+from keras_vit.weights.entries import Entries, Entry, WeightFileError, damaged, from_bfloat16, is_shape, refused
 from keras_vit.weights.pickles import OPAQUE, Fixed, Function, RefusedError, described
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -24,9 +25,7 @@ PROTOCOL = 1001
 _LEGACY_START = b"\x8a\x0a" + MAGIC.to_bytes(10, "little") + b"."  # LONG1, ten bytes, STOP
 _USUAL = 2**20  # bytes at the start of a file in which its pickles nearly always end
 
-# Keys of the weights in a training checkpoint, in order of preference; "teacher" is DINO's.
-_WRAPPERS = ("model", "state_dict_ema", "model_ema", "state_dict", "teacher")
-_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
+_DEEPEST, _LONGEST = 8, 256  # of dictionaries with tensors: how many are in each other, characters of the keys to one
 
 _STORAGE_DTYPES = {
     "FloatStorage": "<f4",
@@ -204,7 +203,7 @@ def root(names):
 
 
 def read_zip(archive):
-    """{name: Entry} of a PyTorch file in the zip layout, given as an `Archive`."""
+    """The `Entries` of a PyTorch file in the zip layout, given as an `Archive`."""
     path, folder = archive.path, root(archive.members)
     if any(name.startswith(f"{folder}/code/") for name in archive.members):
         raise WeightFileError(
@@ -233,7 +232,7 @@ def is_legacy(start):
 
 
 def read_legacy(path):
-    """{name: Entry} of a PyTorch file in the legacy layout.
+    """The `Entries` of a PyTorch file in the legacy layout.
 
     Five pickles (magic number, protocol, facts about the machine, the object, the list of storage keys), then for each
     key an int64 count and the raw numbers.
@@ -294,8 +293,11 @@ def _places(path, file, keys, storages):
 
 
 def _entries(path, tree, read):
-    """{name: Entry} for the tensors of a checkpoint; `read` returns the bytes of a storage."""
-    tensors = _state_dict(path, tree)
+    """The `Entries` of a checkpoint; `read` returns the bytes of a storage."""
+    dictionaries = _dictionaries(path, tree)
+    tensors = {name: tensor for found in dictionaries.values() for name, tensor in found.items()}
+    if not tensors:
+        raise _no_tensors(path, tree)
     _check_repetition(path, tensors.values())
 
     @functools.lru_cache(maxsize=1)  # tensors that share a storage follow each other
@@ -309,10 +311,11 @@ def _entries(path, tree, read):
         return np.frombuffer(data, storage.dtype, storage.count)
 
     storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
-    return {
+    entries = {
         name: Entry(tensor.shape, lambda tensor=tensor: tensor.of(numbers(tensor.storage.key)))
         for name, tensor in tensors.items()
     }
+    return Entries(path, entries, dictionaries)
 
 
 def _check_repetition(path, tensors):
@@ -333,31 +336,34 @@ def _check_repetition(path, tensors):
         raise refused(path, f"its tensors read {read:,} bytes of storages that hold {held:,} (MAX_REPEATED)")
 
 
-def _state_dict(path, tree):
-    """{name: _Tensor} of a checkpoint's weights, unwrapped and without common prefixes."""
-    if isinstance(tree, dict):
-        for wrapper in _WRAPPERS:
-            if _tensors(tree.get(wrapper)):
-                tree = tree.get(wrapper)
-                break
-    tensors = _tensors(tree)
-    if not tensors:
-        found = f"the keys {list(tree)[:8]}" if isinstance(tree, dict) else type(tree).__name__
-        optimizer = isinstance(tree, dict) and "param_groups" in tree
-        remedy = " That is an optimizer's state; save that of the model, model.state_dict()." if optimizer else ""
-        raise WeightFileError(
-            f"{path} holds no state dict: expected a dictionary of tensors. Received: {found}.{remedy}"
-        )
-    while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in tensors)), None):
-        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return tensors
+def _dictionaries(path, tree):
+    """{"name.of.dictionary": {name: _Tensor}} for all dictionaries that hold tensors under names.
+
+    The names of the tensors begin with that of their dictionary. Each dictionary is taken once, where it is first.
+    """
+    found, seen, waiting, count = {}, set(), collections.deque([("", tree, 0)]), 0
+    while waiting:
+        name, here, depth = waiting.popleft()
+        if not isinstance(here, dict) or id(here) in seen:
+            continue
+        seen.add(id(here))
+        start = f"{name}." if name else ""
+        tensors = {key: item for key, item in here.items() if isinstance(item, _Tensor)}
+        count += len(tensors)
+        if count > MAX_ARRAYS:
+            raise refused(path, f"it has {count:,} arrays or more; the limit is {MAX_ARRAYS:,} (MAX_ARRAYS)")
+        if tensors:
+            found[name] = {start + key: tensor for key, tensor in tensors.items()}
+        if depth < _DEEPEST and len(start) <= _LONGEST:
+            waiting += [(start + key, item, depth + 1) for key, item in here.items() if isinstance(item, dict)]
+    return found
 
 
-def _tensors(tree):
-    """The tensors directly in a dictionary, without other items; {} for anything else."""
-    if not isinstance(tree, dict):
-        return {}
-    return {key: leaf for key, leaf in tree.items() if isinstance(leaf, _Tensor)}
+def _no_tensors(path, tree):
+    found = f"the keys {list(tree)[:8]}" if isinstance(tree, dict) else type(tree).__name__
+    optimizer = isinstance(tree, dict) and "param_groups" in tree
+    remedy = " That is an optimizer's state; save that of the model, model.state_dict()." if optimizer else ""
+    return WeightFileError(f"{path} holds no state dict: expected a dictionary of tensors. Received: {found}.{remedy}")
 
 
 def _big_endian(path, found):

@@ -6,6 +6,8 @@ published files, in the folders where huggingface_hub keeps its downloads.
 
 import hashlib
 import json
+import shutil
+import zipfile
 
 import numpy as np
 from PIL import Image
@@ -16,6 +18,7 @@ from keras_vit.preprocessing import Spec
 from keras_vit.sources.run_folder import Run
 from keras_vit.weights import catalogue
 from tests.golden.compare import RECORDS, write_weights
+from tests.libraries.golden import GOLDEN
 
 TOY = Variant("ToyViT", vit.VIT, vit.Config(24, 2, 3, 8))
 SIZE = (32, 32)
@@ -54,16 +57,40 @@ def write_run(folder, epochs):
     model.save(run / "model.keras")
 
 
+def write_folder(folder, name=None, case=None):
+    """A folder as another library saves it: a case of tests/golden/libraries.zip."""
+    if name is None:
+        return
+    with zipfile.ZipFile(GOLDEN) as archive:
+        for member in archive.namelist():
+            if member.startswith(f"{case}/model/"):
+                (folder / name).mkdir(exist_ok=True)
+                (folder / name / member.rpartition("/")[2]).write_bytes(archive.read(member))
+
+
 def write_cache(folder, names):
     """The default weights of each name, as huggingface_hub keeps them below the folder."""
     for name in names:
         row = catalogue.default(name)
         meta = json.loads(str(np.load(RECORDS / f"{row.timm_name.partition('.')[0]}.npz")["meta"]))
-        repository = folder / f"models--{row.hub_id.replace('/', '--')}"
-        for part in ("blobs", "refs", f"snapshots/{COMMIT}"):
-            (repository / part).mkdir(parents=True)
+        repository = _cached(folder, row.hub_id)
         written = repository / "blobs" / "written"
         write_weights(meta, written)
         blob = written.rename(written.with_name(hashlib.sha256(written.read_bytes()).hexdigest()))
-        (repository / "refs" / "main").write_text(COMMIT)
         (repository / "snapshots" / COMMIT / row.hub_file).symlink_to(blob)
+
+
+def write_repository(folder, name, run):
+    """A run as a repository of the hub, likewise."""
+    snapshot = _cached(folder, name) / "snapshots" / COMMIT
+    for file in ("model.keras", "run.json", "preprocessing.json", "labels.txt"):
+        shutil.copy(run / file, snapshot / file)
+
+
+def _cached(folder, name):
+    """The folder of a repository in huggingface_hub's cache, with the folders in it."""
+    repository = folder / f"models--{name.replace('/', '--')}"
+    for part in ("blobs", "refs", f"snapshots/{COMMIT}"):
+        (repository / part).mkdir(parents=True)
+    (repository / "refs" / "main").write_text(COMMIT)
+    return repository

@@ -17,7 +17,7 @@ LATENCIES = "results/speed/inference.csv"
 CHOSEN = {"batch": "1", "ours": "predict_on_batch"}  # rows of it that the table of costs shows
 
 NAMES = {  # of the families, by the first of their models
-    **{"ViTTi16": "ViT", "ViTRTi16": "hybrid ViT", "DeiTTi": "DeiT, DeiT III", "SwinT": "Swin"},
+    **{"ViTTi16": "ViT", "ViTRTi16": "hybrid ViT", "DeiTTi": "DeiT, DeiT III", "DINOv2S": "DINOv2", "SwinT": "Swin"},
     **{"ConvNeXtAtto": "ConvNeXt", "CoaTLiteTiny": "CoaT, CoaT-Lite", "TNTTi": "TNT", "T2TViT7": "T2T-ViT"},
     **{"PVTTiny": "PVT", "PVTV2B0": "PVT v2"},
 }
@@ -58,7 +58,7 @@ def _family_line(variants):
         f"{len(variants)}: `{by_size[0].name}` to `{by_size[-1].name}`",
         ", ".join(dict.fromkeys(_paper(variant) for variant in variants)),
         f"{by_size[0].parameters / 1e6:.1f} to {by_size[-1].parameters / 1e6:.1f}",
-        f"{accuracies[0]} to {accuracies[-1]}",
+        f"{accuracies[0]} to {accuracies[-1]}" if accuracies else "no classifier",
         str(len(rows)),
         ", ".join(sorted({row.licence for row in rows})),
         _family_parity(variants),

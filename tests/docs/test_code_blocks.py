@@ -15,8 +15,11 @@ from tests.docs import reader
 from tests.docs.blocks import LANGUAGES, PAGES, ROOT, blocks
 
 QUICK = ("docs/families.md", "docs/formats.md", "docs/migrating.md", "docs/looking_inside.md")  # their Python
+QUICK += ("docs/embedding.md", "docs/hub.md", "docs/coming_from_tfvit.md", "docs/leaving.md")
 WITH_CODE = [page for page in PAGES if any(block.language in ("python", "shell") for block in blocks(page))]
-BEGIN_WITH_A_RUN = ("docs/edge.md", "docs/looking_inside.md", "docs/serving.md")
+BEGIN_WITH_A_RUN = ("docs/edge.md", "docs/embedding.md", "docs/hub.md", "docs/looking_inside.md", "docs/serving.md")
+ON_THE_HUB = {"docs/hub.md": "me/photos"}  # a repository that a page opens; it holds the run
+FOLDERS = {"docs/coming_from_tfvit.md": ("my-tf-vit", "TFViTForImageClassification")}  # of tests/golden/libraries.zip
 WEIGHTS = {  # published files that a page loads
     "README.md": ("SwinT",),
     "docs/training.md": ("SwinT",),
@@ -75,8 +78,12 @@ def test_python_runs(page, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     reader.write_cache(tmp_path / "hub", WEIGHTS.get(page, ()))
     reader.write_images(tmp_path, count=1)
+    reader.write_folder(tmp_path, *FOLDERS.get(page, ()))
     if page in BEGIN_WITH_A_RUN:
         reader.write_run(tmp_path, epochs=0)
+    if page in ON_THE_HUB:
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        reader.write_repository(tmp_path / "hub", ON_THE_HUB[page], tmp_path / "runs" / "photos")
     pages.run(page, tmp_path, ("python",))
 
 
@@ -86,7 +93,10 @@ def test_the_page_runs(page, tmp_path):
     """From an empty folder, in a process of its own: nothing but the reader's images, and the cache of the hub."""
     reader.write_cache(tmp_path / "cache" / "hub", WEIGHTS.get(page, ()))
     reader.write_images(tmp_path)
+    reader.write_folder(tmp_path, *FOLDERS.get(page, ()))
     if page in BEGIN_WITH_A_RUN:
         reader.write_run(tmp_path, epochs=20)
+    if page in ON_THE_HUB:
+        reader.write_repository(tmp_path / "cache" / "hub", ON_THE_HUB[page], tmp_path / "runs" / "photos")
     environment = {**os.environ, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
     subprocess.run([sys.executable, "-m", "tests.docs.page", page, tmp_path], cwd=ROOT, env=environment, check=True)

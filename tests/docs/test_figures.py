@@ -1,4 +1,5 @@
-"""The scripts of the pages' images run: of the digits on untrained models, of the first screen on given figures."""
+"""The scripts of the pages' images run: of the digits and of trained weights on untrained models, of the
+first screen on given figures."""
 
 import itertools
 import re
@@ -6,8 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from docs.figures import first_screen, make
+from docs.figures import first_screen, make, trained
 from examples.digits import FAMILIES
+from keras_vit.models import dinov2
+from keras_vit.models.family import Variant
 from keras_vit.preprocessing import Spec
 from keras_vit.sources.run_folder import Run
 from keras_vit.training.datasets import digits
@@ -27,12 +30,19 @@ def write_run(folder, small, data):
     Run.write_test_images(folder, zip(paths, data.test.labels))
 
 
+def untrained():
+    """What `trained.models` returns, a hundredth of the size."""
+    variant = Variant("Toy", dinov2.DINOV2, dinov2.Config(24, 1, 6))
+    shapes = (trained.HEIGHT, trained.WIDTH, 3), (196, 196, 3)
+    return tuple(variant(include_top=False, weights=None, input_shape=shape) for shape in shapes)
+
+
 @pytest.mark.slow
 def test_every_image_of_the_page_is_drawn(tmp_path):
     data = digits.load()
     for family, folder in (("ViT", "vit"), ("Swin", "swin"), ("ConvNeXt", "convnext")):
         write_run(tmp_path / f"{folder}_digits-0", FAMILIES[family], data)
-    drawn = make.figures(tmp_path)
+    drawn = make.figures(tmp_path) | trained.figures(*untrained())
     page = (ROOT / "docs" / "looking_inside.md").read_text()
     assert page.count("](images/") == len(drawn) and all(f"(images/{name}.png)" in page for name in drawn)
 
@@ -41,6 +51,21 @@ def test_every_image_is_on_a_page():
     paths = (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
     pages = "".join(path.read_text(encoding="utf-8") for path in paths)
     assert set(re.findall(r"!\[.+\]\((?:docs/)?images/(.+)\)", pages)) == {path.name for path in make.IMAGES.iterdir()}
+
+
+@pytest.mark.slow
+def test_texts_of_the_image_of_trained_weights_lie_within_it():
+    figure = trained.first(*untrained())
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in (*figure.texts, *(axes.title for axes in figure.axes))]
+    assert len(boxes) == 6
+    for box in boxes:
+        assert 0 <= box.x0 and box.x1 <= figure.bbox.x1 and 0 <= box.y0 and box.y1 <= figure.bbox.y1
+
+
+def test_photographs_keep_their_proportions():
+    for name in trained.SHOWN:
+        assert trained.photograph(name).shape == (trained.HEIGHT, trained.WIDTH, 3)
 
 
 @pytest.mark.parametrize("milliseconds", [0.4, 123.4])

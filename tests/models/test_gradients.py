@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_vit.models import coat, convnext, deit, hybrid, pvt_v2, swin, t2t, t2t_backbones, tnt, vit
+from keras_vit.models import coat, convnext, deit, dinov2, hybrid, pvt_v2, swin, t2t, t2t_backbones, tnt, vit
 from keras_vit.models.family import Variant
 from keras_vit.weights.rules import best_match
 from tests.golden.compare import write_weights
@@ -25,6 +25,7 @@ TOYS = {
     "hybrid": (hybrid.HYBRID, hybrid.Config((1, 2), vit.Config(12, 1, 3, 1))),
     "deit_distilled": (deit.DEIT_DISTILLED, ENCODER),
     "deit3": (deit.DEIT3, ENCODER),
+    "dinov2_registers": (dinov2.DINOV2_REGISTERS, dinov2.Config(24, 2, 3, 8, "swiglu", registers=3)),
     "swin": (swin.SWIN, swin.Config(12, (2, 2), (3, 6), 3)),
     "convnext": (convnext.CONVNEXT, convnext.Config((1, 1, 2, 1), (4, 8, 12, 16))),
     "tnt": (tnt.TNT, tnt.Config(24, 2, 3, 6, 2, 8)),

@@ -10,12 +10,13 @@ from keras_vit.weights import catalogue
 NATIVE = 224
 # Sizes at which the papers and timm count, where it is not 224.
 COUNTED_AT = {"ViTL32": 384, "ViTR50B16": 384, "SwinB384": 384, "SwinL384": 384}
+COUNTED_AT |= {name: 518 for name in VARIANTS if name.startswith("DINOv2")}
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_parameter_count_is_exact(name):
     size = COUNTED_AT.get(name, NATIVE)
-    with keras.StatelessScope(initialize_variables=False):  # shapes only: the largest would take 2.5 GB
+    with keras.StatelessScope(initialize_variables=False):  # shapes only: the largest would take 4.5 GB
         model = VARIANTS[name](weights=None, input_shape=(size, size, 3))
     assert model.count_params() == VARIANTS[name].parameters
     assert model.name == VARIANTS[name].snake_name
@@ -60,6 +61,7 @@ def test_signature_is_that_of_keras_applications():
         ("TNTSLegacy", "tnt_s_legacy"),
         ("T2TViT14ResNeXt", "t2t_vit14_resnext"),
         ("PVTV2B2Li", "pvt_v2_b2_li"),
+        ("DINOv2GReg4", "dinov2_g_reg4"),
     ],
 )
 def test_default_model_names(name, model_name):

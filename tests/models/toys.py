@@ -3,7 +3,7 @@
 Odd numbers where they are legal (3 heads, 5 x 5 grids, sides that differ), so that swapped axes cannot hide.
 """
 
-from keras_vit.models import coat, convnext, deit, hybrid, pvt, pvt_v2, swin, t2t, t2t_backbones, tnt, vit
+from keras_vit.models import coat, convnext, deit, dinov2, hybrid, pvt, pvt_v2, swin, t2t, t2t_backbones, tnt, vit
 from keras_vit.models.family import Variant
 
 # name: (variant, input shape)
@@ -14,6 +14,14 @@ TOYS = {
     "deit": (Variant("ToyDeiT", deit.DEIT, vit.Config(24, 2, 3, 8)), (40, 48, 3)),
     "deit_distilled": (Variant("ToyDistilled", deit.DEIT_DISTILLED, vit.Config(24, 2, 3, 8)), (40, 48, 3)),
     "deit3": (Variant("ToyDeiT3", deit.DEIT3, vit.Config(24, 2, 3, 8)), (40, 48, 3)),
+    "dinov2": (
+        Variant("ToyDINOv2", dinov2.DINOV2, dinov2.Config(24, 2, 3, 8, pool="token_and_mean")),
+        (40, 48, 3),
+    ),
+    "dinov2_registers": (
+        Variant("ToyDINOv2Reg", dinov2.DINOV2_REGISTERS, dinov2.Config(24, 2, 3, 8, "swiglu", registers=3)),
+        (40, 48, 3),
+    ),
     "swin": (Variant("ToySwin", swin.SWIN, swin.Config(12, (2, 2), (3, 6), 3, 4)), (48, 60, 3)),
     "convnext": (Variant("ToyConvNeXt", convnext.CONVNEXT, convnext.Config((1, 2), (8, 16))), (32, 40, 3)),
     "convnext_isotropic": (

@@ -1,5 +1,6 @@
 """Resizing against PIL, in graphs, in batches, and at the edges."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -202,3 +203,11 @@ def test_narrow_images_are_resized_as_by_pil(size, mode):
     tall_first = mode == "squash" and size[0] * 224 > 2**22
     expected = pil_resize(image, target, in_two_steps=not tall_first)
     assert np.abs(ours - expected).max() <= 1 and np.abs(ours - expected).mean() < 0.03
+
+
+@pytest.mark.parametrize("rounding, lines", [(None, (2, 4, 0)), ("down", (1, 3, 0))])
+def test_half_of_an_odd_surplus_is_rounded_as_the_spec_says(rounding, lines):
+    for height, first in zip((11, 15, 9), lines):  # surpluses of 3, 7 and 1 around a crop of 8
+        image = np.repeat(np.arange(height, dtype="uint8")[:, None, None] * 10, 8, 1).repeat(3, 2)
+        one = dataclasses.replace(spec(8), crop_pct=1.0, crop_rounding=rounding)
+        assert resize(image, one).numpy()[0, 0, 0] == first * 10 == resize_array(image, one)[0, 0, 0]

@@ -39,6 +39,7 @@ def test_what_the_model_takes_is_recorded_where_it_is_known(tmp_path):
         {"crop_mode": "border"},
         {"interpolation": "nearest"},
         {"input_values": "bytes"},
+        {"crop_rounding": "up"},
     ],
 )
 def test_bad_spec_names_the_field(changes):

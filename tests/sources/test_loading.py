@@ -2,7 +2,6 @@
 
 import re
 import zipfile
-from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -14,6 +13,7 @@ from keras_vit.models import swin, vit
 from keras_vit.models.family import Variant
 from keras_vit.sources import loading
 from keras_vit.system.keras_private import all_layers
+from keras_vit.weights.entries import Entries, Entry
 from tests.golden.seeded import seeded
 from tests.models.toys import TOYS
 
@@ -251,6 +251,15 @@ def test_a_tag_comes_before_a_run_folder_of_its_name(tmp_path, monkeypatch):
         assert (path is None, row is None) == ((False, True) if name == "mine" else (True, False))
 
 
+@pytest.mark.parametrize("name", ["model.ckpt", "best.pth", "weights"])
+def test_a_path_in_the_working_folder_needs_no_slash(tmp_path, monkeypatch, name):
+    written(tmp_path, timm_vit(classes=5), name)
+    monkeypatch.chdir(tmp_path)
+    assert VIT(weights=name, input_shape=SHAPE, classes=5).output_shape == (None, 5)
+    with pytest.raises(ValueError, match="no such file|Expected"):
+        VIT(weights=f"no_{name}", input_shape=SHAPE, classes=5)
+
+
 def test_a_run_folder_without_a_model_is_refused(tmp_path):
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(ValueError, match="no such file or run folder"):
@@ -286,8 +295,8 @@ def test_both_sides_are_shown_however_many_there_are(tmp_path, suffix, missing, 
     with pytest.raises(ValueError) as error:
         VIT(weights=write_other(tmp_path / f"w{suffix}", missing, unexpected), input_shape=SHAPE, classes=5)
     text = str(error.value)
-    heads = re.search(r"(\d+) variables without an .*, (\d+) (entries|arrays) without a variable", text)
-    for kind, count in zip(("- missing", "+ unexpected"), map(int, heads.groups()[:2])):
+    heads = re.search(r"(\d+) (?:entries|arrays) without a variable, (\d+) variables without an ", text)
+    for kind, count in zip(("+ unexpected", "- missing"), map(int, heads.groups())):
         lines = [line for line in text.splitlines() if line.startswith(kind)]
         assert count > 0 and len(lines) == min(count, loading.SHOWN + 1)
         assert (count > loading.SHOWN) == lines[-1].endswith(f"... and {count - loading.SHOWN} more")
@@ -328,7 +337,7 @@ def test_what_holds_no_weights_is_named_with_a_remedy(tmp_path, name, message):
     path = tmp_path / name
     if name in ("empty", "hub", "saved"):
         path.mkdir()
-        for file in {"hub": ("config.json", "model.safetensors"), "saved": ("saved_model.pb",)}.get(name, ()):
+        for file in {"hub": ("model.safetensors",), "saved": ("saved_model.pb",)}.get(name, ()):
             (path / file).touch()
     elif name == "script.pt":
         with zipfile.ZipFile(path, "w") as file:
@@ -366,24 +375,14 @@ def test_large_numbers_are_finite(tmp_path, caplog):
     assert caplog.text == ""
 
 
-class Unread(Mapping):
-    """Entries whose shapes are known, and that must not be read."""
+def unread(arrays, name, shape):
+    """Entries of which one declares a shape and must not be read."""
 
-    def __init__(self, entries, unread):
-        self.entries, self.unread = entries, unread
+    def load():
+        raise AssertionError(name)
 
-    def __getitem__(self, name):
-        assert name not in self.unread, name
-        return self.entries[name]
-
-    def __iter__(self):
-        return iter(self.entries)
-
-    def __len__(self):
-        return len(self.entries)
-
-    def shapes(self):
-        return {name: self.unread.get(name, array.shape) for name, array in self.entries.items()}
+    entries = {key: Entry(array.shape, lambda array=array: array) for key, array in arrays.items()}
+    return Entries("w.pth", entries | {name: Entry(shape, load)})
 
 
 @pytest.mark.parametrize(
@@ -402,7 +401,7 @@ class Unread(Mapping):
 )
 def test_shapes_are_compared_before_anything_is_read(name, shape):
     model = VIT(weights=None, input_shape=SHAPE, classes=1000)
-    source = loading.WeightFile("w.pth", Unread(timm_vit(), {name: shape}))
+    source = loading.WeightFile("w.pth", unread(timm_vit(), name, shape))
     with pytest.raises(ValueError, match=rf"w.pth: 1 entries do not fit the model:\n~ {re.escape(name)}: \("):
         loading.load(model, source, vit.VIT, True, 1000)
 

@@ -15,7 +15,7 @@ def of(family):
 
 
 def test_tags_are_unique_per_constructor_and_one_is_the_default():
-    assert len({(row.constructor, row.tag) for row in ROWS}) == len(ROWS) == 179
+    assert len({(row.constructor, row.tag) for row in ROWS}) == len(ROWS) == 225
     defaults = collections.Counter(row.constructor for row in ROWS if row.default)
     assert set(defaults.values()) == {1}
     assert {row.constructor for row in ROWS} - set(defaults) == {"ViTS8", "ViTH14", "ViTR26B32"}
@@ -25,9 +25,9 @@ def test_tags_are_unique_per_constructor_and_one_is_the_default():
 def test_a_row_is_complete(family):
     for row in of(family):
         assert row.tag and row.family and row.licence and row.pretraining
-        assert row.classes in (0, 1000, 11821, 21841, 21843)
-        assert row.size in ((224, 224), (384, 384))
-        assert row.params is None or 1 < row.params < 700
+        assert row.classes in (0, 1000, 11821, 21841, 21843, 115217)
+        assert row.size in {(side, side) for side in (224, 256, 320, 384, 518)}
+        assert row.params is None or 1 < row.params < 1200
         assert row.licence == row.licence.lower().strip()
         for accuracy in (row.top1, row.top1_timm):
             assert not accuracy or 60 < float(accuracy.split("@")[0]) < 90
@@ -36,8 +36,11 @@ def test_a_row_is_complete(family):
 @EACH
 def test_a_row_says_where_its_file_is(family):
     for row in of(family):
-        assert bool(row.hub_id) == bool(row.hub_file) == bool(row.timm_name)
-        assert row.hub_id == (f"timm/{row.timm_name}" if row.hub_id else "")
+        assert bool(row.hub_id) == bool(row.hub_file)
+        if row.hub_id.startswith("facebook/"):
+            assert family == "DINOv2" and not row.timm_name  # transformers' copies
+        else:
+            assert row.hub_id == (f"timm/{row.timm_name}" if row.timm_name else "")
         assert row.hub_file in ("", "model.safetensors", "pytorch_model.bin")
         assert row.hub_id or row.url
         assert not row.url or row.url.startswith("https://")
@@ -56,9 +59,25 @@ def test_a_row_gives_a_preprocessing_spec(family):
         )
 
 
-def test_default_weights_can_classify():
+def test_default_weights_can_classify_but_those_of_dinov2_which_are_backbones():
     for row in ROWS:
-        assert not row.default or row.classes == 1000
+        assert not row.default or row.classes == (0 if row.family == "DINOv2" else 1000)
+
+
+def test_weights_that_may_not_be_used_freely_say_so():
+    licences = {row.licence for row in ROWS if row.tag.startswith(("dinov3", "eupe"))}
+    assert licences == {"dinov3-license", "fair-noncommercial-research-license"}
+    assert all("gated" in row.notes for row in ROWS if row.licence in licences)
+
+
+def test_every_dinov2_is_there_as_each_of_the_three_libraries_publishes_it():
+    for name in (f"DINOv2{size}{registers}" for size in "SBLG" for registers in ("", "Reg4")):
+        timm, official, transformers = (
+            catalogue.find(name, tag) for tag in ("lvd142m", "lvd142m_official", "lvd142m_transformers")
+        )
+        assert timm is catalogue.default(name) and timm.url == official.url
+        assert timm.size == (518, 518) and official.size == transformers.size == (224, 224)
+        assert not official.hub_id and transformers.hub_id.startswith("facebook/dinov2-")
 
 
 def test_swin_t():

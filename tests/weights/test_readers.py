@@ -144,3 +144,53 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
         readers.read(tmp_path / "nothing.npz")
     with pytest.raises(FileNotFoundError, match="it is a folder"):
         readers.read(tmp_path)
+
+
+def write_shards(folder, place=None, name="model.safetensors.index.json"):
+    """Two shards and their index; `place` replaces its map."""
+    save_file({"a/kernel": ARRAYS["a/kernel"], "b": ARRAYS["b"]}, folder / "model-1.safetensors")
+    np.savez(folder / "model-2.bin", double=ARRAYS["double"])  # the content decides, here too
+    (folder / "model-2.bin.npz").rename(folder / "model-2.bin")
+    known = {"a/kernel": "model-1.safetensors", "b": "model-1.safetensors", "double": "model-2.bin"}
+    text = json.dumps({"metadata": {"total_size": 1}, "weight_map": known if place is None else place})
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_the_files_of_an_index_are_read_as_one(tmp_path):
+    for name in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
+        entries = readers.read(write_shards(tmp_path, name=name))
+        check(entries, {key: ARRAYS[key] for key in ("a/kernel", "b", "double")})
+
+
+def test_a_missing_file_of_an_index_is_named(tmp_path):
+    index = write_shards(tmp_path)
+    (tmp_path / "model-2.bin").unlink()
+    with pytest.raises(ValueError, match="index.json: 1 of its 2 files are missing: model-2.bin. Expected them in"):
+        readers.read(index)
+
+
+@pytest.mark.parametrize("name", ["../model-1.safetensors", "/etc/passwd", "a/b", "..", "", "C:x", "a\\b", "a\0"])
+def test_no_file_of_an_index_lies_outside_its_folder(tmp_path, name):
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    write_shards(tmp_path)
+    with pytest.raises(ValueError, match="index.json is not read: it names .*must lie in the folder of the index"):
+        readers.read(write_shards(inside, {"b": name}))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": {}}', '{"weight_map": {"a": 1}}', "[" * 10**5])
+def test_what_is_no_index_is_refused(tmp_path, text):
+    (tmp_path / "x.index.json").write_text(text)
+    with pytest.raises(ValueError, match="x.index.json is damaged or not a weight file"):
+        readers.read(tmp_path / "x.index.json")
+
+
+def test_an_index_that_promises_what_a_file_lacks_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(
+        ValueError, match="model-2.bin is damaged .*expected the array z, as model.safetensors.index.json"
+    ):
+        readers.read(write_shards(tmp_path, {"z": "model-2.bin"}))
+    monkeypatch.setattr(readers, "MAX_HEADER", 50)
+    with pytest.raises(ValueError, match="the limit is 50 \\(MAX_HEADER\\)"):
+        readers.read(write_shards(tmp_path))

@@ -38,6 +38,18 @@ def test_linear_without_antialias_repeats_the_border():
     np.testing.assert_allclose(every_other, [0.5, 2.5, 4.5])
 
 
+def test_an_offset_shortens_the_step_as_in_the_official_code_of_dino():
+    offset = resample.interpolation_matrix(5, 4, antialias=False, offset=0.1)
+    places = (np.arange(4) + 0.5) * 5 / 4.1 - 0.5  # the first at 0.11, the last at 3.77: the grid is not centred
+    first = np.floor(places).astype(int)
+    for row, place, start in zip(offset, places, first):
+        taps = np.arange(start - 1, start + 3)
+        expected = np.zeros(5)
+        np.add.at(expected, taps.clip(0, 4), resample.cubic(place - taps, -0.75))
+        np.testing.assert_allclose(row, expected, atol=1e-12)
+    assert np.abs(offset - resample.interpolation_matrix(5, 4, antialias=False)).max() > 0.02
+
+
 def test_positions_keep_the_prefix_and_follow_the_aspect_ratio():
     table = RNG.standard_normal((1, 2 + 16, 3))
     moved = resample.positions(prefix=2)(table, (1, 2 + 6 * 3, 3), (96, 48))

@@ -79,3 +79,51 @@ def test_flax_heads_are_merged_in_order():
     x = np.random.default_rng(1).standard_normal(6)
     np.testing.assert_allclose((x @ fused)[6:12].reshape(2, 3), np.einsum("d,dhe->he", x, k))
     assert rules.merge_qkv_biases(q[0], k[0], v[0]).shape == (18,)
+
+
+def test_what_a_library_reads_is_written_by_the_same_rules():
+    w = np.random.default_rng(0).standard_normal((6, 1, 3, 5)).astype("float32")
+    for rule in (rules.dense("a", "b")[0], rules.fused_dense(("q", "k", "v"), "b")[0]):
+        arrays = [w[:, 0, 0] + i for i in range(len(rule.sources))]
+        back = rule.transform.backward(rule.transform(*arrays))
+        np.testing.assert_array_equal(back if len(arrays) > 1 else [back], arrays)
+    for helper in (rules.conv, rules.depthwise):
+        transform = helper("a", "b")[0].transform
+        np.testing.assert_array_equal(transform.backward(transform(w)), w)
+
+
+@pytest.mark.parametrize("ndim", [2, 3, 4])
+def test_a_dense_layer_is_stored_as_the_convolution_that_the_file_has(ndim):
+    w = np.random.default_rng(0).standard_normal((2, 3, 1, 1)[:ndim])
+    transform = rules.dense("a", "b", ndim=ndim)[0].transform
+    np.testing.assert_array_equal(transform.backward(transform(w)), w)
+
+
+def test_query_key_and_value_stand_side_by_side():
+    kernel, bias = rules.fused_dense([f"layer.{{i}}.{part}" for part in "qkv"], "block{i}/qkv")
+    assert kernel.sources == ("layer.{i}.q.weight", "layer.{i}.k.weight", "layer.{i}.v.weight")
+    q, k, v = np.random.default_rng(0).standard_normal((3, 2, 5))
+    np.testing.assert_array_equal(kernel.transform(q, k, v)[:, 2:4], k.T)
+    np.testing.assert_array_equal(bias.transform(q[0], k[0], v[0]), np.r_[q[0], k[0], v[0]])
+
+
+@pytest.mark.parametrize(
+    "wrong, why",
+    [
+        (param("a", "x", np.ravel), "has no backward"),
+        (rules.fuse(("a", "b"), "x", np.add), "has no backward"),
+        (param("a", "x") + param("b", "x"), "several names"),
+        (param("a.{i}", "x"), "what \\['i'\\] are"),
+        (rules.supply("a.{i}", "x", np.zeros_like), "what \\['i'\\] are"),
+    ],
+)
+def test_a_library_s_layout_that_cannot_be_read_backwards_is_an_error(wrong, why):
+    Layout("official", wrong)
+    for name in ("timm", "transformers (SwiGLU)"):
+        with pytest.raises(ValueError, match=why):
+            Layout(name, wrong)
+
+
+def test_supplied_entries_are_ignored_when_read():
+    layout = Layout("timm", rules.supply("index", "x", np.zeros_like) + param("a", "x"))
+    assert list(match(layout, ["a", "index"]).assignments) == ["x"] and not match(layout, ["a", "index"]).unexpected

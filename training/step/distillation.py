@@ -15,7 +15,7 @@ from keras_vit.preprocessing import Spec, as_taken, find_input_values
 from keras_vit.sources.resolve import resolve
 from keras_vit.sources.run_folder import SPEC, Run, load_keras_model
 
-TEACHERS = ("run", "keras", "saved_model", "published")
+TEACHERS = ("run", "keras", "saved_model", "library", "published")
 
 
 def open_teacher(recipe, spec, classes, *, compiled=False):
@@ -28,6 +28,7 @@ def open_teacher(recipe, spec, classes, *, compiled=False):
     - a SavedModel (its folder, or that of its versions) with a preprocessing.json in its assets/ or in the folder: the
       signature predict_images of this library's bundles, which takes pixels, else any signature with a single float
       input (B, H, W, 3), which takes prepared images;
+    - a folder of transformers or timm that states its preprocessing, whose labels must be the classes;
     - the name of a model with published weights.
 
     Whether the outputs are probabilities or logits is inferred from their values; what a Keras model takes, pixels or
@@ -73,13 +74,30 @@ def _open(source, classes):
     if found.kind == "keras":
         spec = _spec_in(found.path, found.folder)
         return *_keras(load_keras_model(found.path), spec, classes, found.input_values()), spec
+    if found.kind == "library":
+        _require_classes(source, found.labels() or tuple(classes), classes)
+        return _library(found, classes)
     run = Run.open(found.path)
-    if run.labels != tuple(classes):
+    _require_classes(source, run.labels, classes)
+    return *_keras(run.load_model(), run.spec, classes, found.input_values()), run.spec
+
+
+def _require_classes(source, labels, classes):
+    if labels != tuple(classes):
         raise ValueError(
             f"teacher={source}: expected the classes of the data, in their order: {_some(classes)}. "
-            f"Received: {_some(run.labels)}."
+            f"Received: {_some(labels)}."
         )
-    return *_keras(run.load_model(), run.spec, classes, found.input_values()), run.spec
+
+
+def _library(found, classes):
+    from keras_vit.models.create import create_from_folder
+
+    spec = found.spec()
+    if spec is None:
+        raise ValueError(f"teacher={found.path} does not say how its images are prepared. Put a {SPEC} into it.")
+    model = create_from_folder(found.path, include_top=True, input_shape=(*spec.size, 3))
+    return *_keras(model, spec, classes, found.input_values()), spec
 
 
 def _keras(model, spec, classes, recorded):

@@ -43,7 +43,7 @@ def _spec_of_weights(variant, weights):
     if weights in variant.tags:
         return catalogue.find(variant.name, weights).spec
     # Only a run folder records how the images of its weights were prepared.
-    spec = resolve(weights, ("run", "keras", "weights"), "weights").spec() or variant.spec
+    spec = resolve(weights, ("run", "keras", "library", "weights"), "weights").spec() or variant.spec
     return dataclasses.replace(spec, input_values=None)  # that of another model, maybe one that normalises inside
 
 
