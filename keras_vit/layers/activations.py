@@ -12,6 +12,11 @@ def quick_gelu(x):
     return x * ops.sigmoid(1.702 * x)
 
 
+def silu(x):
+    """x * sigmoid(x). TensorFlow's own function has a gradient of its own, which no TFLite file can be made with."""
+    return x * ops.sigmoid(x)
+
+
 ACTIVATIONS = {
     "gelu": lambda x: ops.gelu(x, approximate=False),
     "gelu_tanh": lambda x: ops.gelu(x, approximate=True),
@@ -19,7 +24,7 @@ ACTIVATIONS = {
     "relu": ops.relu,
     "relu6": ops.relu6,
     "leaky_relu": lambda x: ops.leaky_relu(x, negative_slope=0.01),
-    "silu": ops.silu,
+    "silu": silu,
     "mish": lambda x: x * ops.tanh(ops.softplus(x)),
     "selu": ops.selu,
     "elu": ops.elu,

@@ -3,6 +3,7 @@
 import keras
 from keras import layers, ops
 
+from keras_vit.layers.activations import silu
 from keras_vit.layers.initializers import initial_normal
 
 
@@ -36,7 +37,7 @@ class SwiGLU(layers.Layer):
     def project(self, pairs):
         """(N, 2 hidden_dim), gates before values -> (N, C)."""
         gates, values = ops.split(pairs, 2, axis=-1)
-        return self.fc2(ops.silu(gates) * values)
+        return self.fc2(silu(gates) * values)
 
     def compute_output_shape(self, shape):
         return shape

@@ -35,7 +35,7 @@ def files(folder):
 
 def test_each_model_has_the_figures_that_it_can_have(folder):
     of_images = {f"image{i}{kind}.png" for i in (1, 2) for kind in ("", "_relevance")}
-    both = of_images | {"filters.png", "receptive_field.png"}
+    both = of_images | {"components.png", "filters.png", "receptive_field.png"}
     vit = {f"image{i}_{kind}.png" for i in (1, 2) for kind in ("attention", "rollout")} | {"distances.png"}
     vit |= {"positions.png"}
     expected = {f"model1/{name}" for name in both | vit} | {f"model2/{name}" for name in both} | {"index.html"}
