@@ -139,8 +139,8 @@ def _of_several(entries, fitting):
         names = [_name(one.reading) for one in fitting]
         raise WeightFileError(
             f"{entries.path} holds several sets of weights that fit this model: {', '.join(map(repr, names))}. "
-            "Expected one, or one and its moving average. Save the one that is meant by itself, with PyTorch: "
-            f"torch.save(torch.load({str(entries.path)!r}, weights_only=True)[{names[0]!r}], 'weights.pth')."
+            "Expected one, or one and its moving average. Save the one that is meant into a file of its own, e.g. the "
+            f"dictionary, or the entries whose names begin with, {names[0]!r}."
         )
     return rivals[0], tuple(_name(one.reading) for one in fitting if one not in rivals)
 

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import re
 
 import keras
 import numpy as np
@@ -107,10 +108,8 @@ def test_none_of_two_is_guessed(tmp_path, model, right, wrong, kind):
         write(tmp_path / f"w{suffix}", AMBIGUOUS[kind](right, wrong), "float32")
         with pytest.raises(ValueError, match=f"w{suffix} holds several sets of weights that fit") as error:
             load(model, tmp_path / f"w{suffix}")
-        assert "torch.save" in str(error.value)
-    assert all(
-        word.strip("{}.:") in str(error.value) for word in kind.split() if word.strip("{}.:,") in kind.split(", ")
-    )
+        for name in set(re.findall(r"\w+", kind)) - {"and", "state_dict"}:
+            assert re.search(rf"'(\w+\.)?{name}'", str(error.value))
 
 
 def test_of_two_sets_the_one_that_fits_is_taken(tmp_path, model, right):
