@@ -156,9 +156,11 @@ OFFICIAL = {"positions/table": _move_positions(antialias=False, offset=0.1)}  # 
 PLAIN = {"positions/table": _move_positions(antialias=False)}  # transformers, no registers
 SMOOTH = {"positions/table": _move_positions()}  # timm; all three with registers
 
-# With registers in a file, the class token's position is added to it; written back, it is zero.
+# With registers in a file, the class token's position is added to it; written back it is -0, which changes no bit.
 ADDED = Transform(lambda token, table: token + table[:, :1], lambda token: (token, None))
-WITHOUT_FIRST = Transform(lambda table: table[:, 1:], lambda table: np.pad(table, ((0, 0), (1, 0), (0, 0))))
+WITHOUT_FIRST = Transform(
+    lambda table: table[:, 1:], lambda table: np.pad(table, ((0, 0), (1, 0), (0, 0)), constant_values=-0.0)
+)
 
 
 def _tokens(token, table, registers=None, class_position=True):

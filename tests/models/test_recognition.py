@@ -10,7 +10,8 @@ from keras_vit.models.recognition import recognize
 from tests.models.toys import TOYS
 
 FAMILIES = {name: toy for name, toy in TOYS.items() if not name.startswith("t2t")}
-CHEAP = ("vit", "swin", "convnext", "pvt_v2")
+CHEAP = ("vit", "swin")
+TWINS = ("hybrid_stem", "deit", "deit3", "dinov2", "tnt_legacy", "pvt", "pvt_v2_linear", "coat")  # of quicker ones
 
 
 def build(name, **options):
@@ -28,7 +29,7 @@ def check(name, model):
     return found
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in TWINS)) for n in FAMILIES])
 def test_every_family_is_recognised(name):
     found = check(name, build(name, classes=5))
     variant, _ = TOYS[name]

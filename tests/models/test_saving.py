@@ -15,7 +15,7 @@ from keras_vit.weights.rules import LIBRARIES
 from tests.models.toys import TOYS
 
 FAMILIES = {name: toy for name, toy in TOYS.items() if not name.startswith("t2t")}
-ALWAYS = ("vit", "deit_distilled", "dinov2", "swin", "coat_lite", "pvt_v2")  # the others are slow
+ALWAYS = ("vit", "deit_distilled", "swin", "coat_lite")  # the others are slow
 
 
 def build(name, **options):

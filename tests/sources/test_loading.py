@@ -256,7 +256,7 @@ def test_a_path_in_the_working_folder_needs_no_slash(tmp_path, monkeypatch, name
     written(tmp_path, timm_vit(classes=5), name)
     monkeypatch.chdir(tmp_path)
     assert VIT(weights=name, input_shape=SHAPE, classes=5).output_shape == (None, 5)
-    with pytest.raises(ValueError, match="no such file|Expected"):
+    with pytest.raises(ValueError, match="no such file|a path"):
         VIT(weights=f"no_{name}", input_shape=SHAPE, classes=5)
 
 
