@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from keras import layers
 
 from examples.studies.study import Study, family
-from keras_vit.models.convnext import EPSILON, check_size
+from keras_vit.models.convnext import EPSILON
 from keras_vit.models.family import Variant
 
 MOMENTUM = 0.9  # of BatchNorm's averages, PyTorch's default; Keras' 0.99 needs longer trainings
@@ -33,6 +33,13 @@ class Config:
     few_norms: bool = False  # one in a block, not three
     layer_norm: bool = False  # LayerNorm, not BatchNorm
     separate_downsampling: bool = False  # layers between the stages, not a stride in the first block of a stage
+
+
+def check_size(config, height, width):
+    """The last stage must keep a pixel."""
+    smallest = 4 * 2 ** (len(config.depths) - 1)
+    if min(height, width) < smallest:
+        raise ValueError(f"input_shape: expected at least {smallest} x {smallest}. Received: {height} x {width}")
 
 
 def build(config, image, head, drop_path_rate=0.0):

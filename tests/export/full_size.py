@@ -37,8 +37,8 @@ COLUMNS = (
 
 
 def names():
-    """The models of at most MOST parameters."""
-    return [name for name, variant in VARIANTS.items() if variant.parameters <= MOST]
+    """The models of at most MOST parameters, but for DINOv2's at 518 pixels, which were not converted yet."""
+    return [n for n, variant in VARIANTS.items() if variant.parameters <= MOST and variant.family.name != "DINOv2"]
 
 
 def smallest():

@@ -13,6 +13,7 @@ TOYS = {
     "hybrid_stem": (Variant("ToyHybridStem", hybrid.HYBRID, hybrid.Config((), vit.Config(24, 2, 3, 2))), (40, 48, 3)),
     "deit": (Variant("ToyDeiT", deit.DEIT, vit.Config(24, 2, 3, 8)), (40, 48, 3)),
     "deit_distilled": (Variant("ToyDistilled", deit.DEIT_DISTILLED, vit.Config(24, 2, 3, 8)), (40, 48, 3)),
+    "deit_one_head": (Variant("ToyOneHead", deit.DEIT_ONE_HEAD, vit.Config(24, 2, 3, 8)), (40, 48, 3)),
     "deit3": (Variant("ToyDeiT3", deit.DEIT3, vit.Config(24, 2, 3, 8)), (40, 48, 3)),
     "dinov2": (
         Variant("ToyDINOv2", dinov2.DINOV2, dinov2.Config(24, 2, 3, 8, pool="token_and_mean")),

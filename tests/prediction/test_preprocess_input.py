@@ -51,7 +51,7 @@ def test_a_spec_file_and_a_name_stand_for_a_spec(tmp_path):
 
 
 def test_spec_of_another_kind_is_refused():
-    with pytest.raises(ValueError, match="run folder"):
+    with pytest.raises(ValueError, match="a folder or a preprocessing.json"):
         preprocess_input(np.zeros((8, 8, 3)), 224)
 
 
