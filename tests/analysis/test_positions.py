@@ -9,7 +9,10 @@ from keras_vit.models.family import Variant
 from tests.models.toys import TOYS
 
 TABLES = {
-    **{name: {"positions": (5, 6)} for name in ("vit", "hybrid", "hybrid_stem", "deit", "deit_distilled", "deit3")},
+    **{
+        name: {"positions": (5, 6)}
+        for name in ("vit", "hybrid", "hybrid_stem", "deit", "deit_distilled", "deit_one_head", "deit3")
+    },
     **{name: {"positions": (5, 6)} for name in ("dinov2", "dinov2_registers")},
     **{name: {"pixel_positions": (2, 2), "positions": (5, 6)} for name in ("tnt", "tnt_legacy")},
     **{name: {"positions": (2, 3)} for name in ("t2t", "t2t_transformer", "t2t_se", "t2t_ghost", "t2t_dense")},
