@@ -96,8 +96,8 @@ def first(model, native):
             ("components of the patches", ((components - low) / (high - low)).clip(0, 1), {}),
             ("similarity of positions", _tiled(tiles), {"cmap": "viridis", "vmin": -1, "vmax": 1}),
         )
-        for axis, (title, picture, options) in zip(axes, panels, strict=True):
-            axis.imshow(picture, interpolation="nearest", aspect="auto", **options)
+        for axis, (title, panel, options) in zip(axes, panels, strict=True):
+            axis.imshow(panel, interpolation="nearest", aspect="auto", **options)
             axis.set_title(title, fontsize=12)
             axis.set_axis_off()
         facts = (

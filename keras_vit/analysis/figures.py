@@ -141,8 +141,8 @@ def plot_patch_components(images, components, shown=None):
     figure, axes = _panel_figure(2 * len(images), images[0].shape[:2])
     for i, image in enumerate(images):
         pixels = np.asarray(image, "float32")
-        for axis, picture in zip(axes[2 * i :], ((pixels - pixels.min()) / max(np.ptp(pixels), 1e-6), colours[i])):
-            axis.imshow(picture, interpolation="nearest", cmap="gray")
+        for axis, panel in zip(axes[2 * i :], ((pixels - pixels.min()) / max(np.ptp(pixels), 1e-6), colours[i])):
+            axis.imshow(panel, interpolation="nearest", cmap="gray")
             axis.set(xticks=[], yticks=[])
     figure.suptitle("Principal components of the patches, the first three as red, green and blue", fontsize=11)
     return figure

@@ -11,6 +11,9 @@ MAX_WIDTH = 2**16  # channels
 MAX_DEPTH = 2**10  # blocks of a stage
 MAX_STAGES = 8
 MAX_IMAGE = 2**13  # pixels of a side
+# Names of activations that are those of transformers, of timm and of `keras_vit.layers.activations`.
+SAME_ACTIVATIONS = {name: name for name in ("gelu", "quick_gelu", "relu", "relu6", "leaky_relu", "silu", "mish")}
+SAME_ACTIVATIONS |= {name: name for name in ("selu", "elu", "tanh", "sigmoid")}
 
 
 class UnsupportedModelError(WeightFileError):

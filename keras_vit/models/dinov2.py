@@ -261,26 +261,21 @@ def _layouts(registers):
     )
 
 
-DINOV2 = Family(
-    name="DINOv2",
-    paper="2304.07193",
-    build=build,
-    check_size=check_size,
-    layouts=_layouts(registers=False),
-    resamplers={**OFFICIAL, "patch_embed/kernel": input_channels},
-    preprocessing=replace(IMAGENET, crop_pct=1.0),
-    configure=configure,
-)
-DINOV2_REGISTERS = Family(
-    name="DINOv2",
-    paper="2309.16588",
-    build=build,
-    check_size=check_size,
-    layouts=_layouts(registers=True),
-    resamplers={**SMOOTH, "patch_embed/kernel": input_channels},
-    preprocessing=replace(IMAGENET, crop_pct=1.0),
-    configure=configure,
-)
+def _family(paper, registers, resamplers):
+    return Family(
+        name="DINOv2",
+        paper=paper,
+        build=build,
+        check_size=check_size,
+        layouts=_layouts(registers),
+        resamplers={**resamplers, "patch_embed/kernel": input_channels},
+        preprocessing=replace(IMAGENET, crop_pct=1.0),
+        configure=configure,
+    )
+
+
+DINOV2 = _family("2304.07193", registers=False, resamplers=OFFICIAL)
+DINOV2_REGISTERS = _family("2309.16588", registers=True, resamplers=SMOOTH)
 
 # D, depth, h. Parameters at the native size, 518 pixels, with a classifier of 1000 classes on the class token.
 SMALL, BASE, LARGE, GIANT = (

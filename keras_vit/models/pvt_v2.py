@@ -23,7 +23,7 @@ import numpy as np
 from keras import initializers, layers, ops
 
 from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
-from keras_vit.layers import PreNormBlock, drop_path_rates
+from keras_vit.layers import drop_path_rates
 from keras_vit.layers.activations import check_activation
 from keras_vit.layers.heads import check_heads
 from keras_vit.layers.initializers import initial_normal
@@ -37,7 +37,7 @@ from keras_vit.models.family import (
     family_preprocess_input,
     later,
 )
-from keras_vit.models.pvt import block_options
+from keras_vit.models.pvt import PVTBlock, block_options
 from keras_vit.weights.resample import input_channels
 from keras_vit.weights.rules import Layout, conv, dense, depthwise, fused_dense, norm
 
@@ -172,8 +172,8 @@ class ConvMLP(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("keras_vit")
-class PVTV2Block(PreNormBlock):
-    """Pre-norm encoder block with reduced keys and values and a convolution in its MLP.
+class PVTV2Block(PVTBlock):
+    """PVT's block with reduced keys and values and a convolution in its MLP.
 
     Args:
         num_heads: heads h; must divide C.
@@ -185,23 +185,6 @@ class PVTV2Block(PreNormBlock):
         activation: of the MLP, of `ACTIVATIONS`.
     Input:   (B, H, W, C).      Output: (B, H, W, C).
     """
-
-    def __init__(
-        self,
-        num_heads,
-        mlp_ratio=4.0,
-        reduction=1,
-        drop_path_rate=0.0,
-        epsilon=EPSILON,
-        patch_epsilon=PATCH_EPSILON,
-        qkv_bias=True,
-        activation="gelu",
-        **kwargs,
-    ):
-        super().__init__(drop_path_rate, **kwargs)
-        self.num_heads, self.mlp_ratio, self.reduction = num_heads, mlp_ratio, reduction
-        self.epsilon, self.patch_epsilon = epsilon, patch_epsilon
-        self.qkv_bias, self.activation = qkv_bias, activation
 
     def make_attention(self):
         options = {"epsilon": self.patch_epsilon, "qkv_bias": self.qkv_bias, "dtype": self.dtype_policy, "name": "attn"}

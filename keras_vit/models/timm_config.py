@@ -7,25 +7,18 @@ here is an error that names the argument, its value and what is supported.
 import dataclasses
 
 from keras_vit.models import VARIANTS, convnext, deit, dinov2, hybrid, pvt_v2, swin, vit
-from keras_vit.models.config_fields import MAX_DEPTH, Architecture, Fields, UnsupportedModelError, mlp_ratio
+from keras_vit.models.config_fields import (
+    MAX_DEPTH,
+    SAME_ACTIVATIONS,
+    Architecture,
+    Fields,
+    UnsupportedModelError,
+    mlp_ratio,
+)
 from keras_vit.sources import registry
 
-ACTIVATIONS = {  # timm's names
-    "gelu": "gelu",
-    "gelu_tanh": "gelu_tanh",
-    "quick_gelu": "quick_gelu",
-    "relu": "relu",
-    "relu6": "relu6",
-    "leaky_relu": "leaky_relu",
-    "silu": "silu",
-    "swish": "silu",
-    "mish": "mish",
-    "selu": "selu",
-    "elu": "elu",
-    "tanh": "tanh",
-    "sigmoid": "sigmoid",
-    "identity": "linear",
-}
+# timm's names
+ACTIVATIONS = SAME_ACTIVATIONS | {"gelu_tanh": "gelu_tanh", "swish": "silu", "identity": "linear"}
 WRITTEN = {own: name for name, own in ACTIVATIONS.items() if name != "swish"}
 PASSED_OVER = (  # arguments that are no part of the architecture, or stand elsewhere
     *("img_size", "in_chans", "num_classes", "dynamic_img_size", "strict_img_size", "weight_init", "fix_init"),

@@ -8,29 +8,19 @@ import dataclasses
 import difflib
 
 from keras_vit.models import convnext, deit, dinov2, pvt, pvt_v2, swin, vit
-from keras_vit.models.config_fields import MAX_DEPTH, Architecture, Fields, UnsupportedModelError, mlp_ratio
+from keras_vit.models.config_fields import (
+    MAX_DEPTH,
+    SAME_ACTIVATIONS,
+    Architecture,
+    Fields,
+    UnsupportedModelError,
+    mlp_ratio,
+)
 
-ACTIVATIONS = {  # transformers' names; the first of each is the one that is written
-    "gelu": "gelu",
-    "gelu_python": "gelu",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu_new": "gelu_tanh",
-    "gelu_fast": "gelu_tanh",
-    "gelu_accurate": "gelu_tanh",
-    "gelu_python_tanh": "gelu_tanh",
-    "quick_gelu": "quick_gelu",
-    "relu": "relu",
-    "relu6": "relu6",
-    "leaky_relu": "leaky_relu",
-    "silu": "silu",
-    "swish": "silu",
-    "mish": "mish",
-    "selu": "selu",
-    "elu": "elu",
-    "tanh": "tanh",
-    "sigmoid": "sigmoid",
-    "linear": "linear",
-}
+_TANH = ("gelu_pytorch_tanh", "gelu_new", "gelu_fast", "gelu_accurate", "gelu_python_tanh")
+# transformers' names; of several for one, the first is written
+ACTIVATIONS = SAME_ACTIVATIONS | {name: "gelu_tanh" for name in _TANH}
+ACTIVATIONS |= {"gelu_python": "gelu", "swish": "silu", "linear": "linear"}
 
 COMMON = {"num_channels": 3, "image_size": 224, "hidden_act": "gelu", "qkv_bias": True}
 _ENCODER = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}

@@ -8,7 +8,7 @@ from keras_vit.models.config_fields import UnsupportedModelError
 from keras_vit.models.transformers_config import ACTIVATIONS, CLASSES, TEACHER
 
 log = logging.getLogger("keras_vit")
-WRITTEN = {own: name for name, own in reversed(ACTIVATIONS.items())} | {"gelu_tanh": "gelu_pytorch_tanh"}
+WRITTEN = {own: name for name, own in reversed(ACTIVATIONS.items())}
 UNKNOWN_THERE = ("selu", "elu")  # of this library, which the newest transformers does not know
 
 

@@ -18,12 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_vit.prediction import output_file
 from keras_vit.prediction.many import printable
+from keras_vit.prediction.output_file import ROW_GROUP
 from keras_vit.system.files import atomic_file, scratch_folder
 from keras_vit.weights import readers
 from keras_vit.weights.entries import Archive, damaged, max_unpacked, reading, refused
 
-ROW_GROUP = 4096  # rows of a .parquet file that are held and written together
 MAX_NAMES = 2**31  # bytes of all names of an .npz, as NumPy holds them
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip's member: signature, ..., lengths of name and extra field
 
@@ -39,20 +40,8 @@ class Embeddings:
 
 
 def check_embeddings_file(path):
-    """What would otherwise fail after the work is done.
-
-    Raises:
-        ValueError: for another suffix.
-        IsADirectoryError: for a folder.
-        ImportError: for .parquet without pyarrow.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in WRITERS:
-        raise ValueError(f"Embeddings are files that end in {' or '.join(WRITERS)}. Received: {path}.")
-    if Path(path).is_dir():
-        raise IsADirectoryError(f"Expected the path of a file. Received a folder: {path}.")
-    if suffix == ".parquet":
-        _pyarrow()
+    """What would otherwise fail after the work is done, as `output_file.check` raises it."""
+    output_file.check(path, WRITERS, "Embeddings")
 
 
 @contextlib.contextmanager
@@ -170,18 +159,9 @@ def _mapped(archive, name):
 # ------------------------------------------------------------------------------------------ parquet
 
 
-def _pyarrow():
-    try:
-        import pyarrow.parquet
-
-        return pyarrow
-    except ImportError as error:
-        raise ImportError(f"A .parquet file needs pyarrow, .npz does not: {error}", name="pyarrow") from error
-
-
 @contextlib.contextmanager
 def _parquet(file, dim, model, normalized):
-    pa = _pyarrow()
+    pa = output_file.import_pyarrow(WRITERS)
     fields = [("name", pa.string()), ("vector", pa.list_(pa.float32(), dim))]
     schema = pa.schema(fields, {"model": model.encode("utf-8", "backslashreplace"), "normalized": str(int(normalized))})
     names, vectors = [], []
@@ -206,7 +186,7 @@ def _parquet(file, dim, model, normalized):
 
 
 def _read_parquet(path):
-    pa = _pyarrow()
+    pa = output_file.import_pyarrow(WRITERS)
     with pa.parquet.ParquetFile(path) as file:
         schema, held = file.schema_arrow, path.stat().st_size
         if not {"name", "vector"} <= set(schema.names) or not pa.types.is_string(schema.field("name").type):

@@ -15,31 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_vit.prediction import output_file
 from keras_vit.prediction.many import printable
+from keras_vit.prediction.output_file import ROW_GROUP
 from keras_vit.system.files import atomic_file
-
-ROW_GROUP = 4096  # rows of a .parquet file that are held and written together
 
 
 def check_table(path):
-    """What would otherwise fail after the work is done.
-
-    Raises:
-        ValueError: for another suffix.
-        IsADirectoryError: for a folder.
-        ImportError: for .parquet without pyarrow.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in WRITERS:
-        raise ValueError(f"Predictions are written to a file that ends in {', '.join(WRITERS)}. Received: {path}.")
-    if Path(path).is_dir():
-        raise IsADirectoryError(f"Expected the path of a file. Received a folder: {path}.")
-    if suffix == ".parquet":
-        try:
-            import pyarrow.parquet  # noqa: F401
-        except ImportError as error:
-            message = f"A .parquet file needs pyarrow, .csv and .jsonl do not: {error}"
-            raise ImportError(message, name="pyarrow") from error
+    """What would otherwise fail after the work is done, as `output_file.check` raises it."""
+    output_file.check(path, WRITERS, "Tables")
 
 
 @contextlib.contextmanager
@@ -84,12 +68,10 @@ def _jsonl(file, k, what):
 
 @contextlib.contextmanager
 def _parquet(file, k, what):
-    import pyarrow as pa
-    import pyarrow.parquet
-
+    pa = output_file.import_pyarrow(WRITERS)
     schema = pa.schema([("path", pa.string()), (f"{what}s", pa.list_(pa.string())), ("scores", pa.list_(pa.float32()))])
     rows = []
-    with pyarrow.parquet.ParquetWriter(str(file), schema) as writer:
+    with pa.parquet.ParquetWriter(str(file), schema) as writer:
 
         def flush():
             writer.write_table(pa.table([list(column) for column in zip(*rows)], schema=schema))

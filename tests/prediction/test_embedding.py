@@ -19,7 +19,7 @@ from tests.models.toys import TOYS
 SPEC = Spec((32, 32), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3), input_values="normalized")
 
 
-def pictures(count=3):
+def some_images(count=3):
     draw = np.random.default_rng(0)
     return [draw.integers(0, 255, (20 + n, 30, 3), np.uint8) for n in range(count)]
 
@@ -59,8 +59,8 @@ def run(toy, tmp_path_factory):
 
 def test_a_run_gives_what_its_classifier_reads(toy, run):
     embedder = Embedder.open(run)
-    expected = bare_of(toy, "token")(prepared(pictures(), embedder.spec))
-    found = embedder.embed(pictures(), batch_size=2)
+    expected = bare_of(toy, "token")(prepared(some_images(), embedder.spec))
+    found = embedder.embed(some_images(), batch_size=2)
     assert found.dtype == np.float32 and embedder.dim == found.shape[1] and np.std(found) > 0
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert embedder.embed([]).shape == (0, embedder.dim)
@@ -71,14 +71,14 @@ def test_a_backbone_gives_its_output_or_the_mean_of_its_map(toy, tmp_path, pooli
     bare = bare_of(toy, pooling)
     bare.save(tmp_path / "bare.keras")
     spec_of(toy[1]).save(tmp_path / "preprocessing.json")
-    outputs = np.asarray(bare(prepared(pictures(), spec_of(toy[1]))))
+    outputs = np.asarray(bare(prepared(some_images(), spec_of(toy[1]))))
     expected = outputs if pooling else outputs.mean((1, 2))
-    np.testing.assert_allclose(Embedder.open(tmp_path / "bare.keras").embed(pictures()), expected, atol=1e-5)
+    np.testing.assert_allclose(Embedder.open(tmp_path / "bare.keras").embed(some_images()), expected, atol=1e-5)
 
 
 def test_lengths_are_one_on_request(run):
     embedder = Embedder.open(run)
-    found, plain = embedder.embed(pictures(), normalize=True), embedder.embed(pictures())
+    found, plain = embedder.embed(some_images(), normalize=True), embedder.embed(some_images())
     np.testing.assert_allclose(np.linalg.norm(found, axis=-1), 1, rtol=1e-6)
     np.testing.assert_allclose(found * np.linalg.norm(plain, axis=-1, keepdims=True), plain, rtol=1e-5)
     assert (unit(np.zeros((1, 3))) == 0).all()
@@ -88,7 +88,7 @@ def test_files_that_cannot_be_read_are_answered_with_the_reason(run, tmp_path):
     from PIL import Image
 
     paths = [tmp_path / "a.png", tmp_path / "b.png", tmp_path / "c.png"]
-    Image.fromarray(pictures()[0]).save(paths[0])
+    Image.fromarray(some_images()[0]).save(paths[0])
     paths[1].write_bytes(b"no image")
     embedder = Embedder.open(run)
     answers = list(embed_files(embedder, paths, normalize=True))
@@ -103,7 +103,7 @@ def test_vectors_that_are_not_finite_name_the_image(toy, tmp_path):
     image = keras.Input((8, 8, 3))
     pooled = keras.layers.Rescaling(float("nan"))(keras.layers.GlobalAveragePooling2D()(image))
     embedder = Embedder("toy", spec_of((8, 8)), keras.Model(image, pooled), "normalized")
-    Image.fromarray(pictures()[0]).save(tmp_path / "a.png")
+    Image.fromarray(some_images()[0]).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match="a.png is not finite"):
         list(embed_files(embedder, [tmp_path / "a.png"]))
 
@@ -127,8 +127,8 @@ def published(monkeypatch, toy, classes):
 def test_published_weights_with_a_classifier_and_without(monkeypatch, toy, classes):
     published(monkeypatch, toy, classes)
     embedder = Embedder.open("SwinT")
-    expected = bare_of(toy, "token")(prepared(pictures(), embedder.spec))
-    np.testing.assert_allclose(embedder.embed(pictures()), expected, atol=1e-5)
+    expected = bare_of(toy, "token")(prepared(some_images(), embedder.spec))
+    np.testing.assert_allclose(embedder.embed(some_images()), expected, atol=1e-5)
 
 
 def test_families_without_a_class_token_are_averaged(monkeypatch):

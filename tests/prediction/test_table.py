@@ -3,12 +3,11 @@
 import csv
 import json
 import os
-import sys
 
 import numpy as np
 import pytest
 
-from keras_vit.prediction.table import ROW_GROUP, check_table, table
+from keras_vit.prediction.table import ROW_GROUP, table
 
 ROWS = [
     ("a.jpg", ("cat", "dog, small"), (0.7, 0.3)),
@@ -82,23 +81,3 @@ def test_parquet_has_types_and_rows_are_written_in_groups(tmp_path):
     assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [ROW_GROUP, 5]
     kinds = {field.name: str(field.type) for field in file.schema_arrow}
     assert kinds["path"] == "string" and kinds["labels"].endswith("string>") and kinds["scores"].endswith("float>")
-
-
-@pytest.mark.parametrize("name", ["found.txt", "found", "found.csv.gz", "found.json", ".csv"])
-def test_another_suffix_is_refused(tmp_path, name):
-    with pytest.raises(ValueError, match=r"\.csv, \.jsonl, \.parquet. Received"):
-        check_table(tmp_path / name)
-
-
-def test_a_folder_is_refused(tmp_path):
-    (tmp_path / "a.csv").mkdir()
-    with pytest.raises(IsADirectoryError, match="a.csv"):
-        check_table(tmp_path / "a.csv")
-
-
-def test_parquet_without_pyarrow_says_what_does_without(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ImportError, match="needs pyarrow, .csv and .jsonl do not") as caught:
-        check_table("a.parquet")
-    assert caught.value.name == "pyarrow"
-    check_table("a.csv")

@@ -152,10 +152,10 @@ def prepared(image, size):
 def references(table):
     """{name: array} of reference.npz: images of each size, and their tokens by each library's way to resample."""
     own, given = session(graph(), ["input_image"]), session(graph(), ["input_image", POSITIONS])
-    pictures, arrays = photographs(), {}
+    photos, arrays = photographs(), {}
     for size, count in SIZES.items():
         name, grid = f"{size[0]}x{size[1]}", tuple(side // 14 for side in size)
-        images = np.stack([prepared(picture, size) for picture in pictures[:count]])
+        images = np.stack([prepared(photo, size) for photo in photos[:count]])
         arrays[f"{name}/images"] = images
         feed = {"input_image": np.ascontiguousarray(images.transpose(0, 3, 1, 2))}
         (arrays[f"{name}/transformers"],) = own.run(None, feed)
