@@ -23,7 +23,7 @@ from keras_vit.system.files import atomic_file
 
 def check_table(path):
     """What would otherwise fail after the work is done, as `output_file.check` raises it."""
-    output_file.check(path, WRITERS, "Tables")
+    output_file.check(path, WRITERS, "Tables of results")
 
 
 @contextlib.contextmanager

@@ -134,8 +134,8 @@ def test_only_bad_images_are_an_empty_table_and_status_1(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["album", "--output", "found.txt"], ".csv, .jsonl, .parquet"),
-        (["album", "--output", "album"], ".csv, .jsonl, .parquet"),
+        (["album", "--output", "found.txt"], ".csv, .jsonl or .parquet"),
+        (["album", "--output", "album"], ".csv, .jsonl or .parquet"),
         (["album", "--top", "0"], "--top must be at least 1"),
         (["album", "--batch-size", "0"], "--batch-size must be at least 1"),
         (["empty"], "empty: this folder holds no image; expected"),
