@@ -75,6 +75,7 @@ def test_a_trained_run_that_moved_alone_has_its_own_images(tmp_path, capsys):
     assert main(["export", str(moved), "--output", str(tmp_path / "serving")]) == 0
 
 
+@pytest.mark.slow  # test_kept_images has it without a training
 def test_test_images_that_are_large_in_total_stay_where_they_are(tmp_path, monkeypatch):
     from keras_vit.training import trainer
     from tests.training import toy

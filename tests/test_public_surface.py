@@ -97,15 +97,6 @@ def test_the_stub_for_editors_lists_the_same_names():
     assert named == set(TOP)
 
 
-@pytest.mark.parametrize("first, second", [("keras", "keras_vit"), ("keras_vit", "keras")])
-def test_keras_knows_the_layers_in_either_order_of_import(first, second):
-    code = (
-        f"import {first}, {second}\nimport keras\n"
-        "assert keras.saving.get_registered_object('keras_vit>SelfAttention') is not None"
-    )
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True)
-
-
 def test_the_import_is_light_and_changes_no_environment():
     code = (
         "import os, sys\nbefore = dict(os.environ)\nimport keras_vit\n"

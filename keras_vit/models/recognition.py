@@ -14,12 +14,8 @@ from keras_vit.models.config_fields import Architecture
 
 # Arguments of layers that change neither what a trained model computes nor its variables.
 UNTOLD = ("name", "dtype", "trainable", "drop_path_rate", "seed", "layer_scale", "activity_regularizer", "renorm")
-UNTOLD += tuple(
-    f"{part}_{kind}" for part in ("kernel", "bias", "gamma", "beta", "depthwise") for kind in ("constraint",)
-)
-UNTOLD += tuple(
-    f"{part}_{kind}" for part in ("kernel", "bias", "gamma", "beta") for kind in ("initializer", "regularizer")
-)
+_PARTS, _OPTIONS = ("kernel", "bias", "gamma", "beta", "depthwise"), ("initializer", "regularizer", "constraint")
+UNTOLD += tuple(f"{part}_{option}" for part in _PARTS for option in _OPTIONS)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from examples.digit_runs import mean_and_range, read, train_on_digits, write
 from tests.examples.toys import SETTINGS, VIT
 
 
+@pytest.mark.slow
 def test_results_of_a_training_and_of_the_same_run_again(tmp_path, few_digits):
     facts = train_on_digits(VIT, tmp_path / "run", **SETTINGS)
     assert (facts["epochs"], facts["best_epoch"]) == (1, 1)
