@@ -34,7 +34,7 @@ def predict_files(predictor, paths, batch_size=32):
             one is filled up where a full one ran before, so that a Keras model is not compiled for a second size.
 
     Returns:
-        An iterator of `Answer`s, one per path, in the order of the paths. The images of a batch are answered together.
+        An iterator with an `Answer` per path, in the order of the paths. The images of a batch are answered together.
 
     Raises:
         ValueError: for a batch size below 1.
