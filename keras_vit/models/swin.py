@@ -57,9 +57,7 @@ class Config(Named):
     epsilon: float = later(EPSILON)  # of the blocks' LayerNorms and the last one; that of patches and merging is fixed
     qkv_bias: bool = later(True)  # whether the projection to q, k and v has a bias
     activation: str = later("gelu")  # of the MLP, of `keras_vit.layers.activations`
-    pad_first: bool = later(
-        False
-    )  # whether a map is padded before it is shifted, as transformers does, or after, as timm
+    pad_first: bool = later(False)  # whether a map is padded before it is shifted, as in transformers, not after it
 
 
 @functools.cache

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-if not torch.cuda.is_available():  # torchvision of another build registers what a CPU's torch does not have
-    torch.library.register_fake = lambda *arguments, **options: lambda function: function
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+import any_torchvision  # noqa: E402, F401 isort: skip
 import timm  # noqa: E402 isort: skip
 import transformers  # noqa: E402 isort: skip
 

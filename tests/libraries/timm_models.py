@@ -8,13 +8,15 @@ import pathlib
 import sys
 
 import numpy as np
-import timm
 import torch
 from PIL import Image
-from timm.data import create_transform, resolve_data_config
-from timm.models import save_for_hf
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import any_torchvision  # noqa: E402, F401 isort: skip
+import timm  # noqa: E402 isort: skip
+from timm.data import create_transform, resolve_data_config  # noqa: E402 isort: skip
+from timm.models import save_for_hf  # noqa: E402 isort: skip
 
 from random_models import Draw, images, photo, write_record  # noqa: E402
 

@@ -10,9 +10,11 @@ import sys
 
 import numpy as np
 import torch
-import transformers
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import any_torchvision  # noqa: E402, F401 isort: skip
+import transformers  # noqa: E402 isort: skip
 
 from random_models import ACTIVATIONS, Draw, images, photo, write_record  # noqa: E402
 
