@@ -126,7 +126,7 @@ test-libraries: $(VENV)/.dev
 	.venv-libraries/bin/python tests/libraries/timm_models.py build/libraries/timm $(SEED)
 	@echo "== Making models of transformers' TensorFlow classes (environment .venv-tf457)"
 	test -x .venv-tf457/bin/python || $(PYTHON) -m venv .venv-tf457
-	.venv-tf457/bin/python -m pip install --quiet transformers==4.57.6 tf-keras==2.21.* tensorflow==2.21.* pillow
+	.venv-tf457/bin/python -m pip install --quiet transformers==4.57.6 tf-keras==2.21.* tensorflow==2.21.* 'pillow<13'
 	TF_USE_LEGACY_KERAS=1 .venv-tf457/bin/python tests/libraries/tensorflow_models.py build/libraries/tensorflow $(SEED)
 	@echo "== Reading them, in a process of its own each"
 	$(BIN)/python -m tests.libraries.reading build/libraries/transformers

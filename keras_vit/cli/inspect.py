@@ -71,8 +71,8 @@ def _told_apart(sources):
             models.append(given)
     if not models or not images:
         raise ValueError(
-            "expected at least one model (a run folder, a .keras file or a model's name) and one image file, "
-            "or a folder with some. "
+            "expected at least one model (a run folder, a .keras file, a folder of transformers or timm, or a model's "
+            "name) and one image file, or a folder with some. "
             f"Received: models {models}, images {list(map(str, images))}."
         )
     return models, images
