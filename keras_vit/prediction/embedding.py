@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_vit.prediction.many import predict_files, printable
+from keras_vit.prediction.neighbours import unit
 from keras_vit.prediction.predictor import Predictor
 from keras_vit.preprocessing import Spec, as_taken, find_input_values
 from keras_vit.sources.resolve import resolve, resolve_spec
@@ -104,12 +105,6 @@ def embed_files(embedder, paths, batch_size=32, normalize=False):
             if not np.isfinite(answer.scores).all():
                 raise ValueError(f"The vector of {printable(answer.path)} is not finite; check the model's weights.")
             yield answer._replace(scores=unit(answer.scores) if normalize else answer.scores)
-
-
-def unit(vectors):
-    """Vectors (..., D) divided by their lengths; zero stays zero."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return (vectors / np.where(lengths == 0, 1, lengths)).astype("float32")
 
 
 def vectors_of(model, labels=None):

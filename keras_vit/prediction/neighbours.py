@@ -67,12 +67,13 @@ def _finite(rows, first, what):
 
 def _cosines(queries, rows):
     """(Q, D), (N, D) -> (Q, N)."""
-    return _unit(queries) @ _unit(rows).T
+    return unit(queries) @ unit(rows).T
 
 
-def _unit(rows):
-    lengths = np.linalg.norm(rows.astype("float64"), axis=-1, keepdims=True)
-    return (rows / np.where(lengths == 0, 1, lengths)).astype("float32")
+def unit(vectors):
+    """Vectors (..., D) divided by their lengths, as float32; zero stays zero."""
+    lengths = np.linalg.norm(vectors.astype("float64"), axis=-1, keepdims=True)
+    return (vectors / np.where(lengths == 0, 1, lengths)).astype("float32")
 
 
 def _closeness(queries, rows):
