@@ -9,7 +9,8 @@ import pytest
 
 from keras_vit.models import vit
 from keras_vit.models.family import Variant
-from keras_vit.prediction.embedding import Embedder, embed_files, unit, vectors_of
+from keras_vit.prediction.embedding import Embedder, embed_files, vectors_of
+from keras_vit.prediction.neighbours import unit
 from keras_vit.preprocessing import Spec, normalize
 from keras_vit.preprocessing.resizing import resize_array
 from keras_vit.sources.run_folder import Run
