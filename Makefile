@@ -5,7 +5,7 @@
 #   make test-lowest  the tests on the lowest versions that setup.cfg allows
 #   make test-serving exports of every family on the TensorFlow that TF Serving's release has
 #   make test-mediapipe .tflite files opened by MediaPipe      make test-exchange  every family as ONNX and OpenVINO
-#   make test-detector Swin and CoaT as backbones of KerasHub's RetinaNet
+#   make test-detector models of any size as backbones of KerasHub's RetinaNet
 #   make test-libraries  models of transformers, its TensorFlow classes and timm, drawn by SEED, read and written back
 #   make test-real    trained weights, which a Python package carries, against ONNX Runtime
 #   make test-edge    every model of up to 100 M parameters as .tflite -> results/edge.csv
@@ -64,7 +64,7 @@ test-lowest:
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
 	.venv-lowest/bin/python -m pytest -n auto --dist worksteal
 
-build/toy_outputs.npz: $(VENV)/.dev $(wildcard keras_vit/models/*.py keras_vit/layers/*.py) tests/models/toys.py
+build/toy_outputs.npz: $(VENV)/.dev $(wildcard keras_vit/models/*.py keras_vit/layers/*.py) tests/models/toys.py tests/backends.py
 	@echo "== Computing the toy models' outputs on TensorFlow"
 	@mkdir -p build
 	$(BIN)/python -m tests.backends write $@
@@ -109,7 +109,7 @@ test-exchange:
 	.venv-exchange/bin/python -m tests.export.exchange_families
 
 test-detector:
-	@echo "== Training KerasHub's RetinaNet on two backbones for two steps (environment .venv-hub)"
+	@echo "== Training KerasHub's RetinaNet on six backbones of any size for two steps (environment .venv-hub)"
 	test -x .venv-hub/bin/python || $(PYTHON) -m venv .venv-hub
 	.venv-hub/bin/python -m pip install --quiet keras-hub==0.32.0 'keras==3.15.*' safetensors huggingface_hub pillow
 	.venv-hub/bin/python -m examples.detector_backbone

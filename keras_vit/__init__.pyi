@@ -1,6 +1,7 @@
 from keras_vit import analysis as analysis
 from keras_vit import layers as layers
 from keras_vit import models as models
+from keras_vit.analysis.intermediate import intermediate_features as intermediate_features
 from keras_vit.analysis.pyramid import feature_pyramid as feature_pyramid
 from keras_vit.imagenet.labels import decode_predictions as decode_predictions
 from keras_vit.models.create import create_model as create_model

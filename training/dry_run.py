@@ -6,11 +6,11 @@ import numpy as np
 from keras_vit.system.graphs import without_autograph
 from keras_vit.training import plan as plans
 from keras_vit.training.datasets.load import load_dataset
-from keras_vit.training.pipeline.batches import training_batches
 from keras_vit.training.run import figures
 from keras_vit.training.run.header import header
 from keras_vit.training.run.progress import Progress
 from keras_vit.training.step import distribute, model
+from keras_vit.training.step.losses import Objective
 
 SHOWN = 64  # images at most
 
@@ -32,6 +32,7 @@ def dry_run(recipe, folder, console=None):
     plan = plans.make(recipe, folder.absolute(), data_set, spec, settings, strategy)
     with keras.StatelessScope(initialize_variables=False):  # for its shapes only: no weights are downloaded
         network = model.build_for_training(recipe.replace(weights=None), len(data_set.classes), spec)
+        Objective(network, recipe, plan.sizes.others)  # a size that the model does not take is an error now
     progress = Progress(recipe.epochs, plan.steps, plan.batch_size, console)
     progress.header(header(plan, network))
     images, titles = first_batch(plan)
@@ -45,7 +46,7 @@ def dry_run(recipe, folder, console=None):
 def first_batch(plan):
     """(uint8 images (n, H, W, 3), title of each: its classes) from the first batch of a run."""
     images, labels, partners, weights = [], [], [], []
-    for batch in training_batches(plan.train, plan.recipe, plan.batch_size, 0, plan.worker):
+    for batch in plan.training_batches(0, plan.sizes.at(0)):
         for column, values in zip((images, labels, partners, weights), batch):
             column.extend(values.numpy())
         if len(images) >= min(SHOWN, plan.batch_size // plan.worker.count):

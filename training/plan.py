@@ -10,8 +10,9 @@ from keras_vit.images.names import normalized
 from keras_vit.preprocessing import Spec
 from keras_vit.sources.run_folder import TEST_FOLDER, Run
 from keras_vit.training.datasets.splits import NAME_IN_RUNS, DataSet, Split, fingerprint, write_images
-from keras_vit.training.pipeline.batches import Prepared, prepare
+from keras_vit.training.pipeline.batches import Prepared, prepare, training_batches
 from keras_vit.training.pipeline.sampler import Worker
+from keras_vit.training.pipeline.sizes import Sizes, sizes_of
 from keras_vit.training.recipe import Recipe
 from keras_vit.training.run import kept_images, logs
 from keras_vit.training.step import distribute, model
@@ -31,7 +32,8 @@ class Plan:
     folder: Path
     data_set: DataSet
     spec: Spec
-    train: Prepared
+    sizes: Sizes  # of the training images, step by step
+    train: Prepared  # at the run's own size
     validation: Prepared
     strategy: Any
     worker: Worker
@@ -78,6 +80,11 @@ class Plan:
         splits = (("train", self.train.replaced), ("validation", self.validation.bad))
         return [(name, *entry) for name, entries in splits for entry in entries]
 
+    def training_batches(self, start, size):
+        """This worker's training batches of the steps that have a size (H, W), from step `start` on."""
+        chosen = None if self.sizes.trained == (size,) else self.sizes.steps(size)
+        return training_batches(self.train.at(size), self.recipe, self.batch_size, start, self.worker, chosen)
+
     def check_images(self):
         """Raise TooManyBadImages if more images than `max_bad_fraction` could not be decoded."""
         for quarantine in self.quarantines.values():
@@ -91,18 +98,21 @@ def make(recipe, folder, data_set, spec, settings, strategy):
     """
     limits = {"max_bad_fraction": recipe.max_bad_fraction}
     cache_bytes = recipe.cache_megabytes * 2**20
-    train = prepare(data_set.train, spec, cache_bytes=0 if recipe.scale else cache_bytes, **limits)
+    batch_size = choose_batch_size(recipe, len(data_set.train), strategy.num_replicas_in_sync)
+    sizes = sizes_of(recipe, spec.size, len(data_set.train) // batch_size)
+    train = prepare(data_set.train, spec, cache_bytes=0 if recipe.scale else sizes.share(cache_bytes), **limits)
     validation = prepare(data_set.validation, spec, cache_bytes=cache_bytes, **limits)
     return Plan(
         recipe=recipe,
         folder=folder,
         data_set=data_set,
         spec=spec,
+        sizes=sizes,
         train=train,
         validation=validation,
         strategy=strategy,
         worker=distribute.worker_of(strategy),
-        batch_size=choose_batch_size(recipe, len(train.split), strategy.num_replicas_in_sync),
+        batch_size=batch_size,
         compiled=model.compiles(recipe),
         settings=settings,
     )

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from keras_vit.training.pipeline import sizes
+
 DATASETS = ("digits", "folder", "records", "csv")
 
 
@@ -37,7 +39,13 @@ class ModelSettings(_Group):
     weights: str | None = None
     """Tag, weight file or run folder to start from; None trains from scratch."""
     img_size: tuple[int, int] | None = None
-    """Height and width in pixels; None takes the size of the weights."""
+    """Height and width in pixels; None takes the last size of img_size_schedule, or else the size of the weights."""
+    img_size_schedule: str | None = None
+    """Sizes to train on, each with the fraction of the run at which it begins: "128@0,192@0.5,224@0.8", or 192x256 for
+    height x width. The last is the run's own size."""
+    multi_scale: str | None = None
+    """Sizes of which every batch draws one: "192,224,256", or 192x256 for height x width. The run is validated and
+    saved at img_size."""
     drop: float = 0.0
     """Dropout rate before the classifier."""
     drop_path: float = 0.0
@@ -51,6 +59,7 @@ class ModelSettings(_Group):
         super().__post_init__()
         _at_least_zero(self, "freeze_depth")
         _below_one(self, "drop", "drop_path")
+        sizes.check(self.img_size, self.img_size_schedule, self.multi_scale)
         if self.linear_probe and self.freeze_depth:
             raise ValueError("linear_probe freezes everything but the head. Give it or freeze_depth, not both.")
 

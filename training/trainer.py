@@ -23,7 +23,9 @@ from keras_vit.training import plan as plans
 from keras_vit.training.datasets.load import load_dataset
 from keras_vit.training.datasets.splits import NAME_IN_RUNS
 from keras_vit.training.finish import finish, read_results, report
-from keras_vit.training.pipeline.batches import evaluation_batches, training_batches
+from keras_vit.training.pipeline.batches import evaluation_batches
+from keras_vit.training.pipeline.sizes import in_words
+from keras_vit.training.pipeline.streams import Streams
 from keras_vit.training.run import checkpoint, facts, logs, model_file
 from keras_vit.training.run.header import header
 from keras_vit.training.run.metrics import EpochMetrics, NotFinite
@@ -99,11 +101,18 @@ class Trainer:
         recipe, classes, self.plan = plan.recipe, plan.data_set.classes, plan
         with plan.strategy.scope():
             self.state = State.build(recipe, len(classes), plan.spec, plan.steps)
-            self.teacher = distillation.open_teacher(recipe, plan.spec, classes, compiled=plan.compiled)
-        compiled = {"compiled": plan.compiled}
-        self.train_step = step.make_train_step(plan.strategy, self.state, recipe, self.teacher, **compiled)
-        self.eval_step = step.make_eval_step(plan.strategy, self.state, **compiled)
-        self.progress = Progress(recipe.epochs, plan.steps, plan.batch_size, console, quiet=not plan.chief)
+            options = {"compiled": plan.compiled, "sizes": plan.sizes.others}
+            self.teacher = distillation.open_teacher(recipe, plan.spec, classes, **options)
+        self.train_step = step.make_train_step(plan.strategy, self.state, recipe, self.teacher, **options)
+        self.eval_step = step.make_eval_step(plan.strategy, self.state, compiled=plan.compiled)
+        self.progress = Progress(
+            recipe.epochs,
+            plan.steps,
+            plan.batch_size,
+            console,
+            quiet=not plan.chief,
+            work=plan.sizes.work(recipe.epochs),
+        )
         images = {NAME_IN_RUNS[split]: len(found.split) for split, found in plan.quarantines.items()}
         self.store = checkpoint.Store(
             plan.folder / run_folder.CHECKPOINTS,
@@ -121,7 +130,11 @@ class Trainer:
         # 1. Resume from the newest checkpoint, if there is one.
         self.resume()
         self.print_header()
-        train = iter(self.distribute(self.training_batches(self.step)))
+        train = Streams(
+            self.plan.sizes,
+            lambda size, step: iter(self.distribute(self.plan.training_batches(step, size))),
+            self.plan.recipe.grad_accum_steps,
+        )
         validation = self.distribute(
             evaluation_batches(self.plan.validation, self.plan.eval_batch_size, self.plan.worker)
         )
@@ -141,6 +154,8 @@ class Trainer:
     def train_epoch(self, batches):
         """Run the steps of the epoch that are still to do.
 
+        Args:
+            batches: `Streams` of the run's batches.
         Returns:
             The training columns of the epoch's row.
         Raises:
@@ -151,7 +166,9 @@ class Trainer:
         start = time.monotonic() - self.metrics.totals["seconds"]
         while self.step < (len(self.history) + 1) * self.plan.steps:
             # 1. Take the step's micro-batches.
-            micro_batches = tuple(next(batches) for _ in range(self.plan.recipe.grad_accum_steps))
+            if self.step and (size := self.plan.sizes.begins.get(self.step)):
+                self.progress.log(f"images of {in_words(size)} pixels from step {self.step + 1} on")
+            micro_batches = batches.take(self.step)
             # 2. Compute the gradient and update the weights. The devices work on while Python goes on.
             stop = tf.constant(0.0 if self.stop_request.number is None else 1.0)
             self.metrics.add(self.train_step(micro_batches, tf.constant(self.step, tf.int64), stop))
@@ -251,7 +268,8 @@ class Trainer:
             self.metrics.flush()
         except NotFinite as error:
             worker, recipe = self.plan.worker, self.plan.recipe
-            batches = self.training_batches(error.step).take(worker.replicas * recipe.grad_accum_steps)
+            batches = self.plan.training_batches(error.step, self.plan.sizes.at(error.step))
+            batches = batches.take(worker.replicas * recipe.grad_accum_steps)
             cause = diagnose.explain(self.state, recipe, batches, error.step, worker, self.teacher)
             raise FloatingPointError(
                 f"{error}; {cause}. The run stops; the last checkpoint stays. "
@@ -272,10 +290,6 @@ class Trainer:
             self.progress.log(f"replaced in {split}: {file} ({reason})")
         if self.step:
             self.progress.log(f"continuing after step {self.step}, in epoch {len(self.history) + 1}")
-
-    def training_batches(self, start):
-        """This worker's training batches from step `start` on."""
-        return training_batches(self.plan.train, self.plan.recipe, self.plan.batch_size, start, self.plan.worker)
 
     def distribute(self, batches):
         """Distribute successive batches to successive replicas."""

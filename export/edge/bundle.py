@@ -39,6 +39,7 @@ def write(folder, source, report):
         values,
         name=source.name,
         classes=len(source.labels),
+        sizes=_sizes(report["files"], spec),
         files="\n".join(map(_row, report["files"])),
         file=file,
         stem=Path(file).stem,
@@ -52,6 +53,14 @@ def write(folder, source, report):
     )
     readme.write_text(text, encoding="utf-8")
     return [example, readme]
+
+
+def _sizes(files, spec):
+    """The image sizes of the files, in words."""
+    sizes = list(dict.fromkeys(tuple(file.get("image_size", spec.size)) for file in files))
+    named = [f"{height} x {width} pixels (1, {height}, {width}, 3)" for height, width in sizes]
+    several = ", as its name and its input say" if len(sizes) > 1 else ""
+    return " or ".join(named) + several
 
 
 def _row(file):

@@ -43,7 +43,8 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     spec = json.loads((HERE / "preprocessing.json").read_text(encoding="utf-8"))
     labels = (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
-    classify = open_model(arguments.model or most_exact(HERE), arguments.threads)
+    model = arguments.model or most_exact(HERE)
+    classify, spec["size"] = open_model(model, arguments.threads), image_size(model)
     status = 0
     for path in arguments.images:
         try:
@@ -134,6 +135,11 @@ def resized(H0, W0, spec):
         return h * H0 // short, h * W0 // short
     ratio = min(H0 / h, W0 / w)
     return round(H0 / ratio), round(W0 / ratio)
+
+
+def image_size(path):
+    """[H, W] in pixels of the images that a file takes: files of several sizes may lie in a folder."""
+    return [int(side) for side in Interpreter(str(path)).get_input_details()[0]["shape"][1:3]]
 
 
 def open_model(path, threads=None):

@@ -3,6 +3,8 @@
     DIR/<name>_<size>_<quantization>.tflite, labels.txt, preprocessing.json, report.json, example.py, README.md, and
     disagreements.png where a file and the Keras model name different classes
 
+Of several sizes, preprocessing.json has the first; a file's own size is that of its input, and all else is the same.
+
 image (1, H, W, 3) in [0, 255]  ->  probabilities (1, K); the graph normalises, the caller resizes and crops
 (preprocessing.json). int8 and int16x8 take uint8, and give uint8 in steps of 1/255 if that stays within the tolerance,
 else float32 as the others. All files of one command appear together, after every check.
@@ -25,7 +27,8 @@ from keras_vit.export.model.inference import probabilities
 from keras_vit.export.parity import parity
 from keras_vit.layers.depthwise import depthwise_in_parts
 from keras_vit.prediction.tflite_interpreter import open_interpreter, signature_predictor
-from keras_vit.sources.run_folder import LABELS
+from keras_vit.preprocessing import Spec
+from keras_vit.sources.run_folder import LABELS, SPEC
 from keras_vit.system.files import scratch_folder
 from keras_vit.system.graphs import translations_in
 
@@ -36,7 +39,7 @@ RANKED_ON = 4  # calibration images, to rank layers
 
 @dataclass(frozen=True)
 class Job:
-    """What the files of one command have in common."""
+    """What the files of one command and image size have in common."""
 
     source: Any
     expected: parity.Expected
@@ -58,6 +61,24 @@ def convert(
         quantizations: of `QUANTIZATIONS`.
         expected: `parity.Expected` to check against; default for the source's own images.
         calibrated: `calibration.Calibration`, to measure ranges of activations on; default noise.
+        max_loss, force, runs: as `convert_sizes`.
+
+    Returns:
+        The report, also written as report.json.
+
+    Raises:
+        ValueError: as `convert_sizes`.
+    """
+    return convert_sizes([(source, expected, calibrated)], output, quantizations, max_loss, force, runs)
+
+
+def convert_sizes(wanted, output, quantizations=DEFAULT, max_loss=MAX_LOSS, force=False, runs=RUNS):
+    """Convert, check and write one file per image size and quantization; nothing is written if one of them fails.
+
+    Args:
+        wanted: an iterable of (source, expected, calibrated) as `convert` takes them, the same model for a size each.
+            They are asked for one after the other, so that not all models are in memory at once.
+        output, quantizations: as `convert`.
         max_loss: points of accuracy that a quantized file may lose; layers stay float until it is within them.
         force: write files that lose more nevertheless; the report notes it.
         runs: timed runs of one image.
@@ -69,20 +90,52 @@ def convert(
         ValueError: if TFLite lacks operators, naming them, or if a file exceeds its limits, with the figures.
     """
     output, quantizations = Path(output), tuple(dict.fromkeys(quantizations))
-    _check_arguments(source, output, quantizations, max_loss)
+    with scratch_folder() as folder:
+        folder, made = Path(folder), []
+        for source, expected, calibrated in wanted:
+            _check_arguments(source, output, quantizations, max_loss)
+            inside = folder / source.spec.size_name
+            inside.mkdir()
+            made.append(_at_size(source, expected, calibrated, quantizations, (inside, max_loss, force, runs)))
+        _refuse_other_crops(output, made)
+        summary = _summary(made, max_loss)
+        files = [file for one in made for file in one.files]
+        publish([*files, *_write_beside(folder, made, summary)], output)
+    return summary
+
+
+@dataclass(frozen=True)
+class Made:
+    """The files of one image size."""
+
+    source: Any  # the `ExportedModel`, without its model
+    files: tuple[Path, ...]
+    entries: tuple[dict, ...]  # of the report
+    warnings: tuple[str, ...]
+    calibrated: calibration.Calibration | None  # None where no file needs it
+    sheet: Path | None  # the images on which a file and the Keras model disagree, where there are any
+
+
+def _at_size(source, expected, calibrated, quantizations, rest):
+    """Make the files of one size, `Made`; `rest` are the last fields of a `Job`, the folder first."""
+    folder = rest[0]
     expected = expected or parity.expect(source)
     calibrated = calibrated or calibration.from_noise(source.spec)
-    with scratch_folder() as folder:
-        folder = Path(folder)
-        run_converter(source, folder / "float.tflite", folder / "static")
-        quantizer = Quantizer((folder / "float.tflite").read_bytes(), calibrated.images)
-        job = Job(source, expected, quantizer, folder, max_loss, force, runs)
-        made = {quantization: make(job, quantization) for quantization in quantizations}
-        entries = [entry for entry, _ in made.values()]
-        summary = _summary(job, entries, calibrated if set(quantizations) & set(STATIC) else None)
-        outputs = {quantization: given for quantization, (_, given) in made.items()}
-        publish([*(folder / entry["file"] for entry in entries), *_write_beside(job, summary, outputs)], output)
-    return summary
+    run_converter(source, folder / "float.tflite", folder / "static")
+    quantizer = Quantizer((folder / "float.tflite").read_bytes(), calibrated.images)
+    job = Job(source, expected, quantizer, *rest)
+    made = {quantization: make(job, quantization) for quantization in quantizations}
+    outputs, sheet = {quantization: given for quantization, (_, given) in made.items()}, folder / "disagreements.png"
+    drawn = disagreements.save(sheet, expected, source.labels, outputs)
+    entries = tuple(entry for entry, _ in made.values())
+    return Made(
+        dataclasses.replace(source, model=None, loaded=None),
+        tuple(folder / entry["file"] for entry in entries),
+        entries,
+        expected.warnings,
+        calibrated if set(quantizations) & set(STATIC) else None,
+        sheet if drawn else None,
+    )
 
 
 def make(job, quantization):
@@ -110,6 +163,7 @@ def make(job, quantization):
     timed = parity.replay_all([("tflite", path)], one, job.runs, THREADS)[0]["milliseconds"]
     latency = report.latency(timed, THREADS)
     entry = report.entry(path, quantization, contract.check(path), found, allowed, outputs["delegation"], kept)
+    entry["image_size"] = list(job.source.spec.size)
     entry["latency_ms"] = latency
     entry["float_weight_layers"] = list(dict.fromkeys(map(layer_name, floats)))
     entry["input"] = "uint8" if quantization in STATIC else "float32"
@@ -205,6 +259,21 @@ def _check_arguments(source, output, quantizations, max_loss):
             )
 
 
+def _refuse_other_crops(output, made):
+    """Raise if files that stay in the folder were made for images that are prepared otherwise, but for the size."""
+    replaced = {file.name for one in made for file in one.files}
+    kept = [file.name for file in output.glob("*.tflite") if file.name not in replaced]
+    ours, path = made[0].source.spec, output / SPEC
+    if not kept or not path.is_file():
+        return
+    present = Spec.load(path)
+    if dataclasses.replace(ours, size=present.size, input_values=None) != present:
+        raise ValueError(
+            f"{output} holds {kept[0]}, whose images are prepared otherwise ({SPEC}: crop_pct {present.crop_pct}; here "
+            f"{ours.crop_pct}). Choose another --output."
+        )
+
+
 def may_be_rounded(exact, expected, allowed):
     """Whether probabilities in steps of 1/255 stay within the limits and keep the best classes."""
     rounded = np.round(exact * STEPS) / STEPS
@@ -221,24 +290,27 @@ def _weights_sha256(source):
     return sha256(path) if path else None
 
 
-def _summary(job, entries, calibrated):
+def _summary(made, max_loss):
     """The content of report.json."""
+    first = made[0]
+    warnings = list(dict.fromkeys(warning for one in made for warning in one.warnings))
     return {
-        "model": job.source.name,
-        "weights_sha256": _weights_sha256(job.source),
-        "max_loss": job.max_loss,
-        "calibration": calibrated.report() if calibrated else None,
-        **({"warnings": list(job.expected.warnings)} if job.expected.warnings else {}),
-        "files": entries,
+        "model": first.source.name,
+        "weights_sha256": _weights_sha256(first.source),
+        "max_loss": max_loss,
+        "calibration": first.calibrated.report() if first.calibrated else None,
+        **({"warnings": warnings} if warnings else {}),
+        "files": [entry for one in made for entry in one.entries],
         "versions": parity.versions(),
     }
 
 
-def _write_beside(job, summary, outputs):
+def _write_beside(folder, made, summary):
     """Write the bundle's other files; returns their paths."""
-    written, sheet = job.folder / REPORT, job.folder / "disagreements.png"
+    written, source = folder / REPORT, made[0].source
     written.write_text(json.dumps(summary, indent=2) + "\n")
-    paths = [*write_labels_and_spec(job.folder, job.source), written, *bundle.write(job.folder, job.source, summary)]
-    if disagreements.save(sheet, job.expected, job.source.labels, outputs):
-        paths.append(sheet)
+    paths = [*write_labels_and_spec(folder, source), written, *bundle.write(folder, source, summary)]
+    for one in (one for one in made if one.sheet):
+        several = f"_{one.source.spec.size_name}" if len(made) > 1 else ""
+        paths.append(one.sheet.rename(folder / f"disagreements{several}.png"))
     return paths

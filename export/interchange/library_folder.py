@@ -16,7 +16,7 @@ import numpy as np
 
 from keras_vit.preprocessing import find_input_values
 from keras_vit.sources.library_folder import LIBRARIES
-from keras_vit.system.files import atomic_folder, refuse_pattern
+from keras_vit.system.files import atomic_folder, refuse_pattern, scratch_folder
 
 WEIGHTS = "model.safetensors"
 ACTIVATIONS = ("softmax", "linear")  # of a classifier whose classes exclude each other
@@ -60,6 +60,30 @@ def write(source, library, folder):
         _require_the_same(source, temporary)
         sizes = {path.name: path.stat().st_size for path in sorted(temporary.iterdir())}
     return sizes
+
+
+def at_size(source, size):
+    """The model for images of a size, as other libraries keep one: with tables of positions of that size.
+
+    Args:
+        source: an `ExportedModel` of a family of `keras_vit.models`.
+        size: (H, W) in pixels.
+
+    Raises:
+        ValueError: for a size that the model cannot run on.
+    """
+    from keras_vit.models.family import Variant
+    from keras_vit.models.recognition import recognize
+
+    found = recognize(source.model)
+    variant = Variant(source.name, found.architecture.family, found.architecture.config)
+    options = {"classes": found.classes, "classifier_activation": found.activation}
+    with scratch_folder() as folder:
+        stored = str(Path(folder, "model.keras"))
+        source.model.save(stored)
+        model = variant(weights=stored, input_shape=(*size, 3), **options)
+    spec = preprocessing_of(source, found).at(size)
+    return dataclasses.replace(source, model=model, loaded=model, spec=spec, input_values="normalized")
 
 
 def preprocessing_of(source, recognized):

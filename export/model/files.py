@@ -25,8 +25,7 @@ def write_labels_and_spec(folder, source):
 
 def size_in_name(spec):
     """The image size in a file's name: "224", or "192x256" where height and width differ."""
-    height, width = spec.size
-    return str(height) if height == width else f"{height}x{width}"
+    return spec.size_name
 
 
 def publish(paths, output):

@@ -10,6 +10,7 @@ from keras_vit.evaluation.images import find_images
 from keras_vit.images.listing import list_images
 from keras_vit.prediction.classifier import as_functional
 from keras_vit.prediction.doubts import recorded_accuracy
+from keras_vit.prediction.image_size import KERAS, model_at, run_model_at, spec_at
 from keras_vit.prediction.predictor import ONE_OF_TWO
 from keras_vit.preprocessing import IMAGE_SUFFIXES, Spec
 from keras_vit.sources.library_folder import open_folder
@@ -34,7 +35,7 @@ class ExportedModel:
     accuracy: float | None = None  # in [0, 1], that training measured on `images`
 
 
-def open_source(source, preprocessing=None, labels=None, input_values=None):
+def open_source(source, preprocessing=None, labels=None, input_values=None, img_size=None, crop_pct=None):
     """Open a run folder, a `.keras` file, a folder of another library, or a model's name ("SwinT", timm's) for export.
 
     Args:
@@ -44,7 +45,8 @@ def open_source(source, preprocessing=None, labels=None, input_values=None):
             preprocessing.json beside it.
         labels: only for a `.keras` file: a text file, one name per line; by default the labels.txt beside it, else
             classes are called "0", "1", ... Two names for a single output, the probability of the second.
-        input_values: which values the model takes, see `keras_vit.Predictor.open`.
+        input_values, img_size, crop_pct: which values the model takes, the size of its images and their crop, see
+            `keras_vit.Predictor.open`.
 
     Returns:
         An `ExportedModel`.
@@ -53,22 +55,31 @@ def open_source(source, preprocessing=None, labels=None, input_values=None):
         FileNotFoundError: if there is nothing at the path.
         ValueError: if preprocessing or labels are missing, given twice, or do not fit the model.
     """
-    found = resolve(source, ("run", "keras", "library", "published"))
+    found = resolve(source, KERAS)
     if found.kind not in ("keras", "library") and not (preprocessing is None and labels is None):
         raise ValueError(
             f"{source}: --preprocessing and --labels are for `.keras` files and those of other libraries; runs and "
             "published models have their own."
         )
-    if found.kind == "run":
-        opened = _open_run(found.path)
-    elif found.kind == "keras":
-        opened = _open_keras(found, preprocessing, labels)
-    elif found.kind == "library":
-        opened = _open_library(found, preprocessing, labels)
-    else:
-        opened = _open_published(found)
+    own = found.spec() if preprocessing is None else resolve_spec(preprocessing)
+    spec = spec_at(found, own, img_size, crop_pct)
+    opened = OPENERS[found.kind](found, spec, labels, img_size is not None)
+    if (spec.size, spec.crop_pct) != (own.size, own.crop_pct):
+        opened = dataclasses.replace(opened, accuracy=None)  # it was measured on other crops
     recorded = input_values or opened.spec.input_values or found.input_values()
     return _checked(dataclasses.replace(opened, input_values=recorded, asked=input_values is not None))
+
+
+def of_any_size(source):
+    """The same `ExportedModel` with a model of images of any size; its spec keeps the size that files are resized to.
+
+    Raises:
+        ValueError: for a model that cannot be one.
+    """
+    from keras_vit.models.sizes import at_image_size
+
+    model = at_image_size(source.model, (None, None))
+    return dataclasses.replace(source, model=model, loaded=model if source.loaded is source.model else source.loaded)
 
 
 def image_files(paths, labels=()):
@@ -110,31 +121,30 @@ def _in_folder(folder, labels):
     return known if len(known) == len(inside) else [(Path(path), None) for path in inside]
 
 
-def _open_run(path):
-    run = Run.open(path)
+def _open_run(found, spec, labels, resized):
+    run, path = Run.open(found.path), found.path
     images = tuple(run.test_images()) if (path / TEST_IMAGES).is_file() else ()
     measured = recorded_accuracy(path) if images else None
-    weights = path / MODEL
-    return ExportedModel(run.load_model(), run.spec, run.labels, run.name, images, weights=weights, accuracy=measured)
+    model, weights = run_model_at(run, spec.size) if resized else run.load_model(), path / MODEL
+    return ExportedModel(model, spec, run.labels, run.name, images, weights=weights, accuracy=measured)
 
 
-def _open_keras(found, preprocessing, labels):
+def _open_keras(found, spec, labels, resized):
     path = found.path
-    spec = found.spec() if preprocessing is None else resolve_spec(preprocessing)
     if spec is None:
         raise ValueError(
             f"{path} has no preprocessing. Add --preprocessing with a preprocessing.json "
             '({"size": [H, W], "mean": [...], "std": [...]}) or the name of a model with the same preprocessing.'
         )
-    model = as_functional(load_keras_model(path), spec.size)
+    model = load_keras_model(path)
+    model = as_functional(model_at(model, spec.size) if resized else model, spec.size)
     names = (read_labels(labels) if labels else found.labels()) or tuple(str(k) for k in range(_classes(model)))
     return ExportedModel(model, spec, names, path.stem, weights=path)
 
 
-def _open_library(found, preprocessing, labels):
+def _open_library(found, spec, labels, resized):
     from keras_vit.models.create import create_from_folder
 
-    spec = found.spec() if preprocessing is None else resolve_spec(preprocessing)
     if spec is None:
         raise ValueError(
             f"{found.path} has no preprocessing. Add --preprocessing with a preprocessing.json or the name of a model "
@@ -145,10 +155,14 @@ def _open_library(found, preprocessing, labels):
     return ExportedModel(model, spec, names, found.name, weights=open_folder(found.path).weights)
 
 
-def _open_published(found):
+def _open_published(found, spec, labels, resized):
     from keras_vit.models.create import create_published
 
-    return ExportedModel(create_published(found.row), found.spec(), found.labels(), found.name, published=found.row)
+    model = create_published(found.row, *([spec.size] if resized else []))
+    return ExportedModel(model, spec, found.labels(), found.name, published=found.row)
+
+
+OPENERS = {"run": _open_run, "keras": _open_keras, "library": _open_library, "published": _open_published}
 
 
 def _checked(source):

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_vit.export.model.inference import probabilities
 from keras_vit.export.parity import parity
+from keras_vit.prediction.tflite_interpreter import open_interpreter
 from keras_vit.sources.resolve import is_saved_model, version_folder
 from keras_vit.system.files import atomic_file, scratch_folder
 
@@ -62,24 +63,46 @@ def compare(source, artifacts, expected, runs=RUNS):
     return rows
 
 
-def find_artifacts(paths, name):
+def find_artifacts(paths, name, size=None):
     """(kind, path) of every artifact at the paths: a .tflite file, a SavedModel, or a folder of them.
 
     In a serving bundle the newest version of the model called `name` is taken, or of its only model.
 
+    Args:
+        paths: of the artifacts.
+        name: of the model.
+        size: (H, W) in pixels of the model's images, which all artifacts must take; of a folder with .tflite files of
+            several sizes, those of this size are taken.
+
     Raises:
-        ValueError: for a path without an artifact, and for a bundle of several models with other names.
+        ValueError: for a path without an artifact, for a bundle of several models with other names, and for artifacts
+            of another size only.
     """
     found = []
     for path in map(Path, paths):
         files = [path] if path.suffix == ".tflite" and path.is_file() else sorted(path.glob("*.tflite"))
         if files:
-            found.extend(("tflite", file) for file in files)
+            found.extend(("tflite", file) for file in _of_size(files, path, size))
         elif is_saved_model(path):
             found.append(("saved_model", version_folder(path, name)))
         else:
             raise ValueError(f"{path}: expected a .tflite file, a SavedModel, or a folder of them.")
     return found
+
+
+def _of_size(files, path, size):
+    """The .tflite files for images of a size (H, W), of at least one at `path`; all of them if it is None."""
+    if size is None:
+        return files
+    sizes = {file: tuple(map(int, open_interpreter(file, 1).get_input_details()[0]["shape"][1:3])) for file in files}
+    taken = [file for file in files if sizes[file] == tuple(size)]
+    if not taken:
+        others = ", ".join(dict.fromkeys(f"{height}x{width}" for height, width in sizes.values()))
+        raise ValueError(
+            f"{path} is for images of another size than the model's, {size[0]}x{size[1]}: {others} (height x width). "
+            "Add that as --img-size, or name files of the model's size."
+        )
+    return taken
 
 
 def keras_latency(source, expected, runs):

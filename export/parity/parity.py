@@ -3,7 +3,7 @@
 `expect` runs the user's model as `Predictor` does: the model as it was loaded, on files that Pillow decodes; nothing of
 it is the exporter's. `replay_all` runs the artifacts; an artifact is rejected if the outputs differ:
 
-    SavedModel   largest difference of probabilities at most 1e-5; of features too, relative to the largest feature
+    SavedModel   largest difference of probabilities at most 1e-5; of features and maps too, relative to the largest
     .tflite      by quantization (`edge.tolerance`)
 
 A model in half precision rounds more coarsely than that: its float32 copy is the reference, once the copy has been held
@@ -22,6 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_vit.export.model.features import signatures_of_images
+from keras_vit.export.parity.replay import twice
+from keras_vit.models.blocks import blocks
 from keras_vit.prediction import tflite_interpreter
 from keras_vit.prediction.doubts import better_input_values, doubts
 from keras_vit.prediction.features import without_head
@@ -165,6 +168,8 @@ def check_saved_model(outputs, expected, source):
     if "embedding" in outputs:
         embedding, images = outputs["embedding"][taken], expected.images[taken]
         report["largest_difference_of_features"] = _difference_of_features(embedding, images, source)
+    if any("_of_images." in name for name in outputs):
+        report["largest_difference_at_another_size"] = _difference_at_another_size(outputs, expected, source)
     if not max(value for key, value in report.items() if key.startswith("largest_difference")) <= SAVED_MODEL:
         raise ValueError(
             f"The SavedModel's outputs differ from the Keras model's, so it is not kept. {describe(report)}."
@@ -317,6 +322,24 @@ def _difference_of_features(embedding, images, source):
     with _exact(model):
         features = np.concatenate([model.predict_on_batch(copy.inputs(batch)) for batch in _batches(images)])
     return float(np.abs(embedding - features).max() / max(np.abs(features).max(), 1.0))
+
+
+def _difference_at_another_size(outputs, expected, source):
+    """The same of the signatures of images of any size, from a model of fixed size, if it can be built for one."""
+    from keras_vit.models.sizes import at_image_size
+
+    images = twice(expected.images).astype(np.float32)
+    size = images.shape[1:3]
+    model = at_image_size(source.model, size) if blocks(source.model) else source.model
+    fixed = dataclasses.replace(source, model=model, loaded=None, spec=source.spec.at(size))
+    with _exact(model):
+        given = {
+            f"{signature}.{output}": np.asarray(value)
+            for signature, function in signatures_of_images(fixed).items()
+            for output, value in function(images).items()
+        }
+    differences = [np.abs(outputs[name] - x).max() / max(np.abs(x).max(), 1.0) for name, x in given.items()]
+    return float(np.max(differences))
 
 
 def _predict(predictor, images):

@@ -8,8 +8,9 @@ import before anything else is imported. Reads a request and writes the outputs 
      "interpreter": path of keras_vit/prediction/tflite_interpreter.py}
 
 outputs: probabilities (N, K) and milliseconds of each run at batch 1; for a SavedModel also classes, scores, class_ids
-and, where it has features, embedding (N, D); for a .tflite file also delegation: number of operators that XNNPACK runs,
-of all operators, and of partitions.
+and, where it has features, embedding (N, D), and what its signatures of images of any size give for the first images,
+each twice beside itself: features_of_images.embedding, maps_of_images.P2; for a .tflite file also delegation: number of
+operators that XNNPACK runs, of all operators, and of partitions.
 """
 
 import importlib.machinery
@@ -21,6 +22,7 @@ import time
 REFUSED = ("keras", "keras_vit", "tf_keras")
 BATCH = 32
 WARM_UP = 5  # untimed runs
+FEW = 4  # images of another size
 
 
 class Refuse:
@@ -77,9 +79,20 @@ def replay_saved_model(path, images, request):
         batches.append({key: value.numpy() for key, value in outputs.items()})
     one = tf.constant(images[:1], tf.float32)
     outputs = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
+    for name in sorted(signatures):
+        if name.endswith("_of_images"):
+            given = signatures[name](images=tf.constant(twice(images), tf.float32))
+            outputs |= {f"{name}.{key}": value.numpy() for key, value in given.items()}
     outputs["classes"] = np.char.decode(outputs["classes"].astype(bytes), "utf-8")
     milliseconds = timed(lambda: predict(images=one)["probabilities"].numpy(), request["runs"])
     return {**outputs, "milliseconds": milliseconds}
+
+
+def twice(images):
+    """The first images, each beside itself: of another size than the model's.  (N, H, W, 3) -> (n, H, 2 W, 3)."""
+    import numpy as np
+
+    return np.concatenate([images[:FEW], images[:FEW]], 2)
 
 
 def replay_tflite(path, images, request):

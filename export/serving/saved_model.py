@@ -12,6 +12,12 @@ features          image_bytes string (B)  ->  embedding float32 (B, D), penultim
                   with the classifier's pooling. Zeros for an image that cannot be decoded. Absent for a model whose
                   classifier is not a Dense layer.
 
+Of a model of any size also, for images of any size that it takes, all of a batch of the same:
+
+features_of_images  images float32 (B, H, W, 3) in [0, 255]  ->  embedding float32 (B, D)
+maps_of_images      images float32 (B, H, W, 3) in [0, 255]  ->  P2 to P5, the maps of the stages, float32
+                    (B, H', W', C); of a model of one resolution map, that of the last block
+
 A batch may be empty; its outputs are empty then. No output's name ends in _bytes: TF Serving's REST interface would
 encode it in base64.
 """
@@ -23,7 +29,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_vit.export.model import files
-from keras_vit.export.model.features import features
+from keras_vit.export.model.features import features, signatures_of_images, takes_any_size
 from keras_vit.export.model.inference import probabilities
 from keras_vit.export.parity import parity
 from keras_vit.export.serving import operators, serving_config, warmup
@@ -52,6 +58,11 @@ class ServedModel(tf.Module):
         self._probabilities = tf.function(_or_empty(probabilities(source)), [images], autograph=False)
         embed = features(source)
         self._features = _or_empty(embed) if embed else None
+        any_size = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
+        self.of_images = {
+            name: tf.function(_or_empty(function), [any_size], autograph=False)
+            for name, function in (signatures_of_images(source) if takes_any_size(source) else {}).items()
+        }
         self.predict_images = tf.function(self._predict_images, [images], autograph=False)
         self.classify = tf.function(self._classify, [encoded], autograph=False)
         self.embed = tf.function(self._embed, [encoded], autograph=False) if self._features else None
@@ -60,7 +71,7 @@ class ServedModel(tf.Module):
     def signatures(self):
         """{name: function} of the signatures."""
         named = {"serving_default": self.classify, "predict_images": self.predict_images, "features": self.embed}
-        return {name: function for name, function in named.items() if function}
+        return {name: function for name, function in named.items() if function} | self.of_images
 
     def _predict_images(self, images):
         return {"probabilities": self._probabilities(images)}
@@ -84,9 +95,10 @@ def _or_empty(predict):
     """`predict` for empty batches too, which models cannot reshape: a black image is added and its output removed."""
 
     def or_empty(images):
-        batch = tf.shape(images)[0]
-        filled = tf.cond(batch > 0, lambda: images, lambda: tf.zeros((1, *images.shape[1:])))
-        return predict(filled)[:batch]
+        batch, sizes = tf.shape(images)[0], images.shape[1:]
+        one = (1, *sizes) if sizes.is_fully_defined() else tf.concat([[1], tf.shape(images)[1:]], 0)
+        filled = tf.cond(batch > 0, lambda: images, lambda: tf.zeros(one))
+        return tf.nest.map_structure(lambda outputs: outputs[:batch], predict(filled))
 
     return or_empty
 

@@ -34,6 +34,7 @@ from keras_vit.analysis.figures import (
 )
 from keras_vit.analysis.filters import patch_filters
 from keras_vit.analysis.grad_cam import relevance
+from keras_vit.analysis.intermediate import intermediate_features
 from keras_vit.analysis.positions import position_similarity
 from keras_vit.analysis.pyramid import feature_pyramid
 from keras_vit.analysis.receptive_field import effective_receptive_field
@@ -46,6 +47,7 @@ __all__ = [
     "count",
     "effective_receptive_field",
     "feature_pyramid",
+    "intermediate_features",
     "mean_attention_distance",
     "patch_components",
     "patch_filters",

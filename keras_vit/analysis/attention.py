@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vit.analysis.places import Site, sites
+from keras_vit.analysis.places import Site, attending, sites
 from keras_vit.layers.attention_hooks import observing
 from keras_vit.models.coat import ParallelBlock
 
@@ -191,30 +191,41 @@ class AttentionProbe:
     """
 
     def __init__(self, model):
-        self.sites = sites(model)
-        self.shape = tuple(model.inputs[0].shape[1:])
-        self.before = keras.Model(model.inputs, {layer.name: layer.input for layer in self.sites})
+        self.model, self.layers = model, attending(model)
+        self.before = keras.Model(model.inputs, {layer.name: layer.input for layer in self.layers})
+        self._sites = {}
+
+    def sites(self, images):
+        """Where each layer attends in images of the size of these: {layer: [Site, ...]}.
+
+        Raises:
+            ValueError: for images that the model does not take.
+        """
+        shape, expected = tuple(images.shape), tuple(self.model.inputs[0].shape[1:])
+        if len(shape) != 4 or any(n not in (None, m) for n, m in zip(expected, shape[1:])):
+            expected = ", ".join("any" if n is None else str(n) for n in expected)
+            raise ValueError(f"images: expected (B, {expected}), as the model takes them. Received: {shape}")
+        size = shape[1:3]
+        if size not in self._sites:
+            self._sites = {size: sites(self.model, size)}
+        return self._sites[size]
 
     def __call__(self, images):
         """Images (B, H, W, C) -> (name, AttentionMap), block by block."""
         images = ops.convert_to_tensor(images)
-        if tuple(images.shape[1:]) != self.shape:
-            raise ValueError(
-                f"images: expected (B, {', '.join(map(str, self.shape))}), as the model takes them. "
-                f"Received: {tuple(images.shape)}"
-            )
-        received = self.before(images, training=False)
-        for layer in self.sites:
-            yield from self._run(layer, received[layer.name])
+        found, received = self.sites(images), self.before(images, training=False)
+        for layer in self.layers:
+            yield from _run(layer, received[layer.name], found[layer])
 
-    def _run(self, layer, inputs):
-        """Of one block: (name, AttentionMap), ..."""
-        reports = []
-        with observing(lambda left, right=None: reports.append((left, right))):
-            layer(*_arguments(layer, inputs), training=False)
-        for site, factors in zip(self.sites[layer], reports, strict=True):
-            left, right = (x if x is None else ops.convert_to_numpy(ops.cast(x, "float32")) for x in factors)
-            yield site.name, AttentionMap(**vars(site), left=left, right=right)
+
+def _run(layer, inputs, sites):
+    """The attention of one block: (name, AttentionMap), ..."""
+    reports = []
+    with observing(lambda left, right=None: reports.append((left, right))):
+        layer(*_arguments(layer, inputs), training=False)
+    for site, factors in zip(sites, reports, strict=True):
+        left, right = (x if x is None else ops.convert_to_numpy(ops.cast(x, "float32")) for x in factors)
+        yield site.name, AttentionMap(**vars(site), left=left, right=right)
 
 
 def in_batches(images):
@@ -231,10 +242,10 @@ def in_batches(images):
 
 
 def _arguments(layer, inputs):
-    """The positional arguments of a block: a tensor, several, or, of CoaT's parallel blocks, three lists of scales."""
+    """The positional arguments of a block: a tensor, several, or, of CoaT's parallel blocks, lists of three scales."""
     if not isinstance(inputs, (list, tuple)):
         return [inputs]
     if not isinstance(layer, ParallelBlock):
         return inputs
-    scales = len(layer.grids)
+    scales = len(layer.output)
     return [inputs[i : i + scales] for i in range(0, len(inputs), scales)]

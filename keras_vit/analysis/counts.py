@@ -64,11 +64,12 @@ class Counts:
         )
 
 
-def count(model):
-    """Parameters and multiply-adds of a model at its input size, for one image.
+def count(model, image_size=None):
+    """Parameters and multiply-adds of a model, for one image.
 
     Args:
-        model: a functional model with one input of known height and width, e.g. any of keras_vit.models.
+        model: a functional model with one input, e.g. any of keras_vit.models.
+        image_size: (H, W) in pixels, of a model of any size; by default that of the model's input.
 
     Returns:
         Counts.
@@ -78,23 +79,26 @@ def count(model):
         RuntimeError: on backends other than TensorFlow, whose graph is counted.
     """
     inputs = getattr(model, "inputs", None) or ()
-    if not isinstance(model, keras.Model) or len(inputs) != 1 or None in inputs[0].shape[1:]:
+    shape = tuple(inputs[0].shape[1:]) if isinstance(model, keras.Model) and len(inputs) == 1 else ()
+    if image_size and len(shape) == 3 and all(n in (None, m) for n, m in zip(shape, image_size)):
+        shape = (*image_size, shape[2])
+    if not shape or None in shape:
         raise ValueError(
-            "count: expected a built keras.Model with one input of known height and width. "
-            f"Received: {getattr(model, 'name', model)!r} with inputs {list(inputs)}"
+            "count: expected a built keras.Model with one input of known height and width, or its image_size. "
+            f"Received: {getattr(model, 'name', model)!r} with inputs {list(inputs)}, image_size={image_size}"
         )
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
             f"count reads TensorFlow's graph. Received: the {keras.backend.backend()!r} backend; "
             "set KERAS_BACKEND=tensorflow in a process of its own"
         )
-    products = _products_by_layer(model)
+    products = _products_by_layer(model, shape)
     parameters, seen = {}, set()
     for layer in model.layers:
         own = {id(weight): math.prod(weight.shape) for weight in layer.weights if id(weight) not in seen}
         parameters[layer.name] = sum(own.values())
         seen.update(own)
-    return Counts(model.name, tuple(model.inputs[0].shape[1:]), _parts(parameters, products))
+    return Counts(model.name, shape, _parts(parameters, products))
 
 
 def _parts(parameters, products):
@@ -122,12 +126,12 @@ def _part_name(layer):
     return layer if stage is None else f"stage{stage}"
 
 
-def _products_by_layer(model):
+def _products_by_layer(model, shape):
     """Layer of the functional model -> multiply-adds of the operations traced inside it."""
     import tensorflow as tf
 
     names = {layer.name for layer in model.layers}
-    image = tf.TensorSpec((1, *model.inputs[0].shape[1:]), model.inputs[0].dtype)
+    image = tf.TensorSpec((1, *shape), model.inputs[0].dtype)
     graph = tf.function(lambda x: model(x, training=False), autograph=False).get_concrete_function(image).graph
     products = {}
     for operation in graph.get_operations():

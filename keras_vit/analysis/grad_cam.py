@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_vit.analysis.gradients import before_activation, require_images, require_tensorflow
 from keras_vit.analysis.maps import stage_maps
-from keras_vit.models.blocks import blocks, require_blocks
+from keras_vit.models.blocks import blocks, has_class_token, require_blocks
 from keras_vit.models.coat import ParallelBlock
 
 
@@ -41,25 +41,29 @@ def relevance(model, images, classes=None):
     require_blocks("relevance", model)
     images = require_images("relevance", model, images)
     read, as_scores = before_activation("relevance", model)
-    features, grid = explained_features(model)
-    both = keras.Model(model.inputs[0], [features, read])
+    features, last = explained_features(model)
+    all_three = keras.Model(model.inputs[0], [features, last, read])
     with tf.GradientTape() as tape:
         tape.watch(images)  # frozen weights are not watched by themselves
-        activations, x = both(images, training=False)
+        activations, last, x = all_three(images, training=False)
         scores = as_scores(x)  # B K
         score = tf.gather(scores, _numbers(classes, scores), batch_dims=1)
     gradients = tape.gradient(score, activations)
-    return _grad_cam(*(_on_grid(x, grid) for x in (activations, gradients)))
+    return _grad_cam(*(_on_grid(x, last.shape[1:3]) for x in (activations, gradients)))
 
 
 def explained_features(model):
-    """What the classifier still depends on, place by place: symbolic map or tokens, and (H, W) of its places."""
+    """What the classifier still depends on, place by place.
+
+    Returns:
+        symbolic map, or tokens of which the last are its places; the last map of the model, which has the same places.
+    """
     last = model.get_layer(blocks(model)[-1].name)
-    grid = list(stage_maps(model).values())[-1].shape[1:3]
+    stage, last_map = list(stage_maps(model).items())[-1]
     stream = len(last.output) - 1 if isinstance(last, ParallelBlock) else 0  # CoaT's coarsest scale, TNT's patches
     outputs, inputs = ([x] if keras.backend.is_keras_tensor(x) else x for x in (last.output, last.input))
-    reads_token = math.prod(outputs[stream].shape[1:-1]) > math.prod(grid)
-    return (inputs if reads_token else outputs)[stream], grid
+    reads_token = len(outputs[stream].shape) == 3 and has_class_token(model, stage)
+    return (inputs if reads_token else outputs)[stream], last_map
 
 
 def _numbers(classes, scores):

@@ -43,11 +43,13 @@ def position_similarity(model):
 
 
 def _grid(model, layer):
-    """(H, W) of the places that a layer has embeddings for."""
-    if isinstance(layer, GridPositionEmbedding) or len(layer.table.shape) == 4:
-        return tuple(layer.output.shape[1:3])
+    """(H, W) of the places that a layer has embeddings for; in a model of any size, those of its native size."""
+    if layer.grid:
+        return tuple(layer.grid)
     if layer.name == "pixel_positions":  # within a patch, which is square
         return (math.isqrt(layer.table.shape[1]),) * 2
+    if len(layer.table.shape) == 4:
+        return tuple(layer.table.shape[1:3])
     return patch_grid(model, stage_of(layer.name))
 
 

@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from keras_vit.analysis.maps import stage_maps
-from keras_vit.models.blocks import require_blocks
+from keras_vit.models.blocks import large_image, require_blocks, sizes_at
 
 WIDTH = 256  # channels of each level of a simple feature pyramid, arXiv:2203.16527, Sec. 3
 EPSILON = 1e-6
@@ -37,7 +37,8 @@ def feature_pyramid(model):
     last block's map, new and to be trained, 256 channels a level.
 
     Args:
-        model: a model of this library, with or without its classifier, fresh or loaded from a .keras file.
+        model: a model of this library, with or without its classifier, fresh or loaded from a .keras file, of a fixed
+            size or of any size. Patches of 14 pixels, as DINOv2's, become ones of 16 by `patch_size=16`.
 
     Returns:
         FeaturePyramid, a functional model that shares the layers of `model`.
@@ -56,12 +57,13 @@ def feature_pyramid(model):
 
 def _level(model, x):
     """log2 of the stride of a map."""
-    stride = model.inputs[0].shape[1] / x.shape[1]
+    image = large_image(model)
+    stride = image[0] / sizes_at(model, x, image)[1]
     level = round(math.log2(stride))
     if abs(stride / 2**level - 1) > 0.1:
         raise ValueError(
             f"feature_pyramid: expected a patch size that is a power of two. Received: {model.name!r} with a "
-            f"stride of {stride:g} pixels"
+            f"stride of {stride:g} pixels; patches of 14 pixels become ones of 16 with patch_size=16"
         )
     return level
 

@@ -32,7 +32,7 @@ def attention_rollout(model, images):
         ValueError: for CoaT, whose factorised attention has weights of both signs, and as `attention_maps` does.
     """
     probe = AttentionProbe(model)
-    if any(site.signed for found in probe.sites.values() for site in found):
+    if any(site.signed for found in probe.sites(images).values() for site in found):
         raise ValueError(
             "attention_rollout: expected a model whose attention weights are shares (ViT, DeiT, hybrids, Swin, TNT, "
             f"T2T-ViT, PVT). Received: {model.name!r}, whose factorised attention has weights of both signs; "

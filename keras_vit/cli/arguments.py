@@ -36,8 +36,12 @@ class _SetMaxPixels(argparse.Action):
         limits.set_max_pixels(values)
 
 
-def add_model(parser):
-    """Add the arguments of the verbs that predict: the model, its preprocessing and its labels."""
+def add_model(parser, several_sizes=False):
+    """Add the arguments of the verbs that predict: the model, its preprocessing and its labels.
+
+    Args:
+        several_sizes: as `add_sizes`.
+    """
     parser.add_argument(
         "source",
         metavar="MODEL",
@@ -45,6 +49,7 @@ def add_model(parser):
         "hf://owner/name of one of these, or a model's name",
     ).completer = complete_model
     add_model_options(parser)
+    add_sizes(parser, several_sizes)
 
 
 def add_model_options(parser):
@@ -63,6 +68,47 @@ def add_input_values(parser):
     )
 
 
+def add_sizes(parser, several_sizes=False):
+    """Add the options of the verbs that run models at other sizes than they were trained at.
+
+    Args:
+        several_sizes: whether --img-size takes more than one.
+    """
+    parser.add_argument(
+        "--img-size",
+        type=_image_size,
+        nargs="+" if several_sizes else None,
+        metavar="SIZE",
+        help="the image size, 288 or, height first, 288x384, of a Keras model that was trained at another"
+        f"{'; of several, each in turn' if several_sizes else ''} (default: that of its preprocessing)",
+    )
+    parser.add_argument(
+        "--crop-pct",
+        type=_crop_pct,
+        metavar="SHARE",
+        help="the centre crop's side as a share of the resized short side, 1 for all of it (default: that of its "
+        "preprocessing)",
+    )
+
+
+def _image_size(text):
+    """288 -> (288, 288); 288x384 -> (288, 384)."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
+        raise argparse.ArgumentTypeError(f"expected a size in pixels such as 288, or 288x384. Received: {text}")
+    return int(sides[0]), int(sides[-1])
+
+
+def _crop_pct(text):
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share above 0, up to 1. Received: {text}")
+    return share
+
+
 def add_image_model(parser):
     """Add the arguments of the verbs that embed: a Keras model, with a classifier or without, and its preprocessing."""
     parser.add_argument(
@@ -71,6 +117,7 @@ def add_image_model(parser):
         help="a run folder, a .keras file, a folder of transformers or timm, hf://owner/name, or a model's name",
     ).completer = complete_model
     add_image_model_options(parser)
+    add_sizes(parser)
 
 
 def add_image_model_options(parser):
@@ -118,15 +165,24 @@ def require_positive(arguments, option):
         raise ValueError(f"--{name} must be at least 1. Received: {getattr(arguments, option)}.")
 
 
-def open_predictor(arguments):
-    """The `Predictor` that the arguments of `add_model` name."""
+def open_predictor(arguments, img_size=None):
+    """The `Predictor` that the arguments of `add_model` and `add_sizes` name.
+
+    Args:
+        img_size: (H, W) in pixels; that of the arguments if None.
+    """
     from keras_vit.prediction.predictor import Predictor
 
-    return Predictor.open(arguments.source, arguments.preprocessing, arguments.labels, arguments.input_values)
+    options = arguments.preprocessing, arguments.labels, arguments.input_values
+    return Predictor.open(arguments.source, *options, img_size or arguments.img_size, arguments.crop_pct)
 
 
-def add_exported_model(parser):
-    """Add the arguments of the verbs that export: the model, and the images to check its artifacts on."""
+def add_exported_model(parser, several_sizes=False):
+    """Add the arguments of the verbs that export: the model, and the images to check its artifacts on.
+
+    Args:
+        several_sizes: as `add_sizes`.
+    """
     parser.add_argument(
         "source",
         metavar="MODEL_OR_RUN",
@@ -144,6 +200,7 @@ def add_exported_model(parser):
         help="for a .keras file: the classes' names, one per line (default: the labels.txt beside it, or numbers)",
     )
     add_input_values(parser)
+    add_sizes(parser, several_sizes)
     parser.add_argument(
         "--images",
         metavar="PATH",
@@ -161,13 +218,18 @@ def add_exported_model(parser):
     add_max_pixels(parser)
 
 
-def open_exported_model(arguments):
-    """The model that the arguments of `add_exported_model` name, an `export.model.source.ExportedModel`."""
+def open_exported_model(arguments, img_size=None):
+    """The model that the arguments of `add_exported_model` and `add_sizes` name, an `ExportedModel`.
+
+    Args:
+        img_size: (H, W) in pixels; that of the arguments if None.
+    """
     from keras_vit.export.model.source import open_source
     from keras_vit.export.parity.parity import on_cpu
 
     on_cpu()
-    return open_source(arguments.source, arguments.preprocessing, arguments.labels, arguments.input_values)
+    options = arguments.preprocessing, arguments.labels, arguments.input_values
+    return open_source(arguments.source, *options, img_size or arguments.img_size, arguments.crop_pct)
 
 
 def expected_outputs(arguments, source, folder):

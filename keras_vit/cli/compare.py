@@ -7,6 +7,7 @@ from keras_vit.system.files import scratch_folder
 DESCRIPTION = """\
 Print a table of the Keras model, its SavedModel and its .tflite files: accuracy on the run's test images, agreement
 with the Keras model, size, and the median time for one image of the model's size, after a warm-up, on all cores.
+Of a folder with .tflite files of several sizes, those of the model's are taken, or of --img-size.
 """
 
 
@@ -33,7 +34,7 @@ def main(argv=None):
     from keras_vit.export.parity.parity import cores
 
     source = open_exported_model(arguments)
-    artifacts = find_artifacts(arguments.artifacts, source.name)
+    artifacts = find_artifacts(arguments.artifacts, source.name, source.spec.size)
     with scratch_folder() as folder:
         expected = expected_outputs(arguments, source, folder)
         rows = compare(source, artifacts, expected)

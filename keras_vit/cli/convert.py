@@ -17,6 +17,10 @@ probabilities; it has builtin operators and fixed shapes only. The quantizations
   int8          activations of dense layers and convolutions in int8 too; uint8 in and, where it does no harm, out
   int16x8       activations in int16, weights in int8, for accelerators; CPUs are slower with it than with float32
 
+--img-size with several sizes writes files for each, in one folder:
+
+    keras-vit convert runs/photos --img-size 192 224 --quant float16 --output edge
+
 int8 and int16x8 need images to measure ranges on: --calibration, or a run's own training images. Each file is run
 in a process without Keras and compared with the Keras model, on the run's test images, --images, or noise. Layers
 that lose most stay float until the file loses no more than --max-loss; if that does not help, no file is written.
@@ -28,7 +32,7 @@ def parser():
     from keras_vit.export.edge.quantizations import DEFAULT, MAX_LOSS, QUANTIZATIONS
 
     parser = verb_parser("convert", DESCRIPTION)
-    add_exported_model(parser)
+    add_exported_model(parser, several_sizes=True)
     parser.add_argument("--output", metavar="DIR", required=True, help="folder for the files of this model")
     parser.add_argument(
         "--format",
@@ -66,6 +70,8 @@ def main(argv=None):
     tflite_only = arguments.quant or arguments.calibration or arguments.force
     if arguments.format != "tflite" and tflite_only:
         raise ValueError(f"--quant, --calibration and --force are for --format tflite. Received: {arguments.format}.")
+    if arguments.format != "tflite" and len(arguments.img_size or ()) > 1:
+        raise ValueError(f"Several sizes of --img-size are for --format tflite. Received: {arguments.format}.")
 
     startup.start_tensorflow()
     return _tflite(arguments) if arguments.format == "tflite" else _onnx_openvino(arguments)
@@ -74,19 +80,25 @@ def main(argv=None):
 def _tflite(arguments):
     from keras_vit.export.edge.quantizations import DEFAULT
     from keras_vit.export.edge.report import as_table
-    from keras_vit.export.edge.tflite import convert
+    from keras_vit.export.edge.tflite import convert_sizes
 
     arguments.quant = arguments.quant or DEFAULT
-    source = open_exported_model(arguments)
-    calibrated = calibration_of(arguments, source)
     with scratch_folder() as folder:
-        expected = expected_outputs(arguments, source, folder)
-        report = convert(
-            source, arguments.output, arguments.quant, expected, calibrated, arguments.max_loss, arguments.force
-        )
+        wanted = _wanted(arguments, Path(folder))
+        report = convert_sizes(wanted, arguments.output, arguments.quant, arguments.max_loss, arguments.force)
     print(as_table(report))
     print(f"Written to {arguments.output}; report.json has all figures.")
     return 0
+
+
+def _wanted(arguments, folder):
+    """The model, what it gives, and images for measuring ranges, at each size in turn."""
+    for number, size in enumerate(dict.fromkeys(arguments.img_size or [None])):
+        source = open_exported_model(arguments, size)
+        calibrated = calibration_of(arguments, source)
+        noise = folder / str(number)
+        noise.mkdir()
+        yield source, expected_outputs(arguments, source, noise), calibrated
 
 
 def calibration_of(arguments, source):
@@ -115,7 +127,7 @@ def _onnx_openvino(arguments):
     from keras_vit.export.parity.parity import describe
 
     onnx_openvino.check_packages(arguments.format)
-    source = open_exported_model(arguments)
+    source = open_exported_model(arguments, *(arguments.img_size or ()))
     with scratch_folder() as folder:
         expected = expected_outputs(arguments, source, folder)
         report = onnx_openvino.convert(source, arguments.output, arguments.format, expected)

@@ -42,7 +42,8 @@ def main(argv=None):
     startup.start_tensorflow()
     from keras_vit.prediction.embedding import Embedder
 
-    embedder = Embedder.open(arguments.source, arguments.preprocessing, arguments.input_values)
+    options = arguments.preprocessing, arguments.input_values, arguments.img_size, arguments.crop_pct
+    embedder = Embedder.open(arguments.source, *options)
     bad = _write(arguments, embedder, images)
     print(f"{len(images) - len(bad)} of {len(images)} images, {embedder.dim} numbers each: {arguments.output}")
     for name, reason in bad:

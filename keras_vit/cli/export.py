@@ -13,6 +13,8 @@ Write a version of a model into OUTPUT, the folder of a model server, which is m
                          best first; an image that cannot be decoded gets classes "", scores 0 and class_ids -1
     predict_images       images, float32 in [0, 255], of the model's size -> probabilities
     features             image_bytes -> embedding, what the classifier reads
+    features_of_images   images of any size -> embedding, and
+    maps_of_images       images of any size -> P2 to P5, the stages' maps: of a model of any size, or with --any-size
   models.config batching.config monitoring.config docker-compose.yml kubernetes.yaml client.py README.md report.json
   examples/ expected/    images, and the answers that `client.py --check` wants for them
 
@@ -38,6 +40,11 @@ def parser():
     )
     parser.add_argument("--name", help="what the server calls the model (default: the run's or the model's name)")
     parser.add_argument("--top-k", type=int, default=5, help="classes in an answer (default: 5)")
+    parser.add_argument(
+        "--any-size",
+        action="store_true",
+        help="make signatures for features and maps of images of any size, of a model of one size too",
+    )
     parser.add_argument("--label", help="a name for this version, e.g. canary; all versions then stay loaded")
     parser.add_argument(
         "--batch-sizes",
@@ -59,8 +66,11 @@ def main(argv=None):
     """Export what the arguments say; 0, or an error."""
     arguments = parser().parse_args(argv)
     refuse_pattern(arguments.output)
-    if arguments.format != "serving" and (arguments.name or arguments.label or arguments.batch_sizes):
-        raise ValueError(f"--name, --label and --batch-sizes are for --format serving. Received: {arguments.format}.")
+    for_serving = arguments.name or arguments.label or arguments.batch_sizes or arguments.any_size
+    if arguments.format != "serving" and for_serving:
+        raise ValueError(
+            f"--any-size, --name, --label and --batch-sizes are for --format serving. Received: {arguments.format}."
+        )
 
     startup.start_tensorflow()
     return _serving(arguments) if arguments.format == "serving" else _library(arguments)
@@ -69,7 +79,9 @@ def main(argv=None):
 def _library(arguments):
     from keras_vit.export.interchange import library_folder
 
+    asked, arguments.img_size = arguments.img_size, None
     source = open_exported_model(arguments)
+    source = library_folder.at_size(source, asked) if asked else source
     for name, size in library_folder.write(source, arguments.format, arguments.output).items():
         print(f"{arguments.output}/{name}  {size / 1e6:.2f} MB")
     load = {"timm": 'timm.create_model("local-dir:{}", pretrained=True)'}
@@ -79,10 +91,12 @@ def _library(arguments):
 
 
 def _serving(arguments):
+    from keras_vit.export.model.source import of_any_size
     from keras_vit.export.parity.parity import describe
     from keras_vit.export.serving import bundle
 
     source = open_exported_model(arguments)
+    source = of_any_size(source) if arguments.any_size else source
     with scratch_folder() as folder:
         expected = expected_outputs(arguments, source, folder)
         path, report = bundle.export(

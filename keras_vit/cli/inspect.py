@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_vit.cli.arguments import add_model_options, complete_model, verb_parser
+from keras_vit.cli.arguments import add_model_options, add_sizes, complete_model, verb_parser
 from keras_vit.system import startup
 
 DESCRIPTION = """\
@@ -25,6 +25,7 @@ def parser():
     parser.add_argument("--output", metavar="DIR", required=True, help="the page's folder; must not exist")
     parser.add_argument("--top", type=int, default=5, help="classes per image (default: 5)")
     add_model_options(parser)
+    add_sizes(parser)
     return parser
 
 
@@ -46,7 +47,8 @@ def main(argv=None):
     with atomic_folder(arguments.output) as folder:
         images = [read_image(path) for path in paths]
         options = arguments.preprocessing, arguments.labels, arguments.input_values
-        predictors = [Predictor.open(model, *options) for model in models]
+        sizes = arguments.img_size, arguments.crop_pct
+        predictors = [Predictor.open(model, *options, *sizes) for model in models]
         write_report(folder, _titled(predictors, models), [path.name for path in paths], images, arguments.top)
     print(f"Written to {arguments.output}; open {Path(arguments.output, 'index.html')} in a browser.")
     return 0

@@ -4,7 +4,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from keras_vit.cli.arguments import add_image_model_options, complete_model, require_positive, verb_parser
+from keras_vit.cli.arguments import add_image_model_options, add_sizes, complete_model, require_positive, verb_parser
 from keras_vit.cli.progress import Progress
 
 METRICS = ("cosine", "euclidean")  # `keras_vit.prediction.neighbours.METRICS`, which --help does not import
@@ -47,6 +47,7 @@ def parser():
         "--model", metavar="MODEL", help="the model that made EMBEDDINGS, for queries that are images"
     ).completer = complete_model
     add_image_model_options(parser)
+    add_sizes(parser)
     return parser
 
 
@@ -139,7 +140,8 @@ def _embedded(given, arguments, known):
     from keras_vit.prediction.embedding import Embedder, embed_files
     from keras_vit.prediction.many import printable
 
-    embedder = Embedder.open(arguments.model, arguments.preprocessing, arguments.input_values)
+    options = arguments.preprocessing, arguments.input_values, arguments.img_size, arguments.crop_pct
+    embedder = Embedder.open(arguments.model, *options)
     if embedder.dim != known.vectors.shape[1]:
         raise ValueError(
             f"{arguments.model} gives vectors of {embedder.dim} numbers, {arguments.embeddings} has those of "

@@ -1,6 +1,7 @@
 """`keras-vit validate`: accuracy, confusions and calibration over images with known classes."""
 
 import sys
+from pathlib import Path
 
 from keras_vit.cli.arguments import add_model, open_predictor, verb_parser
 from keras_vit.system import startup
@@ -12,6 +13,11 @@ or, for ImageNet, by WordNet id or number (ImageNet-V2's folders 0 to 999); --la
 other names mean. Where scores are equal the class with the lower number goes first.
 
 --output DIR writes metrics.json, classes.csv, confusions.csv, confusion.png, calibration.csv and reliability.png.
+
+--img-size with several sizes measures the model at each, and prints accuracy against cost: multiply-adds of an image,
+and the model's time for one in a batch. --output then has sizes.csv, sizes.png and a folder per size:
+
+    keras-vit validate runs/photos --img-size 192 224 256 288 --output curve
 """
 
 
@@ -21,28 +27,56 @@ def main(argv=None):
     _refuse_early(arguments)
 
     startup.start_tensorflow()
+    sizes = list(dict.fromkeys(arguments.img_size or [None]))  # None: the model's own
+    if len(sizes) > 1:
+        return _at_sizes(arguments, sizes)
+    predictor = open_predictor(arguments, sizes[0])
+    images = _images(arguments, predictor.labels)
+    _measure(arguments, predictor, images, _real_labels(arguments, images, predictor.labels), arguments.output)
+    return 0
+
+
+def _at_sizes(arguments, sizes):
+    """Measure the model at each size; print, and write, accuracy against cost."""
+    from keras_vit.evaluation.sizes import as_table, at_size, write_sizes
+
+    for size in sizes:  # one that the model cannot have is told before hours of measuring
+        labels = open_predictor(arguments, size).labels
+    images, measured = _images(arguments, labels), []
+    real_labels = _real_labels(arguments, images, labels)
+    for size in sizes:
+        predictor = open_predictor(arguments, size)
+        folder = arguments.output and Path(arguments.output, predictor.spec.size_name)
+        counted, real = _measure(arguments, predictor, images, real_labels, folder)
+        measured.append(at_size(predictor, counted, arguments.batch_size, real))
+    print(as_table(measured))
+    if arguments.output:
+        write_sizes(arguments.output, measured, f"{predictor.name} ({predictor.kind}), {counted.images:,} images")
+    return 0
+
+
+def _measure(arguments, predictor, images, real_labels, folder):
+    """Measure, print and write what one predictor gives; its accuracies, the second by ImageNet-ReaL or None."""
     from keras_vit.evaluation import accuracy, evaluate
 
-    predictor = open_predictor(arguments)
-    images = _images(arguments, predictor.labels)
-    real_labels = _real_labels(arguments, images, predictor.labels)
     predictions = evaluate(predictor, images, arguments.batch_size, arguments.max_bad_fraction, _progress)
     for path, reason in predictions.bad:
         print(f"keras-vit validate: skipped {path}: {reason}", file=sys.stderr)
     counted, real = accuracy(predictions), _real_accuracy(predictions, real_labels)
-    print(_sentence(f"{predictor.name} ({predictor.kind})", counted, len(predictions.bad)))
+    size = f" at {predictor.spec.size_name}" if arguments.img_size else ""
+    print(_sentence(f"{predictor.name} ({predictor.kind}){size}", counted, len(predictions.bad)))
     for doubt in _doubts(arguments, predictor, predictions):
         print(f"keras-vit validate: WARNING: {doubt}", file=sys.stderr)
     if real:
         print(_sentence("ImageNet-ReaL", real))
-    _write(arguments, predictor, predictions, counted, real)
-    return 0
+    _write(arguments, predictor, predictions, counted, real, folder)
+    return counted, real
 
 
 def parser():
     """The options of `keras-vit validate`."""
     parser = verb_parser("validate", DESCRIPTION)
-    add_model(parser)
+    add_model(parser, several_sizes=True)
     add = parser.add_argument
     add("--data-dir", metavar="DIR|CSV", help="images and their classes (default: the run's test images)")
     add(
@@ -82,6 +116,8 @@ def parser():
 
 def _refuse_early(arguments):
     """What would otherwise fail after hours of measuring."""
+    if arguments.predictions and len(arguments.img_size or ()) > 1:
+        raise ValueError("--predictions is a file of one size. Give one --img-size, or leave --predictions out.")
     if arguments.output:
         import matplotlib  # noqa: F401
     if arguments.results_file:
@@ -117,7 +153,8 @@ def _doubts(arguments, predictor, predictions):
     from keras_vit.prediction.doubts import doubts_about, recorded_accuracy
     from keras_vit.sources.resolve import at_path
 
-    recorded = recorded_accuracy(at_path(arguments.source).path) if arguments.data_dir is None else None
+    as_trained = arguments.data_dir is None and arguments.img_size is None and arguments.crop_pct is None
+    recorded = recorded_accuracy(at_path(arguments.source).path) if as_trained else None
     return doubts_about(predictor, predictions, recorded)
 
 
@@ -145,13 +182,13 @@ def _sentence(what, counted, bad=0):
     )
 
 
-def _write(arguments, predictor, predictions, counted, real):
+def _write(arguments, predictor, predictions, counted, real, folder):
     from keras_vit.evaluation.report import write_predictions, write_report
     from keras_vit.evaluation.results import result, write_result
 
     if arguments.predictions:
         write_predictions(arguments.predictions, predictions)
-    if arguments.output:
-        write_report(arguments.output, predictor, predictions, real)
+    if folder:
+        write_report(folder, predictor, predictions, real)
     if arguments.results_file:
         write_result(arguments.results_file, result(predictor, real or counted))

@@ -73,6 +73,27 @@ def save_reliability(path, calibration, title):
     return save_figure(figure, path)
 
 
+def save_curve(path, across, up, names, title):
+    """Draw points of a name each, and the line through them.
+
+    Args:
+        path: of the file.
+        across, up: (N numbers, label of the axis), along x and y.
+        names: N texts, beside the points.
+        title: of the figure.
+    """
+    figure, (axis,) = _figure((0, 0, 5.2, 3.6))
+    axis.plot(across[0], up[0], "o-", color=BLUE, ms=5)
+    for *place, name in zip(across[0], up[0], names):
+        axis.annotate(name, place, (5, -10), textcoords="offset points", fontsize=9, color=GREY)
+    axis.set(xlabel=across[1], ylabel=up[1])
+    axis.margins(0.12)
+    axis.grid(alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_title(_drawable(title), loc="left", fontsize=10, parse_math=False)
+    return save_figure(figure, path)
+
+
 def matrix(entries, classes, together):
     """Counts (rows, columns), `together` classes per cell; a further column for others, if there are any."""
     rows = np.searchsorted(classes, entries[:, 0]) // together

@@ -24,7 +24,7 @@ def result(predictor, accuracy):
     ranked = accuracy.k == min(5, len(predictor.labels))
     return {
         "model": predictor.name,
-        "img_size": "" if spec is None else "x".join(map(str, dict.fromkeys(spec.size))),
+        "img_size": "" if spec is None else spec.size_name,
         "top1": f"{accuracy.top1:.3f}",
         "top1_err": f"{100 - accuracy.top1:.3f}",
         "top5": f"{accuracy.top5:.3f}" if ranked else "",

@@ -61,6 +61,8 @@ class SelfAttention(layers.Layer):
     def build(self, shape):
         N, C = shape[1:]
         check_heads(self, C)
+        if self.relative_positions and N is None:
+            raise ValueError(f"{self.name}: relative positions need a sequence of known length. Received: {shape}")
         dense = {"kernel_initializer": initial_normal(), "dtype": self.dtype_policy}
         self.qkv = layers.Dense(3 * C, use_bias=self.qkv_bias, name="qkv", **dense)
         self.proj = layers.Dense(C, name="proj", **dense)

@@ -11,6 +11,7 @@ from keras_vit.layers.depthwise import DepthwiseConv2D
 from keras_vit.layers.heads import check_heads, merge_heads, split_heads
 from keras_vit.layers.initializers import initial_normal
 from keras_vit.layers.scales import map_as_tokens, patches_as_map
+from keras_vit.layers.sizes import sizes
 
 EPSILON = 1e-6  # of the LayerNorms in blocks and before the classifier, in the published code
 WINDOWS = (3, 5, 7)  # of the convolutional relative position encoding, one per group of heads
@@ -33,27 +34,29 @@ class ConvPositions(layers.Layer):
     The class token stays.
 
     Args:
-        height, width: the grid H, W.
-    Input:   (B, 1 + H W, C).      Output: same.
+        height, width: the grid H, W; None where the map of the patches says it.
+    Input:   (B, 1 + H W, C) and, without height and width, the map of the patches, of which the size alone is read.
+    Output:  as the first input.
     """
 
-    def __init__(self, height, width, **kwargs):
+    def __init__(self, height=None, width=None, **kwargs):
         super().__init__(**kwargs)
         self.height, self.width = height, width
 
-    def build(self, shape):
+    def build(self, x_shape, patches_shape=None):
         self.proj = layers.DepthwiseConv2D(
             3, padding="same", depthwise_initializer=uniform(9), dtype=self.dtype_policy, name="proj"
         )
-        self.proj.build((None, self.height, self.width, shape[-1]))
+        self.proj.build((None, None, None, x_shape[-1]))
 
-    def call(self, x):
-        positions = self.proj(patches_as_map(x, (self.height, self.width)))
+    def call(self, x, patches=None):
+        grid = (self.height, self.width) if patches is None else sizes(patches)[:2]
+        positions = self.proj(patches_as_map(x, grid))
         # As tokens: a sum right behind a depthwise convolution makes TensorFlow 2.21 give up optimising the graph.
         return x + map_as_tokens(ops.zeros_like(x[:, :1]), positions)
 
-    def compute_output_shape(self, shape):
-        return shape
+    def compute_output_shape(self, x_shape, patches_shape=None):
+        return x_shape
 
 
 @keras.saving.register_keras_serializable("keras_vit")
@@ -64,27 +67,30 @@ class ConvRelativePositions(layers.Layer):
     3, 5 and 7. Channels are ordered head by head, so a group of heads is a run of channels.
 
     Args:
-        height, width: the grid H, W.
+        height, width: the grid H, W; None where the map of the patches says it.
         head_groups: heads with each window of `WINDOWS`; their sum must divide C.
-    Input:   queries, keys and values (B, 1 + H W, 3 C).      Output: (B, 1 + H W, C), zero for the class token.
+    Input:   queries, keys and values (B, 1 + H W, 3 C) and, without height and width, the map of the patches, of which
+        the size alone is read.
+    Output:  (B, 1 + H W, C), zero for the class token.
     """
 
-    def __init__(self, height, width, head_groups, **kwargs):
+    def __init__(self, height=None, width=None, head_groups=(2, 3, 3), **kwargs):
         super().__init__(**kwargs)
         self.height, self.width, self.head_groups = height, width, tuple(head_groups)
 
-    def build(self, shape):
-        d = shape[-1] // 3 // sum(self.head_groups)
+    def build(self, qkv_shape, patches_shape=None):
+        d = qkv_shape[-1] // 3 // sum(self.head_groups)
         self.widths = [heads * d for heads in self.head_groups]
         self.convs = []
         for i, (window, width) in enumerate(zip(WINDOWS, self.widths)):
             init, dtype = uniform(window**2), self.dtype_policy
             part = DepthwiseConv2D(window, padding="same", depthwise_initializer=init, dtype=dtype, name=f"conv{i}")
-            part.build((None, self.height, self.width, width))
+            part.build((None, None, None, width))
             self.convs.append(part)
 
-    def call(self, qkv):
-        q, _, v = (patches_as_map(t, (self.height, self.width)) for t in ops.split(qkv, 3, axis=-1))
+    def call(self, qkv, patches=None):
+        grid = (self.height, self.width) if patches is None else sizes(patches)[:2]
+        q, _, v = (patches_as_map(t, grid) for t in ops.split(qkv, 3, axis=-1))
         # Slices, as XNNPACK takes no split into unequal parts: CoaT-Tiny in 5 pieces, not 19 (LiteRT 2.3).
         groups, start = [], 0
         for part, width in zip(self.convs, self.widths):
@@ -93,8 +99,8 @@ class ConvRelativePositions(layers.Layer):
         e = q * ops.concatenate(groups, axis=-1)  # B H W C
         return map_as_tokens(ops.zeros_like(qkv[:, :1, : e.shape[-1]]), e)
 
-    def compute_output_shape(self, shape):
-        return (*shape[:-1], shape[-1] // 3)
+    def compute_output_shape(self, qkv_shape, patches_shape=None):
+        return (*qkv_shape[:-1], qkv_shape[-1] // 3)
 
 
 @keras.saving.register_keras_serializable("keras_vit")

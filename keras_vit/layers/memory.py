@@ -41,6 +41,8 @@ def memory_efficient(equation):
     def attend(q, k, v, scale, add=None, terms=(), training=False):
         if observed():
             return equation(q, k, v, scale, add, terms)
+        if add is None and None in (q.shape[2], k.shape[2]):
+            return _attend_to_unknown(equation, q, k, v, scale, training)
         chunks = 1 if add is not None else count_chunks(q.shape[1], q.shape[2], k.shape[2])
         if chunks > 1:
             return _attend_in_chunks(equation, q, k, v, scale, chunks)
@@ -73,6 +75,37 @@ def _attend_in_chunks(equation, q, k, v, scale, chunks):
             queries = queries + _zeros_after(results[-1])
         results.append(attend_chunk(queries, k, v))
     return ops.concatenate(results, axis=2)  # B h N d
+
+
+def _attend_to_unknown(equation, q, k, v, scale, training):
+    """The same where the graph does not know how many tokens there will be: it counts the chunks when it runs."""
+    chunks = _chunks_of_unknown(q.shape[1], ops.shape(q)[2], ops.shape(k)[2])
+    whole = keras.remat(lambda q, k, v: equation(q, k, v, scale)) if training else lambda *qkv: equation(*qkv, scale)
+    return ops.cond(chunks > 1, lambda: _scan_chunks(equation, q, k, v, scale, chunks), lambda: whole(q, k, v))
+
+
+def _chunks_of_unknown(num_heads, queries, keys):
+    """`count_chunks` of scalar tensors, in floating point, since the bytes would exceed 32 bits."""
+    scores = ops.cast(queries, "float32") * ops.cast(keys, "float32")
+    chunks = ops.ceil(scores * (ASSUMED_BATCH * num_heads * 4 / LARGEST_SCORES))
+    return ops.minimum(queries, ops.cast(chunks, "int32"))
+
+
+def _scan_chunks(equation, q, k, v, scale, chunks):
+    """As `_attend_in_chunks`, in a loop over a number of chunks that is a tensor."""
+    h, N, d = q.shape[1], ops.shape(q)[2], q.shape[3]
+    size = (N + chunks - 1) // chunks
+    q = ops.pad(q, ((0, 0), (0, 0), (0, chunks * size - N), (0, 0)))
+    q = ops.transpose(ops.reshape(q, (-1, h, chunks, size, d)), (2, 0, 1, 3, 4))  # chunks B h size d
+    attend_chunk = keras.remat(lambda q, k, v: equation(q, k, v, scale))
+
+    def step(before, queries):  # what is carried has the shape of the results: Keras asks for that on TensorFlow
+        result = attend_chunk(queries + _zeros_after(before), k, v)
+        return result, result
+
+    _, results = ops.scan(step, ops.zeros_like(q[0, ..., :1]) + ops.zeros_like(v[:, :, :1]), q)
+    results = ops.reshape(ops.transpose(results, (1, 2, 0, 3, 4)), (-1, h, chunks * size, v.shape[-1]))
+    return results[:, :, :N]  # B h N d
 
 
 def _zeros_after(x):

@@ -5,6 +5,7 @@ from keras import layers, ops
 
 from keras_vit.layers.activations import ACTIVATIONS, check_activation
 from keras_vit.layers.initializers import initial_normal
+from keras_vit.layers.sizes import sizes
 
 
 def project_activated(x, dense, training=False, activation="gelu"):
@@ -49,7 +50,7 @@ class MLP(layers.Layer):
     def call(self, x, training=False):
         tokens = ops.reshape(x, (-1, x.shape[-1]))  # as a matrix, TensorFlow computes bias and GELU within the product
         y = project_activated(self.fc1(tokens), self.fc2, training, self.activation)
-        return ops.reshape(y, ops.shape(x) if None in x.shape[1:] else (-1, *x.shape[1:]))
+        return ops.reshape(y, (-1, *sizes(x)))
 
     def compute_output_shape(self, shape):
         return shape

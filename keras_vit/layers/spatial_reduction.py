@@ -3,7 +3,8 @@
 Letters: B batch, H W grid, N tokens, C channels, h heads, d = C / h, R reduction ratio.
 """
 
-import math
+import functools
+import operator
 
 import keras
 from keras import layers, ops
@@ -11,13 +12,15 @@ from keras import layers, ops
 from keras_vit.layers.attention import scaled_dot_product_attention
 from keras_vit.layers.heads import check_heads, merge_heads, split_heads
 from keras_vit.layers.initializers import initial_normal
+from keras_vit.layers.sizes import sizes
 
 EPSILON = 1e-5  # of the norm after the reduction in the published code, whatever the blocks' own
 
 
 def flatten_map(x):
     """(B, H, W, C) -> (B, H W, C); a sequence stays as it is."""
-    return ops.reshape(x, (-1, math.prod(x.shape[1:-1]), x.shape[-1]))  # B N C
+    inner = sizes(x)[:-1]
+    return ops.reshape(x, (-1, functools.reduce(operator.mul, inner), x.shape[-1]))  # B N C
 
 
 def attend_to(queries, keys_values, num_heads, training=False):
@@ -69,7 +72,7 @@ class SpatialReductionAttention(layers.Layer):
     def call(self, x, training=False):
         reduced = self.norm(self.sr(x)) if self.reduction > 1 else x  # B H/R W/R C
         attended = attend_to(flatten_map(self.q(x)), flatten_map(self.kv(reduced)), self.num_heads, training)  # B N C
-        return ops.reshape(self.proj(attended), (-1, *x.shape[1:]))  # B H W C
+        return ops.reshape(self.proj(attended), (-1, *sizes(x)))  # B H W C
 
     def compute_output_shape(self, shape):
         return shape

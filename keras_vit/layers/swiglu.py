@@ -5,6 +5,7 @@ from keras import layers, ops
 
 from keras_vit.layers.activations import silu
 from keras_vit.layers.initializers import initial_normal
+from keras_vit.layers.sizes import sizes
 
 
 @keras.saving.register_keras_serializable("keras_vit")
@@ -32,7 +33,7 @@ class SwiGLU(layers.Layer):
         tokens = ops.reshape(x, (-1, x.shape[-1]))  # as a matrix, as in `MLP`
         pairs = self.fc1(tokens)
         y = keras.remat(self.project)(pairs) if training else self.project(pairs)
-        return ops.reshape(y, ops.shape(x) if None in x.shape[1:] else (-1, *x.shape[1:]))
+        return ops.reshape(y, (-1, *sizes(x)))
 
     def project(self, pairs):
         """(N, 2 hidden_dim), gates before values -> (N, C)."""

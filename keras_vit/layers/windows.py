@@ -6,10 +6,12 @@ Letters: B batch, H W grid, C channels, (M, L) window height and width, n = (H/M
 
 from keras import ops
 
+from keras_vit.layers.sizes import sizes
+
 
 def window_partition(x, window):
     """(B, H, W, C) -> (B*n, M*L, C); windows row by row within an image, pixels row by row within a window."""
-    H, W, C = x.shape[1:]
+    _, W, C = sizes(x)
     M, L = window
     x = ops.reshape(x, (-1, M, W // L, L * C))  # B*H/M M W/L L*C
     x = ops.transpose(x, (0, 2, 1, 3))  # B*H/M W/L M L*C

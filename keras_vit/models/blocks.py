@@ -7,14 +7,20 @@ A `.keras` file holds layers and their names, and no `Family`: the names are wha
     parallel1               block 1 over several stages at once (CoaT)
     stage2_block5_qkv       a layer that belongs to block 5 of stage 2
     stage2_parallel1_qkv    a layer of stage 2 that belongs to block 1 over several stages
-    stage2_norm             another layer of stage 2
+    stage2_norm, norm2      the norm behind the blocks of stage 2; norm is the one behind all blocks
+    stage2_patch_embed      what cuts the map before stage 2 into patches; patch_embed, or stem, what cuts the image
+    stage2_class_token      what puts a token before the patches of stage 2; class_token, of the last stage or all
+    image_size              what checks or pads the images of a model of any size
 """
 
 import re
 from dataclasses import dataclass
 
+import keras
+
 NAME = re.compile(r"(?:stage(?P<stage>\d+)_)?(?P<kind>block|parallel)(?P<index>\d+)(?:_\w+)?")
 STAGE = re.compile(r"stage(\d+)_")
+LARGE = 2048  # pixels
 
 
 @dataclass(frozen=True)
@@ -88,8 +94,73 @@ def require_blocks(function, model):
     return found
 
 
-def patch_grid(model, stage=None):
-    """(H, W) of the patches of a stage that embeds its own (PVT, CoaT), else of the model's patches."""
+def patch_map(model, stage=None):
+    """The map of the patches of a stage that embeds its own (PVT, CoaT), else of the model's: symbolic (B, H, W, C)."""
     names = {layer.name for layer in model.layers}
     own = f"stage{stage}_patch_embed"
-    return tuple(model.get_layer(own if own in names else "patch_embed").output.shape[1:3])
+    return model.get_layer(own if own in names else "patch_embed").output
+
+
+def patched_image(model):
+    """What the patches are cut from: symbolic (B, H, W, C), the model's input, or what it is padded to."""
+    padded = [layer.output for layer in model.layers if layer.name == "image_size"]
+    return padded[0] if padded else model.inputs[0]
+
+
+def patch_grid(model, stage=None, image_size=None):
+    """(H, W) of the patches of a stage that embeds its own (PVT, CoaT), else of the model's patches.
+
+    Args:
+        model: a model of this library.
+        stage: its number, or None.
+        image_size: (H, W) in pixels, for a model of any size; by default that of the model's input.
+    """
+    return sizes_at(model, patch_map(model, stage), image_size)[1:3]
+
+
+def sizes_at(model, tensors, image_size=None):
+    """The shapes that tensors of a model have for images of a size.
+
+    Args:
+        model: a functional model with one input (B, H, W, C).
+        tensors: symbolic tensors of the model, in dictionaries and lists.
+        image_size: (H, W) in pixels; by default that of the model's input, where nothing is to be computed.
+
+    Returns:
+        Their shapes as they were given; the first entry, the number of images, has no meaning.
+    """
+    if image_size and None in model.inputs[0].shape[1:]:
+        image = (1, *image_size, model.inputs[0].shape[-1])
+        tensors = keras.Model(model.inputs[0], tensors).compute_output_spec(keras.KerasTensor(image))
+    return keras.tree.map_structure(lambda x: tuple(x.shape), tensors)
+
+
+def large_image(model):
+    """(H, W) in pixels of an image that the model takes; in a model of any size, large enough to show its strides."""
+    height, width = model.inputs[0].shape[1:3]
+    if None not in (height, width):
+        return height, width
+    multiple = next((layer.multiple for layer in model.layers if layer.name == "image_size"), 1)
+    return (-(-LARGE // multiple) * multiple,) * 2
+
+
+def norm_name(model, stage):
+    """The name of the norm that the outputs of a stage's blocks go through, by themselves or before they are pooled.
+
+    Args:
+        stage: its number; None in a model of one resolution.
+
+    Returns:
+        None where the stage has none, as all but the last stage of most models, or where it comes after pooling.
+    """
+    last = max((block.stage or 0 for block in blocks(model)), default=0)
+    names = [f"stage{stage}_norm", f"norm{stage}", *(["norm"] if stage in (None, last) else ())]
+    behind_places = {layer.name for layer in model.layers if layer.name in names and len(layer.output.shape) > 2}
+    return next((name for name in names if name in behind_places), None)
+
+
+def has_class_token(model, stage):
+    """Whether a class token stands before the patches of a stage; of the model, where that has one resolution."""
+    last = max((block.stage or 0 for block in blocks(model)), default=0)
+    names = {layer.name for layer in model.layers}
+    return f"stage{stage}_class_token" in names or ("class_token" in names and stage in (None, last))

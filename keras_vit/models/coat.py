@@ -22,6 +22,7 @@ Differences between the checkpoints and this file:
   coarsest grid and aggregated as the class tokens are; pooling="avg" of that is timm's `global_pool="avg"`.
 """
 
+import math
 from dataclasses import dataclass
 
 import keras
@@ -39,7 +40,9 @@ from keras_vit.layers.conv_attention import (
 )
 from keras_vit.layers.initializers import initial_normal
 from keras_vit.layers.scales import interpolate
-from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
+from keras_vit.layers.sizes import sizes
+from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input
+from keras_vit.models.sides import Sides
 from keras_vit.weights.resample import input_channels
 from keras_vit.weights.rules import Layout, Transform, conv, dense, depthwise, ignore, norm, param
 
@@ -103,20 +106,21 @@ class ParallelBlock(layers.Layer):
     class token and patches on the other grid.
 
     Args:
-        grids: (H, W) of each scale, finest first; each half of the one before.
+        grids: (H, W) of each scale, finest first; each half of the one before. None where the maps say it.
         num_heads: heads h; must divide C.
         mlp_ratio: hidden width of the MLP in units of C.
         drop_path_rate: probability, in [0, 1), of skipping a branch of a scale for a whole sample.
-    Input:   lists, one tensor per scale: tokens (B, N, C), qkv (B, N, 3 C), E (B, N, C).
+    Input:   lists, one tensor per scale: tokens (B, N, C), qkv (B, N, 3 C), E (B, N, C) and, without grids, maps of
+        the patches, of which the sizes alone are read.
     Output:  the tokens of each scale, a list of (B, N, C).
     """
 
-    def __init__(self, grids, num_heads, mlp_ratio=4, drop_path_rate=0.0, **kwargs):
+    def __init__(self, grids=None, num_heads=8, mlp_ratio=4, drop_path_rate=0.0, **kwargs):
         super().__init__(**kwargs)
-        self.grids = tuple(tuple(grid) for grid in grids)
+        self.grids = grids and tuple(tuple(grid) for grid in grids)
         self.num_heads, self.mlp_ratio, self.drop_path_rate = num_heads, mlp_ratio, drop_path_rate
 
-    def build(self, xs_shape, qkvs_shape, es_shape):
+    def build(self, xs_shape, qkvs_shape, es_shape, maps_shape=None):
         dtype, C, scales = self.dtype_policy, xs_shape[0][-1], range(1, len(xs_shape) + 1)
         init = initial_normal()
         self.projs = [layers.Dense(C, kernel_initializer=init, dtype=dtype, name=f"proj{s}") for s in scales]
@@ -128,17 +132,17 @@ class ParallelBlock(layers.Layer):
         self.mlp.build((None, None, C))
         self.drop_path.build((None, None, C))
 
-    def call(self, xs, qkvs, es):
-        h = self.num_heads
+    def call(self, xs, qkvs, es, maps=None):
+        h, grids = self.num_heads, self.grids if maps is None else [sizes(x)[:2] for x in maps]
         seen = [proj(factorised_attention(qkv, h) + e) for proj, qkv, e in zip(self.projs, qkvs, es)]
-        xs = [x + self.drop_path(self.gather(seen, grid)) for x, grid in zip(xs, self.grids)]
+        xs = [x + self.drop_path(self.gather(seen, grids, scale)) for scale, x in enumerate(xs)]
         return [x + self.drop_path(self.mlp(norm(x))) for x, norm in zip(xs, self.norms)]
 
-    def gather(self, seen, grid):
-        """The sum of what all scales attended to, on one grid."""
-        return sum(interpolate(tokens, old, grid) for tokens, old in zip(seen, self.grids))
+    def gather(self, seen, grids, scale):
+        """The sum of what all scales attended to, on the grid of one of them."""
+        return sum(interpolate(x, grid, scale - i) for i, (x, grid) in enumerate(zip(seen, grids)))
 
-    def compute_output_shape(self, xs_shape, qkvs_shape, es_shape):
+    def compute_output_shape(self, xs_shape, qkvs_shape, es_shape, maps_shape=None):
         return xs_shape
 
 
@@ -164,18 +168,18 @@ class AggregateScales(layers.Layer):
 
 @dataclass(frozen=True)
 class Scale:
-    """What the blocks of one scale share: its number, its grid (H, W), and the two position encodings."""
+    """What the blocks of one scale share: its number, the map of its patches, and the two position encodings."""
 
     stage: int
-    grid: tuple[int, int]
+    patches: keras.KerasTensor
     cpe: ConvPositions
     crpe: ConvRelativePositions
 
     def encode(self, x, num_heads, name):
         """How every block begins.  (B, N, C) -> the tokens with positions, qkv and E."""
-        x = self.cpe(x)
+        x = self.cpe(x, self.patches)
         qkv = ProjectQKV(num_heads, name=f"{name}_qkv")(x)
-        return x, qkv, self.crpe(qkv)
+        return x, qkv, self.crpe(qkv, self.patches)
 
 
 def build(config, image, head, drop_path_rate=0.0):
@@ -189,12 +193,12 @@ def build(config, image, head, drop_path_rate=0.0):
         scales.append(scale)
         sequences.append(tokens)
         if s < len(config.dims) - 1:
-            x = TokensToGrid(*scale.grid, name=f"stage{s}_map")(tokens)
+            x = TokensToGrid(name=f"stage{s}_map")(tokens, scale.patches)
     if config.parallel_depth:
         x = _parallel(config, scales[1:], sequences[1:], head, drop_path_rate)
     else:
         x = layer_norm("norm")(tokens)
-        x = head.pool_tokens(x, scale.grid)  # B C
+        x = head.pool_tokens(x, scale.patches)  # B C
     return head.classify(x) if head.include_top else x
 
 
@@ -203,13 +207,11 @@ def _serial_stage(config, s, x, drop_path_rate):
     C, P, h = config.dims[s], PATCH_SIZES[s], sum(config.head_groups)
     init = uniform(P * P * x.shape[-1])
     x = layers.Conv2D(C, P, strides=P, kernel_initializer=init, name=f"stage{s}_patch_embed")(x)
-    grid = tuple(x.shape[1:3])
-    x = layers.LayerNormalization(epsilon=PATCH_EPSILON, name=f"stage{s}_patch_norm")(x)
-    x = layers.Reshape((grid[0] * grid[1], C), name=f"stage{s}_flatten_patches")(x)
+    x = patches = layers.LayerNormalization(epsilon=PATCH_EPSILON, name=f"stage{s}_patch_norm")(x)
+    x = layers.Reshape((-1, C), name=f"stage{s}_flatten_patches")(x)
     x = PrependToken(name=f"stage{s}_class_token")(x)  # B N C
-    cpe = ConvPositions(*grid, name=f"cpe{s}")
-    crpe = ConvRelativePositions(*grid, config.head_groups, name=f"crpe{s}")
-    scale = Scale(s, grid, cpe, crpe)
+    crpe = ConvRelativePositions(head_groups=config.head_groups, name=f"crpe{s}")
+    scale = Scale(s, patches, ConvPositions(name=f"cpe{s}"), crpe)
     for b in range(config.depths[s]):
         name = f"stage{s}_block{b}"
         block = SerialBlock(h, config.mlp_ratios[s], drop_path_rate, name=name)
@@ -219,28 +221,28 @@ def _serial_stage(config, s, x, drop_path_rate):
 
 def _parallel(config, scales, xs, head, drop_path_rate):
     """Parallel blocks and the aggregate of their scales.  Lists of scales and of tokens -> (B, C) or a map."""
-    h, grids = sum(config.head_groups), tuple(scale.grid for scale in scales)
+    h, maps = sum(config.head_groups), [scale.patches for scale in scales]
     for b in range(config.parallel_depth):
         encoded = [scale.encode(x, h, f"stage{scale.stage}_parallel{b}") for scale, x in zip(scales, xs)]
-        block = ParallelBlock(grids, h, config.mlp_ratios[-1], drop_path_rate, name=f"parallel{b}")
-        xs = block(*map(list, zip(*encoded)))
+        block = ParallelBlock(None, h, config.mlp_ratios[-1], drop_path_rate, name=f"parallel{b}")
+        xs = block(*map(list, zip(*encoded)), maps)
     xs = [layer_norm(f"norm{scale.stage}")(x) for scale, x in zip(scales, xs)]
     aggregate = AggregateScales(name="aggregate")
     if head.include_top or head.pooling == "token":
         return aggregate([SelectToken(name=f"take_token{scale.stage}")(x) for scale, x in zip(scales, xs)])
-    return head.pool_map(aggregate([_coarsest(scale, grids[-1], x) for scale, x in zip(scales, xs)]))
+    return head.pool_map(aggregate([_coarsest(scale, scales[-1].stage, x) for scale, x in zip(scales, xs)]))
 
 
-def _coarsest(scale, grid, x):
+def _coarsest(scale, last, x):
     """The patches of a scale as a map, averaged down to the last scale's grid.  (B, N, C) -> (B, H, W, C)."""
-    x = TokensToGrid(*scale.grid, name=f"grid{scale.stage}")(x)
-    factor = scale.grid[0] // grid[0]
+    x = TokensToGrid(name=f"grid{scale.stage}")(x, scale.patches)
+    factor = 2 ** (last - scale.stage)
     return layers.AveragePooling2D(factor, name=f"pool{scale.stage}")(x) if factor > 1 else x
 
 
-def check_size(config, height, width):
+def sides(config):
     """Every stage must get whole patches."""
-    require_multiple("CoaT", height, width, 32, "the patch sizes 4, 2, 2 and 2")
+    return Sides(math.prod(PATCH_SIZES), "the patch sizes 4, 2, 2 and 2")
 
 
 # Checkpoints -----------------------------------------------------------------------------------------------------
@@ -298,7 +300,7 @@ def _family(name, layout):
         name=name,
         paper="2104.06399",
         build=build,
-        check_size=check_size,
+        sides=sides,
         layouts=(layout,),
         resamplers={"stage0_patch_embed/kernel": input_channels},
         preprocessing=IMAGENET,

@@ -22,6 +22,7 @@ from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of
 from keras_vit.layers import MLP, LayerScale, drop_path, drop_path_rates
 from keras_vit.layers.depthwise import DepthwiseConv2D
 from keras_vit.layers.initializers import initial_normal
+from keras_vit.models import vit
 from keras_vit.models.family import (
     IMAGENET,
     Family,
@@ -30,9 +31,9 @@ from keras_vit.models.family import (
     differing,
     family_preprocess_input,
     later,
-    require_multiple,
 )
-from keras_vit.weights.resample import input_channels
+from keras_vit.models.sides import Sides
+from keras_vit.weights.patch_kernel import patch_kernel
 from keras_vit.weights.rules import Layout, conv, dense, depthwise, norm, param
 
 EPSILON = 1e-6  # of every LayerNorm in the published code
@@ -129,18 +130,10 @@ def _finish(x, head, epsilon=EPSILON):
     return head.classify(x) if head.include_top else x
 
 
-def check_size(config, height, width):
+def sides(config):
     """The last stage must keep a pixel; sides that do not divide lose their remainder, as in the published code."""
     smallest = config.patch_size * 2 ** (len(config.dims) - 1)  # of the stem, and 2 between the stages
-    if min(height, width) < smallest:
-        raise ValueError(
-            f"input_shape: ConvNeXt needs at least {smallest} x {smallest} pixels. Received: {height} x {width}"
-        )
-
-
-def check_isotropic_size(config, height, width):
-    """Both sides must be whole numbers of patches."""
-    require_multiple("isotropic ConvNeXt", height, width, config.patch_size, "the patch size")
+    return Sides(1, smallest=smallest, padded_to=smallest)
 
 
 def configure_isotropic(config, entries, classes):
@@ -219,18 +212,18 @@ CONVNEXT = Family(
     name="ConvNeXt",
     paper="2201.03545",
     build=build,
-    check_size=check_size,
+    sides=sides,
     layouts=(TIMM, OFFICIAL, TRANSFORMERS),
-    resamplers={"stem/kernel": input_channels},
+    resamplers={"stem/kernel": patch_kernel},
     preprocessing=IMAGENET,
 )
 CONVNEXT_ISOTROPIC = Family(
     name="ConvNeXt",
     paper="2201.03545",
     build=build_isotropic,
-    check_size=check_isotropic_size,
+    sides=vit.sides,
     layouts=(ISOTROPIC,),
-    resamplers={"stem/kernel": input_channels},
+    resamplers={"stem/kernel": patch_kernel},
     preprocessing=IMAGENET,
     configure=configure_isotropic,
 )

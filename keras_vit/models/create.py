@@ -52,15 +52,19 @@ def create_model(name, weights=None, **kwargs):
     return VARIANTS[entry.name](weights=weights, **kwargs)
 
 
-def create_published(row):
+def create_published(row, size=None):
     """The classifier of a catalogue row, with its weights, classes and image size.
+
+    Args:
+        row: of the catalogue.
+        size: (H, W) in pixels of its images; those of the row if None.
 
     Raises:
         ValueError: for weights that were published without a classifier.
     """
     if not row.classes:
         raise ValueError(f"{row.name} was published without a classifier; it cannot predict classes.")
-    return VARIANTS[row.constructor](weights=row.tag, classes=row.classes, input_shape=(*row.size, 3))
+    return VARIANTS[row.constructor](weights=row.tag, classes=row.classes, input_shape=(*(size or row.size), 3))
 
 
 def _create_from(name, found, weights, kwargs):
@@ -115,6 +119,8 @@ def create_from_folder(folder, **kwargs):
     if stored is not None and kwargs.get("include_top", True):
         kwargs.setdefault("classes", stored)
     kwargs.setdefault("input_shape", shape)
+    if None in kwargs["input_shape"]:
+        kwargs.setdefault("native_size", shape[:2])
     _require_room(opened, variant, shape, entries)
     return variant(weights=str(weights), **kwargs)
 

@@ -28,9 +28,11 @@ from keras_vit.layers import (
     TokensToGrid,
     drop_path_rates,
 )
+from keras_vit.layers.tokens import native_grid
 from keras_vit.models import vit
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input
-from keras_vit.weights.resample import input_channels, positions
+from keras_vit.weights.patch_kernel import patch_kernel
+from keras_vit.weights.resample import positions
 from keras_vit.weights.rules import Layout, dense, param
 
 LAYER_SCALE = 1e-4  # what DeiT III's factors start from (Sec. 3.1)
@@ -38,9 +40,9 @@ LAYER_SCALE = 1e-4  # what DeiT III's factors start from (Sec. 3.1)
 
 def build_distilled(config, image, head, drop_path_rate=0.0):
     """Fig. 2: tokens [class, distillation, patches], two classifiers, their mean.  (B, H, W, 3) -> (B, K)."""
-    x, grid = _two_tokens(config, image, drop_path_rate)
+    x, patches = _two_tokens(config, image, drop_path_rate)
     if not head.include_top and head.pooling != "token":
-        return head.pool_map(TokensToGrid(*grid, name="grid")(x))
+        return head.pool_map(TokensToGrid(name="grid")(x, patches))
     tokens = [SelectToken(i, name=f"take_{name}")(x) for i, name in enumerate(("class", "dist"))]
     if not head.include_top:
         return layers.Average(name="mean")(tokens)  # B D
@@ -74,32 +76,30 @@ def two_heads(model):
 
 def build_one_head(config, image, head, drop_path_rate=0.0):
     """The tokens of `build_distilled`, of which the class token alone is read.  (B, H, W, 3) -> (B, K)."""
-    x, grid = _two_tokens(config, image, drop_path_rate)
-    x = head.pool_tokens(x, grid)
+    x, patches = _two_tokens(config, image, drop_path_rate)
+    x = head.pool_tokens(x, patches)
     return head.classify(x) if head.include_top else x
 
 
 def _two_tokens(config, image, drop_path_rate):
-    """Fig. 2 without the heads: tokens [class, distillation, patches], (B, 2+N, D), and the patches' grid (H, W)."""
-    x = vit.patch_embed(config, image)
-    grid = x.shape[1:3]
-    x = vit.flatten(x)  # B N D
+    """Fig. 2 without the heads: tokens [class, distillation, patches], (B, 2+N, D), and the map of the patches."""
+    patches = vit.patch_embed(config, image)
+    x = vit.flatten(patches)  # B N D
     x = PrependToken(name="dist_token")(x)
     x = PrependToken(name="class_token")(x)  # B 2+N D
-    x = PositionEmbedding(name="positions")(x)
-    return vit.encoder(config, x, drop_path_rates(drop_path_rate, config.depth)), grid
+    x = PositionEmbedding(2, native_grid(config.patch_size), name="positions")(x, patches)
+    return vit.encoder(config, x, drop_path_rates(drop_path_rate, config.depth)), patches
 
 
 def build_deit3(config, image, head, drop_path_rate=0.0):
     """Patches, their positions, class token, encoder, classifier.  (B, H, W, 3) -> (B, K)."""
-    x = vit.patch_embed(config, image)
-    grid = x.shape[1:3]
-    x = vit.flatten(x)  # B N D
-    x = PositionEmbedding(name="positions")(x)
+    patches = vit.patch_embed(config, image)
+    x = vit.flatten(patches)  # B N D
+    x = PositionEmbedding(0, native_grid(config.patch_size), name="positions")(x, patches)
     x = PrependToken(name="class_token")(x)  # B 1+N D
     rates = [drop_path_rate] * config.depth  # "a uniform drop rate across all layers" (Sec. 3.1)
     x = vit.encoder(config, x, rates, layer_scale=LAYER_SCALE)
-    x = head.pool_tokens(x, grid)
+    x = head.pool_tokens(x, patches)
     return head.classify(x) if head.include_top else x
 
 
@@ -132,18 +132,18 @@ DEIT = Family(
     name="DeiT",
     paper="2012.12877",
     build=vit.build,
-    check_size=vit.check_size,
+    sides=vit.sides,
     layouts=(vit.TIMM, vit.TRANSFORMERS),  # transformers calls it a ViT
-    resamplers={"positions/table": positions(1), "patch_embed/kernel": input_channels},
+    resamplers={"positions/table": positions(1), "patch_embed/kernel": patch_kernel},
     preprocessing=IMAGENET,
 )
 DEIT_DISTILLED = Family(
     name="DeiT",
     paper="2012.12877",
     build=build_distilled,
-    check_size=vit.check_size,
+    sides=vit.sides,
     layouts=(DISTILLED, TEACHER),
-    resamplers={"positions/table": positions(2), "patch_embed/kernel": input_channels},
+    resamplers={"positions/table": positions(2), "patch_embed/kernel": patch_kernel},
     preprocessing=IMAGENET,
     head=("head", "head_dist"),
 )
@@ -151,21 +151,21 @@ DEIT_ONE_HEAD = Family(
     name="DeiT",
     paper="2012.12877",
     build=build_one_head,
-    check_size=vit.check_size,
+    sides=vit.sides,
     layouts=(ONE_HEAD,),
-    resamplers={"positions/table": positions(2), "patch_embed/kernel": input_channels},
+    resamplers={"positions/table": positions(2), "patch_embed/kernel": patch_kernel},
     preprocessing=IMAGENET,
 )
 DEIT3 = Family(
     name="DeiT-III",
     paper="2204.07118",
     build=build_deit3,
-    check_size=vit.check_size,
+    sides=vit.sides,
     layouts=(
         _deit3_layout("timm", "ls1.gamma", "ls2.gamma"),
         _deit3_layout("official", "gamma_1", "gamma_2"),
     ),
-    resamplers={"positions/table": positions(0), "patch_embed/kernel": input_channels},
+    resamplers={"positions/table": positions(0), "patch_embed/kernel": patch_kernel},
     preprocessing=IMAGENET,
 )
 

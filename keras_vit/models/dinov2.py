@@ -40,9 +40,11 @@ from keras_vit.layers import (
     TokensToGrid,
 )
 from keras_vit.layers.activations import ACTIVATIONS
+from keras_vit.layers.tokens import native_grid
 from keras_vit.models import vit
-from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
-from keras_vit.weights.resample import input_channels, positions
+from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input
+from keras_vit.weights.patch_kernel import patch_kernel
+from keras_vit.weights.resample import positions
 from keras_vit.weights.rules import Layout, Transform, conv, dense, fuse, fused_dense, ignore, norm, param, supply
 
 LAYER_SCALE = 1e-5  # what the factors start from in the published training configurations
@@ -87,20 +89,19 @@ def gated_width(width, mlp_ratio):
 
 def build(config, image, head, drop_path_rate=0.0):
     """Patches, class token, registers, positions, encoder, classifier.  (B, H, W, 3) -> (B, K)."""
-    x = vit.patch_embed(config, image)
-    grid = x.shape[1:3]
-    x = vit.flatten(x)  # B N D
+    patches, grid = vit.patch_embed(config, image), native_grid(config.patch_size)
+    x = vit.flatten(patches)  # B N D
     if config.registers:
-        x = PositionEmbedding(name="positions")(x)
+        x = PositionEmbedding(0, grid, name="positions")(x, patches)
         x = PrependTokens(config.registers, name="registers")(x)
         x = PrependToken(name="class_token")(x)  # B 1+R+N D
     else:
         x = PrependToken(name="class_token")(x)
-        x = PositionEmbedding(name="positions")(x)  # B 1+N D
+        x = PositionEmbedding(1, grid, name="positions")(x, patches)  # B 1+N D
     x = encoder(config, x, drop_path_rate)
     if not head.include_top:
-        return head.pool_tokens(x, grid)
-    return head.classify(pool(config, x, grid))
+        return head.pool_tokens(x, patches)
+    return head.classify(pool(config, x, patches))
 
 
 def encoder(config, x, drop_path_rate):
@@ -114,18 +115,13 @@ def encoder(config, x, drop_path_rate):
     return layers.LayerNormalization(epsilon=config.epsilon, name="norm")(x)
 
 
-def pool(config, x, grid):
+def pool(config, x, patches):
     """What the classifier reads.  (B, 1+R+N, D) -> (B, D) or (B, 2 D)."""
     token = SelectToken(name="pooled_token")(x)
     if config.pool == "token":
         return token
-    patches = layers.GlobalAveragePooling2D(name="pool")(TokensToGrid(*grid, name="grid")(x))
-    return layers.Concatenate(name="token_and_mean")([token, patches])
-
-
-def check_size(config, height, width):
-    """Both sides must be whole numbers of patches."""
-    require_multiple("DINOv2", height, width, config.patch_size, "the patch size")
+    mean = layers.GlobalAveragePooling2D(name="pool")(TokensToGrid(name="grid")(x, patches))
+    return layers.Concatenate(name="token_and_mean")([token, mean])
 
 
 def configure(config, entries, classes):
@@ -141,20 +137,9 @@ def configure(config, entries, classes):
 # Checkpoints -----------------------------------------------------------------------------------------------------
 
 
-def _move_positions(kernel="bicubic", antialias=True, offset=0.0):
-    """A resampler of tables with a class token before the grid or without: N and N + 1 are never both squares."""
-    with_token, without = (positions(prefix, kernel, antialias, offset) for prefix in (1, 0))
-
-    def move(table, shape, size, stored=None):
-        moved = with_token(table, shape, size, stored)
-        return moved if moved.shape == shape else without(table, shape, size, stored)
-
-    return move
-
-
-OFFICIAL = {"positions/table": _move_positions(antialias=False, offset=0.1)}  # facebookresearch/dinov2, no registers
-PLAIN = {"positions/table": _move_positions(antialias=False)}  # transformers, no registers
-SMOOTH = {"positions/table": _move_positions()}  # timm; all three with registers
+OFFICIAL = {"positions/table": positions(1, 0, antialias=False, offset=0.1)}  # facebookresearch/dinov2, no registers
+PLAIN = {"positions/table": positions(1, 0, antialias=False)}  # transformers, no registers
+SMOOTH = {"positions/table": positions(1, 0)}  # timm; all three with registers
 
 # With registers in a file, the class token's position is added to it; written back it is -0, which changes no bit.
 ADDED = Transform(lambda token, table: token + table[:, :1], lambda token: (token, None))
@@ -266,9 +251,9 @@ def _family(paper, registers, resamplers):
         name="DINOv2",
         paper=paper,
         build=build,
-        check_size=check_size,
+        sides=vit.sides,
         layouts=_layouts(registers),
-        resamplers={**resamplers, "patch_embed/kernel": input_channels},
+        resamplers={**resamplers, "patch_embed/kernel": patch_kernel},
         preprocessing=replace(IMAGENET, crop_pct=1.0),
         configure=configure,
     )

@@ -8,19 +8,22 @@ import contextlib
 import dataclasses
 import inspect
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Mapping
 
 import keras
 import numpy as np
 from keras import layers
 
-from keras_vit.layers import SelectToken, TokensToGrid
+from keras_vit.layers import SelectToken, TokensToGrid, tokens
 from keras_vit.layers.initializers import initial_normal
+from keras_vit.models.sides import checked_native_size, resolve_shape
 from keras_vit.preprocessing import Spec, normalize
 from keras_vit.sources import loading, resolve
+from keras_vit.sources.assigning import follow_resamplers
 from keras_vit.system import xla
 from keras_vit.weights import catalogue, wrappers
+from keras_vit.weights.patch_kernel import patch_kernel
 from keras_vit.weights.rules import Layout
 
 IMAGENET = Spec(
@@ -51,7 +54,7 @@ class Family:
         name: title of the family, e.g. "Swin".
         paper: arXiv identifier.
         build: (config, image, head, drop_path_rate) -> output tensor of the functional model.
-        check_size: (config, height, width); raises ValueError for a size in pixels that the family cannot run.
+        sides: config -> `Sides`, the sizes of images that it runs on.
         layouts: the published file formats, see `keras_vit.weights.rules`.
         preprocessing: of variants without published weights.
         resamplers: variable path pattern -> function (stored array, shape in the model, (H, W) of the model, (H, W)
@@ -63,12 +66,26 @@ class Family:
     name: str
     paper: str
     build: Callable
-    check_size: Callable
+    sides: Callable
     layouts: tuple[Layout, ...]
     preprocessing: Spec
     resamplers: Mapping[str, Callable] = field(default_factory=dict)
     head: tuple[str, ...] = ("head",)
     configure: Callable = lambda config, entries, classes: config
+
+    def check_size(self, config, height, width):
+        """Raises ValueError for a size in pixels that the family cannot run."""
+        sides = self.sides(config)
+        if height % sides.multiple or width % sides.multiple:
+            raise ValueError(
+                f"input_shape: {self.name} needs a height and width that are multiples of {sides.multiple} "
+                f"({sides.why}); dynamic_img_pad=True pads others. Received: {height} x {width}"
+            )
+        if min(height, width) < sides.smallest:
+            raise ValueError(
+                f"input_shape: {self.name} needs at least {sides.smallest} x {sides.smallest} pixels. "
+                f"Received: {height} x {width}"
+            )
 
 
 @dataclass(frozen=True)
@@ -97,14 +114,14 @@ class Head:
             return layers.GlobalAveragePooling2D(name="pool")(x)
         return layers.GlobalMaxPooling2D(name="pool")(x) if self.pooling == "max" else x
 
-    def pool_tokens(self, x, grid):
+    def pool_tokens(self, x, patches):
         """Features of a sequence with a class token first: that token, or the patches as a map, pooled or not.
 
-        (B, n + H W, C) -> (B, C) or (B, H, W, C).
+        (B, n + H W, C), and the map of the patches (B, H, W, C') -> (B, C) or (B, H, W, C).
         """
         if self.include_top or self.pooling == "token":
             return SelectToken(name="pooled_token")(x)
-        return self.pool_map(TokensToGrid(*grid, name="grid")(x))
+        return self.pool_map(TokensToGrid(name="grid")(x, patches))
 
 
 class Variant:
@@ -173,6 +190,9 @@ class Variant:
         drop_rate=0.0,
         drop_path_rate=0.0,
         dtype=None,
+        native_size=None,
+        dynamic_img_pad=False,
+        patch_size=None,
     ):
         _check_arguments(pooling, classes, include_top, drop_rate, drop_path_rate)
         head = Head(include_top, pooling, classes, classifier_activation, drop_rate)
@@ -180,27 +200,57 @@ class Variant:
         recorded = resolve.spec_beside(path, include_preprocessing) if path else None  # of a run, or beside a file
         spec = row.spec if row else recorded or self.spec
         size = row.size if row else recorded.size if recorded else self.image_size
-        shape = _resolve_shape(input_shape, input_tensor, size)
-        self.family.check_size(self.config, *shape[:2])
+        config, size = self._with_patches(patch_size), self._in_patches(patch_size, size)
+        shape = resolve_shape(input_shape, input_tensor, size)
+        sides, any_size = self.family.sides(config), None in shape
+        if not any_size and not dynamic_img_pad:
+            self.family.check_size(config, *shape[:2])
         source = loading.open_source(path, row, classes, include_top) if path or row else None
-        config = self.config
         if source and source.entries is not None:
             entries = wrappers.likeliest(source.entries, self.family.layouts)
             config = self.family.configure(config, entries, classes if include_top else None)
-        with dtype_scope(dtype):
+        if native_size is not None:
+            size = checked_native_size(native_size, any_size)
+        elif any_size and source:  # the file's own, so that nothing is resampled twice
+            size = self._in_patches(patch_size, loading.native_size(source, self.family, self.config)) or size
+        kept_for = sides.rounded(size) if any_size else None
+        with dtype_scope(dtype), tokens.native_size(kept_for):
             image = keras.Input(shape, name="image") if input_tensor is None else input_tensor
             x = image
             if include_preprocessing:
                 x = _normalization(spec, shape[2])(x)
+            if any_size or dynamic_img_pad:
+                x = sides.layer(self.family.name, dynamic_img_pad, kept_for)(x)
             outputs = self.family.build(config, x, head, drop_path_rate)
         sources = [image] if input_tensor is None else keras.utils.get_source_inputs(input_tensor)
         inputs = sources[0] if len(sources) == 1 else sources
         model = keras.Model(inputs, outputs, name=name or self.snake_name)
+        follow_resamplers(model, self.family.resamplers)
         if source:
             loading.load(model, source, self.family, include_top, classes)
         if keras.config.backend() == "tensorflow":
-            model.jit_compile = xla.pays(model)  # left alone, Keras never compiles on a machine without a GPU
+            # Left alone, Keras never compiles on a machine without a GPU; XLA would compile anew for each size.
+            model.jit_compile = not any_size and xla.pays(model)
         return model
+
+    def _in_patches(self, patch_size, size):
+        """The size (H, W) with as many patches of `patch_size` pixels as `size` has of the architecture's own."""
+        own = getattr(self.config, "patch_size", None)
+        return tuple(side // own * patch_size for side in size) if size and patch_size else size
+
+    def _with_patches(self, patch_size):
+        """The architecture with patches of `patch_size` pixels; None for its own."""
+        if patch_size is None:
+            return self.config
+        own = getattr(self.config, "patch_size", None)
+        if own is None or patch_kernel not in self.family.resamplers.values():
+            raise ValueError(
+                f"patch_size: the patches of {self.family.name} cannot be of another size; those of ViT, DeiT, DINOv2, "
+                f"Swin and ConvNeXt can. Received: patch_size={patch_size!r}"
+            )
+        if not isinstance(patch_size, int) or patch_size < 1:
+            raise ValueError(f"patch_size: expected a positive whole number. Received: patch_size={patch_size!r}")
+        return replace(self.config, patch_size=patch_size)
 
 
 _CALL_DOC = """Builds the functional Keras model.
@@ -213,7 +263,9 @@ Args:
         hf://owner/name will do.
     input_tensor: Keras tensor to build on, instead of a new input.
     input_shape: (H, W, C); the size of the weights if not given, (224, 224, 3) without any. Position tables and bias
-        tables of the weights are resampled, the stem is adapted to other channel counts.
+        tables of the weights are resampled, the stem is adapted to other channel counts. (None, None, C) for a model of
+        any size: it gives what the model built for the size that arrives gives, and has the variables of one built for
+        `native_size`.
     pooling: without the classifier: None for the map (B, H, W, C), "avg" or "max" for (B, C), "token" for the class
         token of families that have one.
     classes: number of classes K; other than the file's makes a new head. Ignored without include_top.
@@ -224,6 +276,13 @@ Args:
     drop_rate: of the dropout before the classifier, in [0, 1).
     drop_path_rate: stochastic depth of the last block, in [0, 1).
     dtype: policy such as "mixed_bfloat16"; the global policy if None.
+    native_size: (H, W) in pixels of the images that a model of any size keeps its positions for; that of the weights
+        if None. Positions for other sizes are computed from these whenever images arrive.
+    dynamic_img_pad: whether to pad images at the bottom and right with zeros, behind the normalisation, to whole
+        patches; without it such sizes are refused.
+    patch_size: side of the patches in pixels, other than the weights' (ViT, DeiT, DINOv2, Swin, ConvNeXt): their kernel
+        is resized by the pseudo-inverse of FlexiViT (arXiv:2212.08013, Sec. 3.4), and unless input_shape says
+        otherwise, the image with it.
 
 To train at sizes whose activations do not fit into memory, build inside a scope that recomputes each block for its
 gradients instead of keeping its activations (without drop path, except on JAX):
@@ -286,26 +345,6 @@ def _check_arguments(pooling, classes, include_top, drop_rate, drop_path_rate):
             raise ValueError(f"{argument}: expected a rate in [0, 1). Received: {argument}={rate!r}")
 
 
-def _resolve_shape(input_shape, input_tensor, size):
-    """The input's (H, W, C), all known."""
-    if input_tensor is not None and not keras.backend.is_keras_tensor(input_tensor):
-        raise ValueError(f"input_tensor: expected a Keras tensor, as keras.Input gives. Received: {input_tensor!r}")
-    tensor_shape = tuple(input_tensor.shape[1:]) if input_tensor is not None else None
-    shape = tuple(input_shape or tensor_shape or (*size, 3))
-    if tensor_shape and shape != tensor_shape:
-        raise ValueError(f"input_shape {shape} differs from the shape {tensor_shape} of input_tensor. Pass only one")
-    if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
-        raise ValueError(
-            "input_shape: expected (height, width, channels), three positive whole numbers: sizes must be known when "
-            f"the model is built. Received: input_shape={input_shape or tensor_shape}"
-        )
-    if shape[0] in (1, 3) and shape[2] > 4:
-        raise ValueError(
-            f"input_shape: looks like (channels, height, width). Expected channels last. Received: {shape}"
-        )
-    return shape
-
-
 def _normalization(spec, channels):
     """(x / 255 - mean) / std per channel, as a layer; for other than three channels the mean of the three."""
     mean, std = np.array(spec.mean), np.array(spec.std)
@@ -319,12 +358,3 @@ def differing(layer, **options):
     """The options that are not a layer's defaults: of any other, a .keras file need not know that they exist."""
     defaults = inspect.signature(layer.__init__).parameters
     return {name: value for name, value in options.items() if value != defaults[name].default}
-
-
-def require_multiple(config_name, height, width, multiple, why):
-    """Raises unless both sides are positive multiples of `multiple`."""
-    if height % multiple or width % multiple:
-        raise ValueError(
-            f"input_shape: {config_name} needs a height and width that are multiples of {multiple} ({why}). "
-            f"Received: {height} x {width}"
-        )

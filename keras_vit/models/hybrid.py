@@ -21,14 +21,16 @@ import keras
 from keras import layers, ops
 
 from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
+from keras_vit.layers.image_size import ImageSize
+from keras_vit.layers.sizes import derived, sizes
 from keras_vit.models import vit
 from keras_vit.models.family import (
     INCEPTION,
     Family,
     Variant,
     family_preprocess_input,
-    require_multiple,
 )
+from keras_vit.models.sides import Sides
 from keras_vit.weights.resample import input_channels, positions
 from keras_vit.weights.rules import Layout, conv, norm, param
 
@@ -82,7 +84,12 @@ class StdConv2D(layers.Layer):
         return centred * ops.rsqrt(variance + KERNEL_EPSILON)
 
     def compute_output_shape(self, shape):
-        return (shape[0], -(-shape[1] // self.strides), -(-shape[2] // self.strides), self.filters)
+        return (shape[0], *_strided(shape, self.strides), self.filters)
+
+
+def _strided(shape, strides):
+    """(H, W) of the output of a convolution with "same" padding."""
+    return tuple(derived(lambda side: -(-side // strides), side) for side in shape[1:3])
 
 
 @keras.saving.register_keras_serializable("keras_vit")
@@ -100,7 +107,7 @@ class GroupNorm(layers.Layer):
         self.beta = self.add_weight((shape[-1],), "zeros", name="beta")
 
     def call(self, x):
-        H, W, C = x.shape[1:]
+        H, W, C = sizes(x)
         pixels = ops.reshape(ops.cast(x, "float32"), (-1, H * W, C))  # B HW C
         centred = pixels - self.group_mean(pixels)
         variance = self.group_mean(ops.square(centred))
@@ -169,7 +176,7 @@ class Bottleneck(layers.Layer):
         return ops.relu(self.norm3(self.conv3(x)) + shortcut)
 
     def compute_output_shape(self, shape):
-        return (shape[0], -(-shape[1] // self.strides), -(-shape[2] // self.strides), self.filters)
+        return (shape[0], *_strided(shape, self.strides), self.filters)
 
 
 def build(config, image, head, drop_path_rate=0.0):
@@ -182,13 +189,18 @@ def build(config, image, head, drop_path_rate=0.0):
         for b in range(depth):
             strides = 2 if s > 0 and b == 0 else 1
             x = Bottleneck(4 * STEM * 2**s, strides, project=b == 0, name=f"stage{s}_unit{b}")(x)
+    P = config.encoder.patch_size
+    if any(derived(lambda side: side % P, side) != 0 for side in x.shape[1:3]):  # dynamic_img_pad, or any size
+        x = ImageSize("the map of the ResNet", P, 1, pad=True, name="map_size")(x)
     x = vit.patch_embed(config.encoder, x)  # B H/(S P) W/(S P) D
-    return vit.classify_patches(config.encoder, x, head, drop_path_rate)
+    return vit.classify_patches(config.encoder, x, config.stride, head, drop_path_rate)
 
 
-def check_size(config, height, width):
-    """Both sides must be whole numbers of patches."""
-    require_multiple("hybrid ViT", height, width, config.stride, "the stride of a patch")
+def sides(config):
+    """Both sides must be whole numbers of patches of more than a pixel of the map; the ResNet pads by itself."""
+    if config.encoder.patch_size == 1:
+        return Sides(1)
+    return Sides(config.stride, "the stride of a patch", padded_to=1)  # what is padded is the map
 
 
 def configure(config, entries, classes):
@@ -231,7 +243,7 @@ HYBRID = Family(
     name="ViT hybrid",
     paper="2010.11929",
     build=build,
-    check_size=check_size,
+    sides=sides,
     layouts=(STEM_ALONE, TIMM, *vit.flax_layouts(before=_flax_resnet)),
     resamplers={"positions/table": positions(1), "stem_conv/kernel": input_channels},
     preprocessing=INCEPTION,

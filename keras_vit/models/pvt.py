@@ -22,6 +22,7 @@ from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of
 from keras_vit.layers import MLP, PositionEmbedding, PreNormBlock, PrependToken, drop_path_rates
 from keras_vit.layers.initializers import initial_normal
 from keras_vit.layers.spatial_reduction import SpatialReductionAttention
+from keras_vit.layers.tokens import native_grid
 from keras_vit.models.family import (
     IMAGENET,
     Family,
@@ -30,9 +31,9 @@ from keras_vit.models.family import (
     differing,
     family_preprocess_input,
     later,
-    require_multiple,
 )
-from keras_vit.weights.resample import input_channels, positions, resample_grid
+from keras_vit.models.sides import Sides
+from keras_vit.weights.resample import input_channels, positions
 from keras_vit.weights.rules import Layout, Transform, conv, dense, fused_dense, norm, param
 
 EPSILON = 1e-6  # of the blocks' LayerNorms and the last one in the published code; the paper does not say
@@ -105,15 +106,16 @@ def build(config, image, head, drop_path_rate=0.0):
         P = config.patch_size if s == 0 else 2
         x = layers.Conv2D(C, P, strides=P, kernel_initializer=init, name=f"stage{s}_patch_embed")(x)  # B H W C
         x = layers.LayerNormalization(epsilon=config.patch_epsilon, name=f"stage{s}_patch_norm")(x)
-        grid = x.shape[1:3]
-        if s == len(config.depths) - 1:
-            x = layers.Reshape((grid[0] * grid[1], C), name="flatten_patches")(x)  # B N C
+        patches, leading = x, int(s == len(config.depths) - 1)
+        if leading:
+            x = layers.Reshape((-1, C), name="flatten_patches")(x)  # B N C
             x = PrependToken(name="class_token")(x)  # B 1+N C
-        x = PositionEmbedding(name=f"stage{s}_positions")(x)
+        grid = native_grid(config.patch_size * 2**s)
+        x = PositionEmbedding(leading, grid, name=f"stage{s}_positions")(x, patches)
         for b in range(depth):
             x = PVTBlock(num_heads, mlp_ratio, reduction, next(rates), name=f"stage{s}_block{b}", **options)(x)
     x = layers.LayerNormalization(epsilon=config.epsilon, name="norm")(x)
-    x = head.pool_tokens(x, grid)  # B C
+    x = head.pool_tokens(x, patches)  # B C
     return head.classify(x) if head.include_top else x
 
 
@@ -123,10 +125,10 @@ def block_options(config, block):
     return differing(block, **{name: getattr(config, name) for name in names})
 
 
-def check_size(config, height, width):
+def sides(config):
     """Both sides must be whole numbers of the last stage's patches, and the reductions of each stage's map."""
     scales = [config.patch_size * 2**s * reduction for s, reduction in enumerate(config.sr_ratios)]
-    require_multiple("PVT", height, width, math.lcm(*scales), "the patches of the last stage and the reduced maps")
+    return Sides(math.lcm(*scales), "the patches of the last stage and the reduced maps")
 
 
 # Checkpoints -----------------------------------------------------------------------------------------------------
@@ -141,12 +143,8 @@ def _grid_of_positions(table):
 GRID = Transform(_grid_of_positions, lambda table: table.reshape(1, -1, table.shape[-1]))
 
 
-def move_positions(table, shape, size, stored=None):
-    """The last stage's positions are a sequence that begins with the class token's, the others' are maps."""
-    if table.ndim == 4:
-        return resample_grid(table[0], shape[1:3], "bilinear", antialias=False)[None]
-    return positions(1, "bilinear", antialias=False)(table, shape, size, stored)
-
+# The last stage's positions are a sequence that begins with the class token's, the others' are maps.
+POSITIONS = positions(1, kernel="bilinear", antialias=False)
 
 SOURCE, TARGET = "block{s+1}.{b}", "stage{s}_block{b}"
 OFFICIAL = Layout(
@@ -205,9 +203,9 @@ PVT = Family(
     name="PVT",
     paper="2102.12122",
     build=build,
-    check_size=check_size,
+    sides=sides,
     layouts=(OFFICIAL, *map(_transformers, (4, 1, 2, 3, 5, 6))),  # 4 in every published model
-    resamplers={"stage*_positions/table": move_positions, "stage0_patch_embed/kernel": input_channels},
+    resamplers={"stage*_positions/table": POSITIONS, "stage0_patch_embed/kernel": input_channels},
     preprocessing=IMAGENET,
 )
 

@@ -13,7 +13,6 @@ Differences between the checkpoints and this file:
   convolution; the paper has neither.
 """
 
-import functools
 import itertools
 import operator
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from keras_vit.layers.activations import check_activation
 from keras_vit.layers.heads import check_heads
 from keras_vit.layers.initializers import initial_normal
 from keras_vit.layers.mlp import project_activated
+from keras_vit.layers.sizes import sizes
 from keras_vit.layers.spatial_reduction import SpatialReductionAttention, attend_to, flatten_map
 from keras_vit.models.family import (
     IMAGENET,
@@ -38,6 +38,7 @@ from keras_vit.models.family import (
     later,
 )
 from keras_vit.models.pvt import PVTBlock, block_options
+from keras_vit.models.sides import Sides
 from keras_vit.weights.resample import input_channels
 from keras_vit.weights.rules import Layout, conv, dense, depthwise, fused_dense, norm
 
@@ -68,25 +69,28 @@ def he_normal_fan_out():
     return initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
 
 
-@functools.cache
 def pooling_matrix(length, bins):
     """Averages of `bins` overlapping spans of a line, as PyTorch's adaptive pooling takes them.
 
     Span i reaches from floor(i length / bins) to ceil((i + 1) length / bins); a line shorter than the bins repeats.
 
+    Args:
+        length: a number, or a scalar tensor.
+
     Returns:
         (bins, length) float32; each row sums to 1.
     """
-    matrix = np.zeros((bins, length), "float32")
-    for i in range(bins):
-        start, end = i * length // bins, -(-(i + 1) * length // bins)
-        matrix[i, start:end] = 1 / (end - start)
-    return matrix
+    xp = np if isinstance(length, int) else ops
+    span = xp.arange(bins, dtype="int32")[:, None]
+    start, end = span * length // bins, -(-(span + 1) * length // bins)
+    place = xp.arange(length, dtype="int32")
+    inside = ops.logical_and(place >= start, place < end)
+    return ops.cast(inside, "float32") / ops.cast(end - start, "float32")
 
 
 def adaptive_average_pool(x, bins):
     """(B, H, W, C) -> (B, bins, bins, C), one product with a constant along each side."""
-    H, W, C = x.shape[1:]
+    H, W, C = sizes(x)
     rows = ops.cast(pooling_matrix(H, bins), x.dtype)
     columns = ops.cast(pooling_matrix(W, bins), x.dtype)
     x = ops.matmul(rows, ops.reshape(x, (-1, H, W * C)))  # B bins W*C
@@ -128,7 +132,7 @@ class LinearSpatialReductionAttention(layers.Layer):
         pooled = self.norm(self.sr(adaptive_average_pool(x, POOL)))  # B 7 7 C
         keys_values = self.kv(ops.gelu(pooled, approximate=False))
         attended = attend_to(flatten_map(self.q(x)), flatten_map(keys_values), self.num_heads, training)  # B N C
-        return ops.reshape(self.proj(attended), (-1, *x.shape[1:]))  # B H W C
+        return ops.reshape(self.proj(attended), (-1, *sizes(x)))  # B H W C
 
     def compute_output_shape(self, shape):
         return shape
@@ -222,14 +226,11 @@ def build(config, image, head, drop_path_rate=0.0):
     return head.classify(x) if head.include_top else x
 
 
-def check_size(config, height, width):
+def sides(config):
     """Every reduced map must keep a pixel; sides that do not divide are padded by patches, cut by reductions."""
     shrunk = itertools.accumulate(config.strides, operator.mul)  # pixels of the image to one of each map
     smallest = max((pixels * reduction for pixels, reduction in zip(shrunk, config.sr_ratios or ())), default=1)
-    if min(height, width) < smallest:
-        raise ValueError(
-            f"input_shape: PVT v2 needs at least {smallest} x {smallest} pixels. Received: {height} x {width}"
-        )
+    return Sides(1, smallest=smallest, padded_to=smallest)
 
 
 # Checkpoints -----------------------------------------------------------------------------------------------------
@@ -301,7 +302,7 @@ PVT_V2 = Family(
     name="PVT v2",
     paper="2106.13797",
     build=build,
-    check_size=check_size,
+    sides=sides,
     layouts=(TIMM, OFFICIAL, _transformers()),
     resamplers={"stage0_patch_embed/kernel": input_channels},
     preprocessing=IMAGENET,

@@ -13,7 +13,21 @@ from keras_vit.models import blocks, coat, convnext, deit, dinov2, family, hybri
 from keras_vit.models.config_fields import Architecture
 
 # Arguments of layers that change neither what a trained model computes nor its variables.
-UNTOLD = ("name", "dtype", "trainable", "drop_path_rate", "seed", "layer_scale", "activity_regularizer", "renorm")
+UNTOLD = (
+    "name",
+    "grid",
+    "kernel",
+    "antialias",
+    "offset",
+    "dtype",
+    "trainable",
+    "drop_path_rate",
+    "seed",
+    "layer_scale",
+    "activity_regularizer",
+    "renorm",
+)
+BEFORE = ("normalization", "image_size", "map_size")  # layers that the size of the images asks for, or their values
 _PARTS, _OPTIONS = ("kernel", "bias", "gamma", "beta", "depthwise"), ("initializer", "regularizer", "constraint")
 UNTOLD += tuple(f"{part}_{option}" for part in _PARTS for option in _OPTIONS)
 
@@ -73,8 +87,11 @@ class _Parts:
 
     @property
     def input_shape(self):
-        """(H, W, C) of its images."""
-        return tuple(self.model.inputs[0].shape[1:])
+        """(H, W, C) of its images, padded; of a model of any size, those that its positions are kept for."""
+        shape, sized = tuple(self.model.inputs[0].shape[1:]), self.layers.get("image_size")
+        if sized is None:
+            return shape
+        return (*(sized.native_size or sized.output.shape[1:3]), shape[-1])
 
     @property
     def classes(self):
@@ -135,7 +152,7 @@ def _facts(model):
     """The layers of a model, their arguments, and the shapes of its variables."""
     layers = {}
     for layer in model.layers:
-        if not isinstance(layer, (keras.layers.InputLayer, keras.layers.Dropout)) and layer.name != "normalization":
+        if not isinstance(layer, (keras.layers.InputLayer, keras.layers.Dropout)) and layer.name not in BEFORE:
             told = {key: _as_stored(value) for key, value in layer.get_config().items() if key not in UNTOLD}
             layers[layer.name] = (type(layer).__name__, told)
     return layers, {variable.path: tuple(variable.shape) for variable in model.weights}

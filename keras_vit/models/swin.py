@@ -15,18 +15,17 @@ Differences between the checkpoints and this file:
   transformers pads before it shifts (`Config.pad_first`).
 """
 
-import functools
 import math
 from dataclasses import dataclass
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
-from keras_vit.layers import MLP, drop_path, drop_path_rates, merge_heads, scaled_dot_product_attention, split_heads
-from keras_vit.layers.heads import check_heads
+from keras_vit.layers import MLP, drop_path, drop_path_rates
 from keras_vit.layers.initializers import initial_normal
+from keras_vit.layers.sizes import are_known, cut_map, halved, pad_map, sizes
+from keras_vit.layers.window_attention import WindowAttention, shift_mask, window_and_shift, windows_and_shift
 from keras_vit.layers.windows import window_merge, window_partition
 from keras_vit.models.family import (
     IMAGENET,
@@ -36,9 +35,10 @@ from keras_vit.models.family import (
     differing,
     family_preprocess_input,
     later,
-    require_multiple,
 )
-from keras_vit.weights.resample import input_channels, relative_position_bias
+from keras_vit.models.sides import Sides
+from keras_vit.weights.patch_kernel import patch_kernel
+from keras_vit.weights.resample import relative_position_bias
 from keras_vit.weights.rules import Layout, Transform, conv, dense, fused_dense, ignore, norm, param
 
 EPSILON = 1e-5  # of every LayerNorm in the published code; the paper does not say
@@ -60,106 +60,13 @@ class Config(Named):
     pad_first: bool = later(False)  # whether a map is padded before it is shifted, as in transformers, not after it
 
 
-@functools.cache
-def relative_position_index(window):
-    """Row of the flattened bias table for every pair of pixels of a window (Sec. 3.2, "Relative position bias").
-
-    The table has one row per offset, of (2M-1)(2L-1); entry (i, j) belongs to the offset of pixel i from pixel j.
-
-    Returns:
-        (N, N) int32.
-    """
-    M, L = window
-    rows, columns = (grid.ravel() for grid in np.indices((M, L)))
-    down = rows[:, None] - rows[None] + M - 1
-    right = columns[:, None] - columns[None] + L - 1
-    return (down * (2 * L - 1) + right).astype("int32")
-
-
-@functools.cache
-def shift_mask(height, width, window, shift):
-    """What is added to the scores so that pixels attend only within their part of a shifted image (Fig. 4).
-
-    After the cyclic shift, a window at the lower or right border holds pixels that are no neighbours. Pixels are
-    labelled by their part of the image along either axis; pairs with different labels get -100.
-
-    Args:
-        height, width: of the map, whole multiples of the window.
-        window, shift: (rows, columns); an axis that is not shifted separates nothing.
-
-    Returns:
-        (n, N, N) float32 of 0 and -100 (the published value; not -inf).
-    """
-
-    def labels(length, window, shift):
-        position = np.arange(length)
-        return (position >= length - window).astype(int) + (position >= length - shift) if shift else position * 0
-
-    parts = labels(height, window[0], shift[0])[:, None] * 3 + labels(width, window[1], shift[1])
-    parts = parts.reshape(height // window[0], window[0], width // window[1], window[1])
-    parts = parts.transpose(0, 2, 1, 3).reshape(-1, window[0] * window[1])  # n N
-    return np.where(parts[:, :, None] == parts[:, None, :], 0.0, -100.0).astype("float32")
-
-
-@keras.saving.register_keras_serializable("keras_vit")
-class WindowAttention(layers.Layer):
-    """softmax(q k^T / sqrt(d) + bias) v within each window, Eq. 4.
-
-    Args:
-        num_heads: heads h; must divide C.
-        window_size: (M, L), pixels of the map.
-        qkv_bias: whether the projection to q, k and v has a bias.
-    Input:   windows (B n, N, C) and, for shifted windows, `window_mask` (n, N, N).      Output: (B n, N, C).
-    """
-
-    def __init__(self, num_heads, window_size, qkv_bias=True, **kwargs):
-        super().__init__(**kwargs)
-        self.num_heads, self.window_size, self.qkv_bias = num_heads, tuple(window_size), qkv_bias
-
-    def build(self, shape):
-        C, (M, L) = shape[-1], self.window_size
-        check_heads(self, C)
-        dense = {"kernel_initializer": initial_normal(), "dtype": self.dtype_policy}
-        self.qkv = layers.Dense(3 * C, use_bias=self.qkv_bias, name="qkv", **dense)
-        self.proj = layers.Dense(C, name="proj", **dense)
-        self.qkv.build(shape)
-        self.proj.build(shape)
-        table = (2 * M - 1, 2 * L - 1, self.num_heads)
-        self.bias_table = self.add_weight(table, initial_normal(), name="bias_table")
-
-    def call(self, x, window_mask=None, training=False):
-        q, k, v = (split_heads(t, self.num_heads) for t in ops.split(self.qkv(x), 3, axis=-1))  # B*n h N d
-        bias = self.position_bias()  # 1 h N N
-        if window_mask is not None:
-            bias = bias + ops.cast(ops.expand_dims(window_mask, 1), bias.dtype)  # n h N N
-
-        def add(scores, bias):  # each image gets the biases of its n windows; rank 4, as mobile runtimes like it
-            N = scores.shape[-1]
-            merged = ops.reshape(scores, (-1, bias.shape[0] * self.num_heads, N, N))  # B n*h N N
-            return ops.reshape(merged + ops.reshape(bias, (1, -1, N, N)), (-1, self.num_heads, N, N))
-
-        return self.proj(
-            merge_heads(scaled_dot_product_attention(q, k, v, q.shape[-1] ** -0.5, add, (bias,), training))
-        )
-
-    def position_bias(self):
-        """(1, h, N, N), gathered from the table."""
-        index = relative_position_index(self.window_size)
-        table = ops.reshape(ops.cast(self.bias_table, self.compute_dtype), (-1, self.num_heads))
-        bias = ops.take(table, index.ravel(), axis=0)  # N*N h
-        return ops.reshape(ops.transpose(bias), (1, self.num_heads, *index.shape))
-
-    def compute_output_shape(self, shape, window_mask_shape=None):
-        return shape
-
-
 @keras.saving.register_keras_serializable("keras_vit")
 class SwinBlock(layers.Layer):
     """One half of Fig. 3b: (shifted) window attention, then MLP, each pre-norm and residual, Eq. 3.
 
     Args:
         num_heads: heads h; must divide C.
-        window_size: (M, L), at most the map.
+        window_size: (M, L) of the windows that the table of biases is for; smaller on a map that is smaller.
         shift: (rows, columns) of the cyclic shift; (0, 0) for W-MSA.
         mlp_ratio: hidden width of the MLP in units of C.
         drop_path_rate: probability, in [0, 1), of skipping a branch for a whole sample.
@@ -167,6 +74,8 @@ class SwinBlock(layers.Layer):
         qkv_bias: whether the projection to q, k and v has a bias.
         activation: of the MLP, of `ACTIVATIONS`.
         pad_first: whether a map that is no multiple of the window is padded before it is shifted, or after.
+        largest: (side of the windows on any map that is large enough, whether they are shifted there); None for
+            `window_size` and `shift`.
     Input:   (B, H, W, C).      Output: (B, H, W, C).
     """
 
@@ -181,17 +90,20 @@ class SwinBlock(layers.Layer):
         qkv_bias=True,
         activation="gelu",
         pad_first=False,
+        largest=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_heads, self.window_size, self.shift = num_heads, tuple(window_size), tuple(shift)
         self.mlp_ratio, self.drop_path_rate = mlp_ratio, drop_path_rate
         self.epsilon, self.qkv_bias, self.activation, self.pad_first = epsilon, qkv_bias, activation, pad_first
+        self.largest = largest and tuple(largest)
 
     def build(self, shape):
         dtype, C = self.dtype_policy, shape[-1]
         self.norm1 = layers.LayerNormalization(epsilon=self.epsilon, dtype=dtype, name="norm1")
-        self.attn = WindowAttention(self.num_heads, self.window_size, self.qkv_bias, dtype=dtype, name="attn")
+        options = {"largest": self.largest and self.largest[0], "dtype": dtype, "name": "attn"}
+        self.attn = WindowAttention(self.num_heads, self.window_size, self.qkv_bias, **options)
         self.norm2 = layers.LayerNormalization(epsilon=self.epsilon, dtype=dtype, name="norm2")
         self.mlp = MLP(int(self.mlp_ratio * C), self.activation, dtype=dtype, name="mlp")
         self.drop_path = drop_path(self.drop_path_rate, rank=4, dtype=dtype)
@@ -205,28 +117,44 @@ class SwinBlock(layers.Layer):
 
     def windowed_attention(self, x):
         """Shift, cut into windows, attend, put together, shift back (Fig. 4).  (B, H, W, C) -> same."""
-        (H, W), (M, L), (down, right) = x.shape[1:3], self.window_size, self.shift
-        padded = (H + -H % M, W + -W % L)
-        shifted = down or right
-        allowed = shift_mask(*padded, self.window_size, self.shift) if shifted else None
-        x = self.attn(self.cut(x, padded), allowed)  # B*n N C
-        x = window_merge(x, self.window_size, *padded)
-        if padded != (H, W) and not self.pad_first:
-            x = x[:, :H, :W]
-        x = ops.roll(x, (down, right), axis=(1, 2)) if shifted else x
-        return x[:, :H, :W] if padded != (H, W) and self.pad_first else x
+        H, W, _ = sizes(x)
+        window, shift = self.window_and_shift((H, W))
+        padded = (H + -H % window[0], W + -W % window[1])
+        pads, shifts = self.steps((H, W), padded, shift)
+        allowed = shift_mask(*padded, window, shift) if shifts else None
+        x = self.attn(self.cut(x), allowed=allowed, window=window)  # B*n N C
+        x = window_merge(x, window, *padded)
+        if pads and not self.pad_first:
+            x = cut_map(x, (0, H), (0, W))
+        x = ops.roll(x, shift, axis=(1, 2)) if shifts else x
+        return cut_map(x, (0, H), (0, W)) if pads and self.pad_first else x
 
-    def cut(self, x, padded):
-        """The windows of the map, shifted and padded to `padded` (H', W').  (B, H, W, C) -> (B n, N, C)."""
-        (H, W), (down, right) = x.shape[1:3], self.shift
-        margin = ((0, 0), (0, padded[0] - H), (0, padded[1] - W), (0, 0))
-        if padded != (H, W) and self.pad_first:
-            x = ops.pad(x, margin)
-        if down or right:
-            x = ops.roll(x, (-down, -right), axis=(1, 2))
-        if padded != (H, W) and not self.pad_first:
-            x = ops.pad(x, margin)
-        return window_partition(x, self.window_size)
+    def cut(self, x):
+        """The windows of the map, shifted and padded.  (B, H, W, C) -> (B n, N, C)."""
+        H, W, _ = sizes(x)
+        window, shift = self.window_and_shift((H, W))
+        bottom, right = -H % window[0], -W % window[1]
+        pads, shifts = self.steps((H, W), (H + bottom, W + right), shift)
+        if pads and self.pad_first:
+            x = pad_map(x, (0, bottom), (0, right))
+        if shifts:
+            x = ops.roll(x, tuple(-step for step in shift), axis=(1, 2))
+        if pads and not self.pad_first:
+            x = pad_map(x, (0, bottom), (0, right))
+        return window_partition(x, window)
+
+    def steps(self, grid, padded, shift):
+        """Whether a map is padded, and whether it is shifted; where its size is not known, it may be."""
+        if are_known(grid):
+            return padded != grid, any(shift)
+        return True, self.largest[1] if self.largest else any(self.shift)
+
+    def window_and_shift(self, grid):
+        """(M, L) and (rows, columns) on a map of (H, W), numbers or scalar tensors."""
+        if self.largest:
+            return windows_and_shift(grid, *self.largest)
+        parts = zip(grid, self.window_size, self.shift)
+        return tuple(zip(*(window_and_shift(side, m, step > 0) for side, m, step in parts)))
 
     def compute_output_shape(self, shape):
         return shape
@@ -248,23 +176,16 @@ class PatchMerging(layers.Layer):
         self.reduction.build((*shape[:-1], 4 * C))
 
     def call(self, x):
-        H, W, C = x.shape[1:]
-        if H % 2 or W % 2:
-            x = ops.pad(x, ((0, 0), (0, H % 2), (0, W % 2), (0, 0)))
+        H, W, C = sizes(x)
+        if not are_known((H, W)) or H % 2 or W % 2:
+            x = pad_map(x, (0, H % 2), (0, W % 2))
         h, w = -(-H // 2), -(-W // 2)
         x = ops.reshape(x, (-1, 2, 2 * w, C))  # B*h row w*column C
         x = ops.transpose(x, (0, 2, 1, 3))  # B*h w*column row C
         return self.reduction(self.norm(ops.reshape(x, (-1, h, w, 4 * C))))
 
     def compute_output_shape(self, shape):
-        return (shape[0], -(-shape[1] // 2), -(-shape[2] // 2), 2 * shape[3])
-
-
-def windows_and_shift(grid, window_size, shifted):
-    """Window and shift of a block on a map: no window exceeds the map, and one that covers an axis never shifts."""
-    window = tuple(min(window_size, side) for side in grid)
-    shift = tuple(m // 2 if shifted and side > m else 0 for side, m in zip(grid, window))
-    return window, shift
+        return (shape[0], halved(shape[1]), halved(shape[2]), 2 * shape[3])
 
 
 def pads_what_it_shifts(config, height, width):
@@ -290,17 +211,19 @@ def build(config, image, head, drop_path_rate=0.0):
         if s > 0:
             x = PatchMerging(name=f"merge{s}")(x)  # B H/2 W/2 2C
         for b in range(depth):
-            window, shift = windows_and_shift(x.shape[1:3], config.window_size, shifted=b % 2 == 1)
+            M, shifted = config.window_size, b % 2 == 1
+            window, shift = windows_and_shift(x.shape[1:3], M, shifted)
+            largest = None if window == (M, M) else (M, shifted)  # kept for larger maps
             where = (window, shift, config.mlp_ratio, next(rates))
-            x = SwinBlock(num_heads, *where, name=f"stage{s}_block{b}", **options)(x)
+            x = SwinBlock(num_heads, *where, largest=largest, name=f"stage{s}_block{b}", **options)(x)
     x = layers.LayerNormalization(epsilon=config.epsilon, name="norm")(x)
     x = head.pool_map(x)  # B C
     return head.classify(x) if head.include_top else x
 
 
-def check_size(config, height, width):
+def sides(config):
     """Both sides must be whole numbers of patches; windows and merging pad by themselves."""
-    require_multiple("Swin", height, width, config.patch_size, "the patch size")
+    return Sides(config.patch_size, "the patch size")
 
 
 # Checkpoints -----------------------------------------------------------------------------------------------------
@@ -365,9 +288,9 @@ SWIN = Family(
     name="Swin",
     paper="2103.14030",
     build=build,
-    check_size=check_size,
+    sides=sides,
     layouts=(_layout("timm", "merge{s}", "head.fc"), _layout("official", "merge{s+1}", "head"), _transformers()),
-    resamplers={"*/attn/bias_table": relative_position_bias, "patch_embed/kernel": input_channels},
+    resamplers={"*/attn/bias_table": relative_position_bias, "patch_embed/kernel": patch_kernel},
     preprocessing=IMAGENET,
 )
 

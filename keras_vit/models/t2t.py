@@ -28,14 +28,26 @@ import numpy as np
 from keras import initializers, layers, ops
 
 from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
-from keras_vit.layers import MLP, EncoderBlock, PrependToken, drop_path_rates, scaled_dot_product_attention
+from keras_vit.layers import (
+    MLP,
+    EncoderBlock,
+    PositionEmbedding,
+    PrependToken,
+    drop_path_rates,
+    scaled_dot_product_attention,
+)
 from keras_vit.layers.attention_hooks import report_attention
 from keras_vit.layers.initializers import initial_normal
-from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input, require_multiple
+from keras_vit.layers.sizes import sizes
+from keras_vit.layers.soft_split import SoftSplit
+from keras_vit.layers.tokens import native_grid
+from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input
+from keras_vit.models.sides import Sides
 from keras_vit.weights.resample import input_channels, positions
 from keras_vit.weights.rules import Layout, dense, ignore, norm, param
 
 EPSILON = 1e-5  # of every LayerNorm in the published code; the paper does not say
+STRIDE = 4 * 2 * 2  # of the three soft splits together, in pixels
 PERFORMER_EPSILON = 1e-8  # beside the normaliser of the Performer's attention
 
 
@@ -53,49 +65,6 @@ class Config:
 
 
 # Tokens to tokens ------------------------------------------------------------------------------------------------
-
-
-def soft_split(x, kernel, stride, padding):
-    """Every k x k window of a zero-padded map as one token (Eq. 3).  (B, H, W, C) -> (B, H', W', k k C).
-
-    The padded map is seen as cells of s x s pixels; a window is the first k rows and columns of ceil(k / s) cells in
-    each direction, so that all slices are contiguous. On 2 cores this took a third of the time of k * k strided
-    slices, or less, in a TensorFlow graph and in TFLite; extracting patches is no builtin operator of the latter.
-    """
-    k, s = kernel, stride
-    H, W, C = x.shape[1:]
-    rows, columns = split_size(H, k, s, padding), split_size(W, k, s, padding)
-    cells = -(-k // s)
-    high, wide = rows + cells - 1, columns + cells - 1
-    x = ops.pad(x, ((0, 0), (padding, s * high - H - padding), (padding, s * wide - W - padding), (0, 0)))
-    used = [min(s, k - s * a) for a in range(cells)]  # rows or columns of each cell inside the window
-    x = ops.reshape(x, (-1, s * high, wide, s * C))
-    x = ops.concatenate([x[:, :, a : a + columns, : n * C] for a, n in enumerate(used)], axis=-1)  # B s*high W' k*C
-    x = ops.reshape(x, (-1, s, columns, k * C))
-    x = ops.transpose(x, (0, 2, 1, 3))  # B*high W' s k*C
-    x = ops.reshape(x, (-1, high, columns, s * k * C))
-    return ops.concatenate([x[:, a : a + rows, :, : n * k * C] for a, n in enumerate(used)], axis=-1)  # B H' W' k*k*C
-
-
-def split_size(side, kernel, stride, padding):
-    """Windows along an axis of the map."""
-    return (side + 2 * padding - kernel) // stride + 1
-
-
-@keras.saving.register_keras_serializable("keras_vit")
-class SoftSplit(layers.Layer):
-    """`soft_split` as a layer.  (B, H, W, C) -> (B, H', W', k k C)."""
-
-    def __init__(self, kernel, stride, padding, **kwargs):
-        super().__init__(**kwargs)
-        self.kernel, self.stride, self.padding = kernel, stride, padding
-
-    def call(self, x):
-        return soft_split(x, self.kernel, self.stride, self.padding)
-
-    def compute_output_shape(self, shape):
-        H, W = (split_size(side, self.kernel, self.stride, self.padding) for side in shape[1:3])
-        return (shape[0], H, W, self.kernel**2 * shape[3])
 
 
 def random_features(x, w):
@@ -136,7 +105,7 @@ class TokenStep(layers.Layer):
         self.embed_dim, self.drop_rate = embed_dim, drop_rate
 
     def build(self, shape):
-        dtype, (H, W, C), e = self.dtype_policy, shape[1:], self.embed_dim
+        dtype, C, e = self.dtype_policy, shape[-1], self.embed_dim
         init, name = initial_normal(), self.qkv_name
         self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
         self.qkv = layers.Dense(3 * e, use_bias=self.qkv_bias, kernel_initializer=init, dtype=dtype, name=name)
@@ -144,13 +113,13 @@ class TokenStep(layers.Layer):
         self.norm2 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm2")
         self.mlp = MLP(e, dtype=dtype, name="mlp")
         self.drop = layers.Dropout(self.drop_rate, dtype=dtype, name="drop")
-        self.norm1.build((None, H * W, C))
-        self.qkv.build((None, H * W, C))
+        self.norm1.build((None, None, C))
+        self.qkv.build((None, None, C))
         for part in (self.proj, self.norm2, self.mlp, self.drop):
-            part.build((None, H * W, e))
+            part.build((None, None, e))
 
     def call(self, x):
-        H, W, C = x.shape[1:]
+        H, W, C = sizes(x)
         x = ops.reshape(x, (-1, H * W, C))  # B N C
         attended, v = self.attention(*ops.split(self.qkv(self.norm1(x)), 3, axis=-1), width=C)  # B N e, twice
         x = v + self.drop(self.proj(attended))
@@ -217,20 +186,16 @@ def sinusoid_table(length, width):
 
 
 @keras.saving.register_keras_serializable("keras_vit")
-class SinusoidPositions(layers.Layer):
-    """Adds the sinusoid table, which is not trained; a weight because the checkpoints store it.  (B, N, C) -> same."""
+class SinusoidPositions(PositionEmbedding):
+    """Adds the sinusoid table, which is not trained; a weight because the checkpoints store it."""
 
-    def build(self, shape):
+    def make_table(self, shape):
+        """The weight of the layer."""
+
         def table(shape, dtype=None):
             return ops.cast(sinusoid_table(*shape[1:])[None], dtype)
 
-        self.table = self.add_weight((1, *shape[1:]), table, trainable=False, name="table")
-
-    def call(self, x):
-        return x + self.table
-
-    def compute_output_shape(self, shape):
-        return shape
+        return self.add_weight(shape, table, trainable=False, name="table", autocast=False)
 
 
 def tokens_to_token(config, image):
@@ -252,14 +217,13 @@ def build_with(blocks, config, image, head, drop_path_rate):
     Args:
         blocks: function from tokens, config and drop_path_rate to tokens.
     """
-    x = tokens_to_token(config, image)
-    grid = x.shape[1:3]
-    x = layers.Reshape((grid[0] * grid[1], config.embed_dim), name="flatten_patches")(x)  # B N D
+    patches = tokens_to_token(config, image)
+    x = layers.Reshape((-1, config.embed_dim), name="flatten_patches")(patches)  # B N D
     x = PrependToken(name="class_token")(x)  # B 1+N D
-    x = SinusoidPositions(name="positions")(x)
+    x = SinusoidPositions(1, native_grid(STRIDE), name="positions")(x, patches)
     x = blocks(x, config, drop_path_rate)
     x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
-    x = head.pool_tokens(x, grid)  # B D
+    x = head.pool_tokens(x, patches)  # B D
     return head.classify(x) if head.include_top else x
 
 
@@ -276,9 +240,9 @@ def build(config, image, head, drop_path_rate=0.0):
     return build_with(encoder, config, image, head, drop_path_rate)
 
 
-def check_size(config, height, width):
-    """Both sides must be multiples of the strides of the three soft splits, 4, 2 and 2, together."""
-    require_multiple("T2T-ViT", height, width, 16, "the stride of its three soft splits")
+def sides(config):
+    """Both sides must be multiples of the strides of the three soft splits together."""
+    return Sides(STRIDE, "the stride of its three soft splits")
 
 
 # Checkpoints -----------------------------------------------------------------------------------------------------
@@ -370,7 +334,7 @@ def first_split_queries(kernel, shape, size, stored=None):
 
 
 RESAMPLERS = {
-    "positions/table": positions(1, "bicubic", antialias=False),  # as the official fine-tuning does it
+    "positions/table": positions(1, antialias=False),  # as the official fine-tuning does it
     "tokens1/norm1/*": first_split_channels,
     "tokens1/kqv/kernel": first_split_channels,
     "tokens1/qkv/kernel": first_split_queries,
@@ -380,7 +344,7 @@ T2T = Family(
     name="T2T-ViT",
     paper="2101.11986",
     build=build,
-    check_size=check_size,
+    sides=sides,
     layouts=(official_layout(),),
     resamplers=RESAMPLERS,
     preprocessing=IMAGENET,

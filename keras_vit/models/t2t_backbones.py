@@ -32,7 +32,7 @@ from keras_vit.layers import (
 from keras_vit.layers.heads import check_heads
 from keras_vit.layers.initializers import initial_normal
 from keras_vit.models.family import IMAGENET, Family, Variant, family_preprocess_input
-from keras_vit.models.t2t import EPSILON, RESAMPLERS, T2T, Config, build_with, check_size, official_layout
+from keras_vit.models.t2t import EPSILON, RESAMPLERS, T2T, Config, build_with, official_layout, sides
 from keras_vit.weights.rules import dense, param
 
 SE_REDUCTION = 16  # arXiv:1709.01507, Sec. 6.1
@@ -316,7 +316,7 @@ DENSE_RULES = (
 
 def _family(name, build, layout):
     """A family that differs from T2T-ViT in its backbone."""
-    shared = {"check_size": check_size, "resamplers": RESAMPLERS, "preprocessing": IMAGENET}
+    shared = {"sides": sides, "resamplers": RESAMPLERS, "preprocessing": IMAGENET}
     return Family(name, "2101.11986", build, layouts=(layout,), **shared)
 
 

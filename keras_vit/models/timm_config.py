@@ -21,7 +21,16 @@ from keras_vit.sources import registry
 ACTIVATIONS = SAME_ACTIVATIONS | {"gelu_tanh": "gelu_tanh", "swish": "silu", "identity": "linear"}
 WRITTEN = {own: name for name, own in ACTIVATIONS.items() if name != "swish"}
 PASSED_OVER = (  # arguments that are no part of the architecture, or stand elsewhere
-    *("img_size", "in_chans", "num_classes", "dynamic_img_size", "strict_img_size", "weight_init", "fix_init"),
+    *(
+        "img_size",
+        "in_chans",
+        "num_classes",
+        "dynamic_img_size",
+        "dynamic_img_pad",
+        "strict_img_size",
+        "weight_init",
+        "fix_init",
+    ),
     *("global_pool", "head_init_scale", "pretrained_strict", "device", "dtype", "scriptable", "exportable"),
 )
 NOT_IN_TIMM = ("t2t_", "convnext_isotropic_", "tnt_ti_", "pvt_tiny", "pvt_small", "pvt_medium", "pvt_large")

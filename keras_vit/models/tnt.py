@@ -26,8 +26,11 @@ from keras import layers, ops
 from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import EncoderBlock, PositionEmbedding, PrependToken, drop_path_rates
 from keras_vit.layers.initializers import initial_normal
+from keras_vit.layers.sizes import derived, sizes
+from keras_vit.layers.tokens import native_grid
 from keras_vit.layers.windows import window_partition
-from keras_vit.models.family import INCEPTION, Family, Variant, family_preprocess_input, require_multiple
+from keras_vit.models import vit
+from keras_vit.models.family import INCEPTION, Family, Variant, family_preprocess_input
 from keras_vit.weights.resample import input_channels, positions
 from keras_vit.weights.rules import Layout, Transform, conv, dense, fuse, ignore, norm, param
 
@@ -60,6 +63,11 @@ def _with_margin(x):
     return ops.pad(x, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)))
 
 
+def _all_patches(shape, patch_size):
+    """B N, for the shape of images (B, H, W, C)."""
+    return derived(lambda B, H, W: B * (H // patch_size) * (W // patch_size), *shape[:3])
+
+
 @keras.saving.register_keras_serializable("keras_vit")
 class PixelEmbed(layers.Layer):
     """Pixels of each patch: first cut the image into patches, then convolve each, 7 x 7 with a stride of 4 (Sec. 2.2).
@@ -87,8 +95,7 @@ class PixelEmbed(layers.Layer):
         return ops.reshape(pixels, (-1, math.prod(pixels.shape[1:3]), self.embed_dim))  # B*N m C
 
     def compute_output_shape(self, shape):
-        patches = (shape[1] // self.patch_size) * (shape[2] // self.patch_size)
-        return (shape[0] and shape[0] * patches, math.ceil(self.patch_size / STRIDE) ** 2, self.embed_dim)
+        return (_all_patches(shape, self.patch_size), math.ceil(self.patch_size / STRIDE) ** 2, self.embed_dim)
 
 
 @keras.saving.register_keras_serializable("keras_vit")
@@ -107,15 +114,14 @@ class LegacyPixelEmbed(layers.Layer):
 
     def build(self, shape):
         self.proj = _convolution(self.embed_dim, self.dtype_policy)
-        self.proj.build((None, shape[1] + 2 * MARGIN, shape[2] + 2 * MARGIN, shape[3]))
+        self.proj.build((None, None, None, shape[3]))
 
     def call(self, image):
         side = self.patch_size // STRIDE
         return window_partition(self.proj(_with_margin(image)), (side, side))  # B*N m C
 
     def compute_output_shape(self, shape):
-        patches = (shape[1] // self.patch_size) * (shape[2] // self.patch_size)
-        return (shape[0] and shape[0] * patches, (self.patch_size // STRIDE) ** 2, self.embed_dim)
+        return (_all_patches(shape, self.patch_size), (self.patch_size // STRIDE) ** 2, self.embed_dim)
 
 
 @keras.saving.register_keras_serializable("keras_vit")
@@ -124,35 +130,44 @@ class PixelsToPatches(layers.Layer):
 
     Args:
         embed_dim: D.
-        grid: how the patches are laid out, (H, W) or (N,).
+        grid: how the patches are laid out, (H, W) or (N,); None where it is told with the pixels.
         use_bias: of the projection.
-    Input:   (B N, m, C).      Output: (B, *grid, D).
+        patch_size: P, pixels of the image.
+    Input:   (B N, m, C) and, without a grid, either the images (B, P H, P W, 3), of which the size alone is read, or
+        the grid.
+    Output:  (B, *grid, D).
 
     Note:
         The second norm is the published code's; the paper does not mention it.
     """
 
-    def __init__(self, embed_dim, grid, use_bias=True, **kwargs):
+    def __init__(self, embed_dim, grid=None, use_bias=True, patch_size=None, **kwargs):
         super().__init__(**kwargs)
-        self.embed_dim, self.grid, self.use_bias = embed_dim, tuple(grid), use_bias
+        self.embed_dim, self.grid, self.use_bias = embed_dim, grid and tuple(grid), use_bias
+        self.patch_size = patch_size
 
-    def build(self, shape):
-        dtype, init = self.dtype_policy, initial_normal()
+    def build(self, pixels_shape, image_shape=None):
+        dtype, init, words = self.dtype_policy, initial_normal(), pixels_shape[1] * pixels_shape[2]
         self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
         self.proj = layers.Dense(
             self.embed_dim, use_bias=self.use_bias, kernel_initializer=init, dtype=dtype, name="proj"
         )
         self.norm2 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm2")
-        self.norm1.build((None, *self.grid, shape[1] * shape[2]))
-        self.proj.build((None, *self.grid, shape[1] * shape[2]))
-        self.norm2.build((None, *self.grid, self.embed_dim))
+        self.norm1.build((None, None, words))
+        self.proj.build((None, None, words))
+        self.norm2.build((None, None, self.embed_dim))
 
-    def call(self, pixels):
-        words = ops.reshape(pixels, (-1, *self.grid, math.prod(pixels.shape[1:])))  # B H W m*C
+    def call(self, pixels, image=None, grid=None):
+        if image is not None:
+            grid = [side // self.patch_size for side in sizes(image)[:2]]
+        words = ops.reshape(pixels, (-1, *(grid or self.grid), math.prod(pixels.shape[1:])))  # B H W m*C
         return self.norm2(self.proj(self.norm1(words)))
 
-    def compute_output_shape(self, shape):
-        return (shape[0] and shape[0] // math.prod(self.grid), *self.grid, self.embed_dim)
+    def compute_output_shape(self, pixels_shape, image_shape=None):
+        if image_shape is None:
+            return (derived(lambda n: n // math.prod(self.grid), pixels_shape[0]), *self.grid, self.embed_dim)
+        grid = [derived(lambda side: side // self.patch_size, side) for side in image_shape[1:3]]
+        return (image_shape[0], *grid, self.embed_dim)
 
 
 @keras.saving.register_keras_serializable("keras_vit")
@@ -161,27 +176,23 @@ class LegacyPixelsToPatches(layers.Layer):
 
     Args:
         embed_dim: D.
-        num_patches: N.
-    Input:   (B N, m, C).      Output: (B, N, D).
+    Input:   (B N, m, C) and the grid (N,).      Output: (B, N, D).
     """
 
-    def __init__(self, embed_dim, num_patches, **kwargs):
+    def __init__(self, embed_dim, **kwargs):
         super().__init__(**kwargs)
-        self.embed_dim, self.num_patches = embed_dim, num_patches
+        self.embed_dim = embed_dim
 
     def build(self, shape):
         dtype, init = self.dtype_policy, initial_normal()
         self.norm1 = layers.LayerNormalization(epsilon=EPSILON, dtype=dtype, name="norm1")
         self.proj = layers.Dense(self.embed_dim, kernel_initializer=init, dtype=dtype, name="proj")
         self.norm1.build(shape)
-        self.proj.build((None, self.num_patches, shape[1] * shape[2]))
+        self.proj.build((None, None, shape[1] * shape[2]))
 
-    def call(self, pixels):
-        words = ops.reshape(self.norm1(pixels), (-1, self.num_patches, math.prod(pixels.shape[1:])))  # B N m*C
+    def call(self, pixels, grid):
+        words = ops.reshape(self.norm1(pixels), (-1, *grid, math.prod(pixels.shape[1:])))  # B N m*C
         return self.proj(words)
-
-    def compute_output_shape(self, shape):
-        return (shape[0] and shape[0] // self.num_patches, self.num_patches, self.embed_dim)
 
 
 @keras.saving.register_keras_serializable("keras_vit")
@@ -204,13 +215,13 @@ class TNTBlock(layers.Layer):
         self.drop_path_rate, self.legacy = drop_path_rate, legacy
 
     def build(self, x_shape, pixels_shape):
-        dtype, D, N = self.dtype_policy, x_shape[-1], x_shape[1] - 1
+        dtype, D = self.dtype_policy, x_shape[-1]
         block = {"epsilon": EPSILON, "qkv_bias": False, "dtype": dtype}
         self.inner = EncoderBlock(self.inner_heads, self.mlp_ratio, self.drop_path_rate, name="inner", **block)
         if self.legacy:
-            self.inject = LegacyPixelsToPatches(D, N, dtype=dtype, name="inject")
+            self.inject = LegacyPixelsToPatches(D, dtype=dtype, name="inject")
         else:
-            self.inject = PixelsToPatches(D, (N,), use_bias=False, dtype=dtype, name="inject")
+            self.inject = PixelsToPatches(D, use_bias=False, dtype=dtype, name="inject")
         self.outer = EncoderBlock(self.num_heads, self.mlp_ratio, self.drop_path_rate, name="outer", **block)
         self.inner.build(pixels_shape)
         self.inject.build(pixels_shape)
@@ -218,7 +229,8 @@ class TNTBlock(layers.Layer):
 
     def call(self, x, pixels):
         pixels = self.inner(pixels)
-        x = x + ops.pad(self.inject(pixels), ((0, 0), (1, 0), (0, 0)))  # the class token has no pixels
+        patches = self.inject(pixels, grid=(sizes(x)[0] - 1,))
+        x = x + ops.pad(patches, ((0, 0), (1, 0), (0, 0)))  # the class token has no pixels
         return self.outer(x), pixels
 
     def compute_output_shape(self, x_shape, pixels_shape):
@@ -228,25 +240,19 @@ class TNTBlock(layers.Layer):
 def build(config, image, head, drop_path_rate=0.0):
     """Fig. 1: pixels, patches made of them, class token, positions, blocks, classifier.  (B, H, W, 3) -> (B, K)."""
     D, P = config.embed_dim, config.patch_size
-    grid = (image.shape[1] // P, image.shape[2] // P)
     embed = LegacyPixelEmbed if config.legacy else PixelEmbed
     pixels = embed(config.inner_dim, P, name="pixel_embed")(image)  # B*N m C
     pixels = PositionEmbedding(name="pixel_positions")(pixels)
-    x = PixelsToPatches(D, grid, name="patch_embed")(pixels)  # B H W D
-    x = layers.Reshape((grid[0] * grid[1], D), name="flatten_patches")(x)  # B N D
+    patches = PixelsToPatches(D, patch_size=P, name="patch_embed")(pixels, image)  # B H W D
+    x = layers.Reshape((-1, D), name="flatten_patches")(patches)  # B N D
     x = PrependToken(name="class_token")(x)  # B 1+N D
-    x = PositionEmbedding(name="positions")(x)
+    x = PositionEmbedding(1, native_grid(P), name="positions")(x, patches)
     heads = (config.num_heads, config.inner_heads)
     for i, rate in enumerate(drop_path_rates(drop_path_rate, config.depth)):
         x, pixels = TNTBlock(*heads, config.mlp_ratio, rate, config.legacy, name=f"block{i}")(x, pixels)
     x = layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
-    x = head.pool_tokens(x, grid)  # B D
+    x = head.pool_tokens(x, patches)  # B D
     return head.classify(x) if head.include_top else x
-
-
-def check_size(config, height, width):
-    """Both sides must be whole numbers of patches."""
-    require_multiple("TNT", height, width, config.patch_size, "the patch size")
 
 
 # Checkpoints -----------------------------------------------------------------------------------------------------
@@ -324,7 +330,7 @@ TNT = Family(
     name="TNT",
     paper="2103.00112",
     build=build,
-    check_size=check_size,
+    sides=vit.sides,
     layouts=(TIMM, OFFICIAL),
     resamplers={"positions/table": positions(1), "pixel_embed/proj/kernel": input_channels},
     preprocessing=INCEPTION,

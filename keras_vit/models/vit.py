@@ -27,6 +27,9 @@ from keras import layers, ops
 from keras_vit.imagenet.labels import decode_predictions  # noqa: F401 - part of each family's interface
 from keras_vit.layers import EncoderBlock, PositionEmbedding, PrependToken, TokensToGrid, drop_path_rates
 from keras_vit.layers.initializers import initial_normal
+from keras_vit.layers.resampling import resample_line
+from keras_vit.layers.sizes import equal, sizes
+from keras_vit.layers.tokens import native_grid
 from keras_vit.models.family import (
     INCEPTION,
     Family,
@@ -35,9 +38,10 @@ from keras_vit.models.family import (
     differing,
     family_preprocess_input,
     later,
-    require_multiple,
 )
-from keras_vit.weights.resample import input_channels, interpolation_matrix, positions
+from keras_vit.models.sides import Sides
+from keras_vit.weights.patch_kernel import patch_kernel
+from keras_vit.weights.resample import interpolation_matrix, positions
 from keras_vit.weights.rules import (
     Layout,
     conv,
@@ -84,27 +88,41 @@ class Config(Named):
 class GridPositionEmbedding(layers.Layer):
     """A learned vector per column beside one per row, half the channels each (App. D.4, "2-dimensional").
 
-    Shapes: (B, H, W, D) -> same.
+    Args:
+        grid: (H, W) that they are kept for, in patches; by default that of the images that it is built for. On another
+            they are resampled, bicubically.
+    Input:   (B, H, W, D).      Output: (B, H, W, D).
     """
 
+    def __init__(self, grid=None, **kwargs):
+        super().__init__(**kwargs)
+        self.grid = grid and tuple(grid)
+
     def build(self, shape):
-        _, H, W, D = shape
-        self.columns = self.add_weight((W, D // 2), initial_normal(), name="columns")
-        self.rows = self.add_weight((H, D - D // 2), initial_normal(), name="rows")
+        D = shape[-1]
+        self.grid = H, W = self.grid or tuple(shape[1:3])
+        self.columns = self.add_weight((W, D // 2), initial_normal(), name="columns", autocast=False)
+        self.rows = self.add_weight((H, D - D // 2), initial_normal(), name="rows", autocast=False)
 
     def call(self, x):
-        H, W, D = x.shape[1:]
-        columns = ops.broadcast_to(ops.expand_dims(self.columns, 0), (H, W, D // 2))
-        rows = ops.broadcast_to(ops.expand_dims(self.rows, 1), (H, W, D - D // 2))
-        return x + ops.concatenate([columns, rows], axis=-1)
+        H, W, D = sizes(x)
+        columns, rows = self.columns, self.rows
+        if not equal((H, W), self.grid):
+            columns, rows = resample_line(columns, W), resample_line(rows, H)
+        columns = ops.broadcast_to(ops.expand_dims(columns, 0), (H, W, D // 2))
+        rows = ops.broadcast_to(ops.expand_dims(rows, 1), (H, W, D - D // 2))
+        return x + ops.cast(ops.concatenate([columns, rows], axis=-1), x.dtype)
 
     def compute_output_shape(self, shape):
         return shape
 
+    def get_config(self):
+        return {**super().get_config(), "grid": self.grid}
+
 
 def build(config, image, head, drop_path_rate=0.0):
     """Fig. 1, left to right: patches, class token, positions, encoder, classifier.  (B, H, W, 3) -> (B, K)."""
-    return classify_patches(config, patch_embed(config, image), head, drop_path_rate)
+    return classify_patches(config, patch_embed(config, image), config.patch_size, head, drop_path_rate)
 
 
 def patch_embed(config, x):
@@ -113,19 +131,26 @@ def patch_embed(config, x):
     return layers.Conv2D(D, P, strides=P, kernel_initializer=initial_normal(), name="patch_embed")(x)
 
 
-def classify_patches(config, x, head, drop_path_rate):
-    """All that follows the patches, of an image or of a ResNet's map (Sec. 3.1).  (B, H, W, D) -> (B, K)."""
-    grid = x.shape[1:3]
+def classify_patches(config, x, stride, head, drop_path_rate):
+    """All that follows the patches, of an image or of a ResNet's map (Sec. 3.1).  (B, H, W, D) -> (B, K).
+
+    Args:
+        stride: of the patches, in pixels of the image.
+    """
+    patches, leading = x, int(config.pool == "token")
     if config.positions == "learned_2d":  # the class token's position would only add to the learned token
-        x = GridPositionEmbedding(name="positions")(x)
+        x = GridPositionEmbedding(native_grid(stride), name="positions")(x)
     x = flatten(x)  # B N D
     if config.pool == "token":
         x = PrependToken(name="class_token")(x)  # B 1+N D
     if config.positions == "learned_1d":
-        x = PositionEmbedding(name="positions")(x)
+        x = PositionEmbedding(leading, native_grid(stride), name="positions")(x, patches)
     rates = drop_path_rates(drop_path_rate, config.depth)
     x = encoder(config, x, rates, relative_positions=config.positions == "relative")
-    x = head.pool_tokens(x, grid) if config.pool == "token" else head.pool_map(TokensToGrid(*grid, name="grid")(x))
+    if config.pool == "token":
+        x = head.pool_tokens(x, patches)
+    else:
+        x = head.pool_map(TokensToGrid(name="grid")(x, patches))
     if not head.include_top:
         return x
     if config.pre_logits:
@@ -135,8 +160,7 @@ def classify_patches(config, x, head, drop_path_rate):
 
 def flatten(x):
     """Patches in reading order.  (B, H, W, D) -> (B, H W, D)."""
-    H, W, D = x.shape[1:]
-    return layers.Reshape((H * W, D), name="flatten_patches")(x)
+    return layers.Reshape((-1, x.shape[-1]), name="flatten_patches")(x)
 
 
 def encoder(config, x, rates, **options):
@@ -147,9 +171,9 @@ def encoder(config, x, rates, **options):
     return layers.LayerNormalization(epsilon=config.epsilon, name="norm")(x)
 
 
-def check_size(config, height, width):
+def sides(config):
     """Both sides must be whole numbers of patches."""
-    require_multiple("ViT", height, width, config.patch_size, "the patch size")
+    return Sides(config.patch_size, "the patch size")
 
 
 def configure(config, entries, classes):
@@ -260,17 +284,11 @@ def flax_layouts(before=lambda root: ()):
         before: path in the training state -> rules of what comes before the patches.
     """
     # timm resizes the positions of these files linearly and without antialiasing, those of its own otherwise.
-    resamplers = {"positions/table": positions(1, "bilinear", antialias=False)}
+    resamplers = {"positions/table": positions(1, kernel="bilinear", antialias=False)}
     return tuple(
         Layout(name, (*before(root), *_flax_rules(root)), resamplers)
         for name, root in (("npz", ""), ("npz (opt/target)", "opt/target/"))
     )
-
-
-def _move_positions(table, shape, size, stored=None):
-    """To another grid, with a class token before it or without: N and N + 1 are never both squares."""
-    moved = positions(1)(table, shape, size, stored)
-    return moved if moved.shape == shape else positions(0)(table, shape, size, stored)
 
 
 def _move_line(table, shape, size, stored=None):
@@ -282,13 +300,13 @@ VIT = Family(
     name="ViT",
     paper="2010.11929",
     build=build,
-    check_size=check_size,
+    sides=sides,
     layouts=(TIMM, *flax_layouts(), TRANSFORMERS),
     resamplers={
-        "positions/table": _move_positions,
+        "positions/table": positions(1, 0),
         "positions/rows": _move_line,
         "positions/columns": _move_line,
-        "patch_embed/kernel": input_channels,
+        "patch_embed/kernel": patch_kernel,
     },
     preprocessing=INCEPTION,
     head=("head", "pre_logits"),

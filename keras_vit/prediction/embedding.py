@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from keras_vit.prediction.image_size import KERAS, model_at, run_model_at, spec_at
 from keras_vit.prediction.many import predict_files, printable
 from keras_vit.prediction.neighbours import unit
 from keras_vit.prediction.predictor import Predictor
 from keras_vit.preprocessing import Spec, as_taken, find_input_values
 from keras_vit.sources.resolve import resolve, resolve_spec
-from keras_vit.sources.run_folder import MODEL, SPEC, load_keras_model
-
-KINDS = ("run", "keras", "library", "published")  # of sources that have a Keras model
+from keras_vit.sources.run_folder import MODEL, SPEC, Run, load_keras_model
 
 
 @dataclass(frozen=True)
@@ -30,28 +29,28 @@ class Embedder:
     input_values: str  # of INPUT_VALUES
 
     @classmethod
-    def open(cls, source, spec=None, input_values=None):
+    def open(cls, source, spec=None, input_values=None, img_size=None, crop_pct=None):
         """Open a model for embedding.
 
         Args:
             source: a run folder, a `.keras` file, a folder of transformers or timm, a reference of the hub
                 (hf://owner/name), or a model's name with or without a tag. A classifier gives what its last Dense
                 layers read; a backbone its output, the class token if it has one, else the mean of its map.
-            spec, input_values: as `keras_vit.Predictor.open` takes them.
+            spec, input_values, img_size, crop_pct: as `keras_vit.Predictor.open` takes them.
 
         Raises:
             FileNotFoundError: for a path that does not exist.
             ValueError: if the source is of another kind, states no preprocessing, or gives no vectors.
         """
-        found = resolve(source, KINDS)
-        spec = found.spec() if spec is None else resolve_spec(spec)
+        found = resolve(source, KERAS)
+        spec = spec_at(found, found.spec() if spec is None else resolve_spec(spec), img_size, crop_pct)
         if spec is None:
             raise ValueError(
                 f"{source} does not state how its images are prepared: there is no {SPEC} beside it. Add "
                 "--preprocessing with such a file, or a model's name to take it from (in Python: spec=)."
             )
         recorded = input_values or spec.input_values or found.input_values()
-        whole = _load(found, spec)
+        whole = _load(found, spec, img_size is not None)
         values = find_input_values(whole, spec.size, recorded)
         return cls(found.name, spec, vectors_of(whole, found.labels()), values)
 
@@ -141,8 +140,8 @@ def vectors_of(model, labels=None):
     return model
 
 
-def _load(found, spec):
-    """The Keras model of a source, with its classifier if it has one."""
+def _load(found, spec, resized):
+    """The Keras model of a source, with its classifier if it has one; for the spec's size, if that was asked for."""
     from keras_vit.models import VARIANTS, create
     from keras_vit.prediction.classifier import as_functional
     from keras_vit.sources.library_folder import open_folder
@@ -150,7 +149,7 @@ def _load(found, spec):
     options = {"input_shape": (*spec.size, 3)}
     if found.kind == "published":
         if found.row.classes:
-            return create.create_published(found.row)
+            return create.create_published(found.row, *([spec.size] if resized else []))
         build = VARIANTS[found.row.constructor]
         return _backbone(lambda pooling: build(False, found.row.tag, pooling=pooling, **options))
     if found.kind == "library":
@@ -158,7 +157,10 @@ def _load(found, spec):
             return create.create_from_folder(found.path, **options)
         options["include_top"] = False
         return _backbone(lambda pooling: create.create_from_folder(found.path, pooling=pooling, **options))
-    return as_functional(load_keras_model(found.path / MODEL if found.kind == "run" else found.path), spec.size)
+    if found.kind == "run" and resized:
+        return run_model_at(Run.open(found.path), spec.size)
+    model = load_keras_model(found.path / MODEL if found.kind == "run" else found.path)
+    return as_functional(model_at(model, spec.size) if resized else model, spec.size)
 
 
 def _backbone(build):

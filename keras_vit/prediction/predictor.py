@@ -16,6 +16,7 @@ import numpy as np
 from keras_vit.prediction import runtimes
 from keras_vit.prediction.activations import as_probabilities, of_both
 from keras_vit.prediction.classifier import as_functional
+from keras_vit.prediction.image_size import KERAS, model_at, run_model_at, spec_at
 from keras_vit.preprocessing import Spec, as_taken, find_input_values, read_image
 from keras_vit.preprocessing.resizing import resize_array
 from keras_vit.sources.resolve import KINDS, resolve, resolve_spec
@@ -40,7 +41,7 @@ class Predictor:
     input_values: str | None = None  # which values `model` takes, of INPUT_VALUES; `run` takes [0, 255] in any case
 
     @classmethod
-    def open(cls, source, spec=None, labels=None, input_values=None):
+    def open(cls, source, spec=None, labels=None, input_values=None, img_size=None, crop_pct=None):
         """Open a source for predicting.
 
         Args:
@@ -55,24 +56,29 @@ class Predictor:
             input_values: which values a Keras model takes: "pixels" ([0, 255]: it normalises by itself), "unit"
                 ([0, 1]) or "normalized" (what the mean and std of its preprocessing give); by default what is recorded,
                 else what the model itself shows.
+            img_size: (H, W) in pixels, or one number for both, of the images that the model gets; by default what its
+                preprocessing says. A Keras model that was trained at another size becomes one of this size, with the
+                same weights.
+            crop_pct: the centre crop's side as a share of the resized short side, in (0, 1]; by default the same.
 
         Returns:
             A `Predictor`.
 
         Raises:
             FileNotFoundError: for a path that does not exist.
-            ValueError: if the source is of another kind, or incomplete, or if it cannot be told what it takes.
+            ValueError: if the source is of another kind, or incomplete, if it cannot be told what it takes, or if it
+                cannot be of that size.
         """
         found = resolve(source)
-        if input_values is not None and found.kind in ("saved_model", "tflite"):
+        if input_values is not None and found.kind not in KERAS:
             raise ValueError(
                 f"{source} is {KINDS[found.kind]}, which takes pixels in [0, 255]; input_values (--input-values) are "
                 f"for Keras models. Received: {input_values!r}."
             )
-        spec = found.spec() if spec is None else resolve_spec(spec)
+        spec = spec_at(found, found.spec() if spec is None else resolve_spec(spec), img_size, crop_pct)
         labels = found.labels() if labels is None else _read(labels)
         recorded = input_values or (spec and spec.input_values) or found.input_values()
-        return OPENERS[found.kind](found, spec, labels, recorded)
+        return OPENERS[found.kind](found, spec, labels, recorded, img_size is not None)
 
     @property
     def runtime(self):
@@ -150,7 +156,10 @@ def keras_predictor(kind, name, model, spec, labels, weights=None, recorded=None
     model = as_functional(model, spec.size)
     shape = model.input_shape
     if len(shape) != 4 or any(n not in (None, m) for n, m in zip(shape[1:], (*spec.size, 3))):
-        raise ValueError(f"{weights or name}: the model takes {shape[1:]}, its preprocessing gives {(*spec.size, 3)}.")
+        raise ValueError(
+            f"{weights or name}: the model takes {shape[1:]}, its preprocessing gives {(*spec.size, 3)}. "
+            "--img-size runs it at another size (in Python: img_size=)."
+        )
     labels = _checked_labels(labels, model.output_shape[-1], weights or name)
     values = find_input_values(model, spec.size, recorded or spec.input_values)
     run, parameters = _keras_run(model, spec, values, len(labels)), model.count_params()
@@ -169,27 +178,29 @@ def _keras_run(model, spec, values, classes):
     return run
 
 
-def _open_run(found, spec, labels, recorded):
+def _open_run(found, spec, labels, recorded, resized):
     run = Run.open(found.path)
-    return run_predictor(run, run.load_model(), spec, labels, recorded)
+    model = run_model_at(run, spec.size) if resized else run.load_model()
+    return run_predictor(run, model, spec, labels, recorded)
 
 
-def _open_keras(found, spec, labels, recorded):
+def _open_keras(found, spec, labels, recorded, resized):
     spec = _required(spec, found)
     model = load_keras_model(found.path)
+    model = model_at(model, spec.size) if resized else model
     return keras_predictor("keras model", found.name, model, spec, labels, found.path, recorded)
 
 
-def _open_published(found, spec, labels, recorded):
+def _open_published(found, spec, labels, recorded, resized):
     from keras_vit.models.create import create_published
     from keras_vit.weights.download import fetch
 
-    model = create_published(found.row)
+    model = create_published(found.row, *([spec.size] if resized else []))
     weights = Path(fetch(found.row))  # in the cache by now
     return keras_predictor("published model", found.row.name, model, spec, labels, weights, recorded)
 
 
-def _open_library(found, spec, labels, recorded):
+def _open_library(found, spec, labels, recorded, _):
     from keras_vit.models.create import create_from_folder
     from keras_vit.sources.library_folder import open_folder
 
@@ -199,7 +210,7 @@ def _open_library(found, spec, labels, recorded):
     return keras_predictor("model of another library", found.name, model, spec, labels, weights, recorded)
 
 
-def _open_saved_model(found, spec, labels, _):
+def _open_saved_model(found, spec, labels, *_):
     folder = found.path
     loaded, top_k = runtimes.load_saved_model(folder), None
     if "predict_images" in loaded.signatures and spec is not None:
@@ -219,11 +230,16 @@ def _open_saved_model(found, spec, labels, _):
     return Predictor("SavedModel", found.name, labels, spec, run, weights, runtimes.parameters(loaded), top_k)
 
 
-def _open_tflite(found, spec, labels, _):
+def _open_tflite(found, spec, labels, *_):
     spec = _required(spec, found)
-    run, classes = runtimes.tflite(found.path, spec)
+    run, classes, size = runtimes.tflite(found.path)
+    if size != spec.size and spec != found.spec():
+        raise ValueError(
+            f"{found.path} must take one image of shape {(1, *spec.size, 3)}, which its preprocessing gives. It takes "
+            f"{(1, *size, 3)}."
+        )
     run, labels = _named(run, labels, classes, found.path)
-    return Predictor("tflite", found.name, labels, spec, run, found.path)
+    return Predictor("tflite", found.name, labels, spec.at(size), run, found.path)  # of a folder with several sizes
 
 
 def _required(spec, found):

@@ -81,14 +81,14 @@ def as_png(image):
     return buffer.getvalue()
 
 
-def tflite(path, spec):
-    """A `.tflite` file as a function of prepared images, and its number of classes."""
+def tflite(path):
+    """A `.tflite` file as a function of prepared images, its number of classes, and the size (H, W) of its images."""
     interpreter = _interpreter(path)
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     shapes = [tuple(int(n) for n in tensor["shape"]) for tensor in (*inputs, *outputs)]
-    if len(inputs) != 1 or len(outputs) != 1 or shapes[0] != (1, *spec.size, 3):
+    if len(inputs) != 1 or len(outputs) != 1 or len(shapes[0]) != 4 or (shapes[0][0], shapes[0][3]) != (1, 3):
         raise ValueError(
-            f"{path} must take one image of shape {(1, *spec.size, 3)} and have one output. "
+            f"{path} must take one image of shape (1, H, W, 3) and have one output. "
             f"It has {len(inputs)} inputs and {len(outputs)} outputs, of the shapes {shapes}."
         )
 
@@ -100,7 +100,7 @@ def tflite(path, spec):
     def run(images):
         return np.concatenate([run_one(image) for image in images])
 
-    return run, shapes[1][-1]
+    return run, shapes[1][-1], shapes[0][1:3]
 
 
 def _interpreter(path):

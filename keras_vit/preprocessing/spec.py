@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import numbers
 from pathlib import Path
 
 from keras_vit.system.files import atomic_file
@@ -42,6 +43,24 @@ class Spec:
             raise ValueError(f"input_values must be one of {INPUT_VALUES}. Received: {self.input_values!r}.")
         if self.crop_rounding not in (None, "down"):
             raise ValueError(f"crop_rounding must be None or 'down'. Received: {self.crop_rounding!r}.")
+
+    @property
+    def size_name(self):
+        """The image size as names have it: "224", or "192x256" where height and width differ."""
+        return "x".join(map(str, dict.fromkeys(self.size)))
+
+    def at(self, size=None, crop_pct=None):
+        """The same preprocessing for images of another size or with another crop; None keeps what there is.
+
+        Args:
+            size: (H, W) in pixels, or one number for both.
+            crop_pct: as the field.
+
+        Raises:
+            ValueError: for what is no size or no share.
+        """
+        asked = {"size": (size, size) if isinstance(size, numbers.Integral) else size, "crop_pct": crop_pct}
+        return dataclasses.replace(self, **{name: value for name, value in asked.items() if value is not None})
 
     def to_json(self):
         """A dictionary that JSON can hold; what is not recorded is left out."""

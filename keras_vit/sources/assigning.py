@@ -12,6 +12,7 @@ import numpy as np
 from keras_vit.sources.keras_archive import is_finite, warn_of_nan
 from keras_vit.system.limits import MAX_RESAMPLED
 from keras_vit.weights.entries import WeightFileError
+from keras_vit.weights.resample import Positions
 
 log = logging.getLogger("keras_vit")
 SHOWN = 20  # entries that an error lists
@@ -32,11 +33,13 @@ def assign(model, source, layout, assignments, variables, family):
     Raises:
         WeightFileError: that lists entries that do not fit by their shapes or kinds of numbers.
     """
-    sizes, wrong, resampled, odd = (model.inputs[0].shape[1:3], source.size), [], [], []
+    wrong, resampled, odd, grids = [], [], [], {layer.name: getattr(layer, "grid", None) for layer in model.layers}
     shapes, resamplers = source.entries.shapes(), (*layout.resamplers.items(), *family.resamplers.items())
+    follow_resamplers(model, dict(reversed(resamplers)))
     for target, assignment in assignments.items():
         variable, names = variables[target], ", ".join(assignment.names)
         shape = tuple(variable.shape)
+        sizes = (grids[target.split("/")[0]], source.size)
         try:
             array, stored = _array(source.entries, shapes, assignment, shape, _resampler(target, resamplers), sizes)
         except _MisfitError as misfit:
@@ -56,6 +59,19 @@ def assign(model, source, layout, assignments, variables, family):
     if resampled:
         log.warning("%s: resampled for this input: %s", source.path, "; ".join(resampled))
     warn_of_nan(source.path, odd)
+
+
+def follow_resamplers(model, resamplers):
+    """Makes layers that keep a grid resample it, for images of another size, as the files do that it may come from.
+
+    Args:
+        resamplers: {pattern of a variable's path: function}.
+    """
+    followers = [layer for layer in model.layers if hasattr(layer, "follow")]
+    for layer in followers:
+        for pattern, resampler in resamplers.items():
+            if isinstance(resampler, Positions) and fnmatch.fnmatchcase(f"{layer.name}/table", pattern):
+                layer.follow(resampler)
 
 
 def _resampler(target, resamplers):
@@ -95,13 +111,18 @@ def _array(entries, shapes, assignment, shape, resampler, sizes):
             array = transform(*arrays)
             if array.shape != shape and _is_flat(stored, shape):
                 array = arrays[0].reshape(shape)
-            if array.shape != shape and resampler is not None and array.ndim == len(shape):
+            if resampler is not None and array.ndim == len(shape) and _moves(resampler, array.shape, shape, sizes):
                 before, array = array.shape, resampler(array, shape, *sizes)
         except (ValueError, IndexError, ArithmeticError) as error:  # an axis is missing, or there is one too many
             raise _MisfitError(", ".join(map(str, stored))) from error
         if array.shape != shape:
             raise _MisfitError(f"{array.shape}")
         return _contiguous(array), before
+
+
+def _moves(resampler, stored, shape, sizes):
+    """Whether an array is resampled: it has another shape, or as many positions, known to be of another grid."""
+    return stored != shape or isinstance(resampler, Positions) and resampler.moves(shape, *sizes)
 
 
 def _is_flat(stored, shape):

@@ -19,7 +19,7 @@ from keras_vit.sources import library_folder, resolve
 from keras_vit.sources.assigning import assign
 from keras_vit.sources.keras_archive import load_keras_model, names_of_nan, warn_of_nan
 from keras_vit.sources.run_folder import MODEL
-from keras_vit.weights import catalogue, download, keras_file, readers, wrappers
+from keras_vit.weights import catalogue, download, keras_file, readers, rules, wrappers
 from keras_vit.weights.entries import Entries, Entry, WeightFileError
 
 log = logging.getLogger("keras_vit")
@@ -74,7 +74,7 @@ def open_source(path, row, classes, include_top):
         model = load_keras_model(path)
         entries = {v.path: Entry(tuple(v.shape), functools.partial(_numbers, v)) for v in model.weights}
         return WeightFile(path, Entries(path, entries), row, _image_size(model))
-    return WeightFile(path, readers.read(path), row)
+    return WeightFile(path, readers.read(path), row, row and row.size)
 
 
 def _numbers(variable):
@@ -82,10 +82,31 @@ def _numbers(variable):
 
 
 def _image_size(model):
-    """(H, W) of a model's images; None where it does not take images of one size."""
+    """(H, W) of the images that a model keeps its positions for; None where that is not known."""
     inputs = getattr(model, "inputs", None) or ()
     size = tuple(inputs[0].shape[1:3]) if len(inputs) == 1 and len(inputs[0].shape) == 4 else ()
+    for layer in getattr(model, "layers", ()):
+        if layer.name == "image_size":
+            size = layer.native_size or tuple(layer.output.shape[1:3])
     return size if len(size) == 2 and all(size) else None
+
+
+def native_size(source, family, config):
+    """(H, W) in pixels of the images that a file's positions are kept for; None where it does not say.
+
+    A square table says it, times the patches' size.
+    """
+    if source.size or source.entries is None:
+        return source.size
+    entries = wrappers.likeliest(source.entries, family.layouts)
+    stride, shapes = family.sides(config).multiple, entries.shapes()
+    for layout in (*family.layouts, rules.own_layout(("positions/table",))):
+        found = rules.match(layout, shapes).assignments.get("positions/table")
+        shape = shapes[found.names[0]] if found else ()
+        for count in range(shape[1] - 2, shape[1] + 1) if len(shape) == 3 else ():
+            if count > 0 and math.isqrt(count) ** 2 == count and stride > 1:
+                return (math.isqrt(count) * stride,) * 2
+    return None
 
 
 def _file_at(weights):

@@ -36,6 +36,11 @@ def call_of(tensor):
     return operation, operation._inbound_nodes[node].input_tensors
 
 
+def run_graph(model, x, operation):
+    """The output of a functional model's graph on another input, each layer replaced by `operation(layer)`."""
+    return model._run_through_graph(x, operation_fn=operation)
+
+
 def recomputed(layer):
     """Whether a `keras.RematScope` makes the backward pass compute the layer a second time."""
     scope = getattr(layer, "_remat_mode", None)

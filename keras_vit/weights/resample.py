@@ -5,23 +5,24 @@ input in pixels; it is not called for an array that has the shape already.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from keras_vit.system.limits import MAX_GRID
 
 
-def cubic(x, a):
+def cubic(x, a, xp=np):
     """Keys' cubic kernel (doi:10.1109/TASSP.1981.1163711, Eq. 15), radius 2."""
-    x = np.abs(x)
+    x = xp.abs(x)
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    return xp.where(x < 1, near, xp.where(x < 2, far, xp.zeros_like(x)))
 
 
-def triangle(x):
+def triangle(x, xp=np):
     """The linear kernel, radius 1."""
-    return np.maximum(0.0, 1 - np.abs(x))
+    return xp.maximum(1 - xp.abs(x), xp.zeros_like(x))
 
 
 def interpolation_matrix(old, new, kernel="bicubic", antialias=True, offset=0.0):
@@ -35,17 +36,32 @@ def interpolation_matrix(old, new, kernel="bicubic", antialias=True, offset=0.0)
     cubic has a = -0.75, as in PyTorch's plain resize.
     """
     _check_side(old)
-    function = triangle if kernel == "bilinear" else lambda x: cubic(x, -0.5 if antialias else -0.75)
-    scale = old / (new + offset)
-    centres = (np.arange(new) + 0.5) * scale - 0.5
+    scale = np.float64(old / (new + offset))
+    return sample_weights((np.arange(new) + 0.5) * scale - 0.5, scale, old, kernel, antialias)
+
+
+def sample_weights(centres, scale, old, kernel, antialias, xp=np):
+    """What each of `old` samples adds to the new ones.
+
+    Args:
+        centres: (new,) places of the new samples on the line of the old, floats.
+        scale: step from one to the next, a float of the same type.
+        kernel, antialias: as of `interpolation_matrix`.
+        xp: numpy, or `keras.ops` for centres and scale that are tensors.
+
+    Returns:
+        (new, old).
+    """
+    near = triangle if kernel == "bilinear" else lambda x, xp: cubic(x, -0.5 if antialias else -0.75, xp)
+    dtype = "float64" if xp is np else "float32"
+    centres = xp.expand_dims(centres, 1)
     if antialias:
-        weights = function((np.arange(old) - centres[:, None]) / max(scale, 1.0))
-        return weights / weights.sum(axis=1, keepdims=True)
-    matrix = np.zeros((new, old))
-    for tap in range(-1, 3):
-        index = np.floor(centres).astype(int) + tap
-        np.add.at(matrix, (np.arange(new), index.clip(0, old - 1)), function(centres - index))
-    return matrix
+        places = np.arange(old).astype(dtype)
+        weights = near((places - centres) / xp.maximum(scale, xp.ones_like(scale)), xp)
+        return weights / xp.sum(weights, axis=1, keepdims=True)
+    places = np.arange(-2, old + 2).astype(dtype)  # two samples beyond either border, which repeat it
+    beyond = np.eye(old, dtype=dtype)[places.clip(0, old - 1).astype(int)]
+    return xp.matmul(near(places - centres, xp), beyond)
 
 
 def _check_side(old):
@@ -60,21 +76,51 @@ def resample_grid(grid, new, kernel="bicubic", antialias=True, offset=0.0):
     return np.einsum("ih,hwc,jw->ijc", rows, grid.astype("float64"), columns, optimize=True)
 
 
-def positions(prefix, kernel="bicubic", antialias=True, offset=0.0):
-    """A resampler for position tables (1, prefix + H W, C): the first `prefix` tokens stay, the grid is resized.
+@dataclass(frozen=True)
+class Positions:
+    """A resampler of position tables: (1, prefix + H W, C), of which the first tokens stay, or maps (1, H, W, C).
 
-    The stored grid has the aspect ratio of the stored size, or is square where that is unknown; the new grid has the
-    aspect ratio of the model's input.
+    The stored grid of a sequence has the aspect ratio of the stored size, or is square where that is unknown; the new
+    grid has the aspect ratio of the model's input.
+
+    Attributes:
+        prefixes: number of tokens before the grid; where files differ, several to be tried, of which one fits, since
+            N and N + 1 are never both squares.
+        kernel, antialias, offset: as of `interpolation_matrix`.
     """
 
-    def resample(table, shape, size, stored=None):
-        old, new = _grid(table.shape[1] - prefix, stored or (1, 1)), _grid(shape[1] - prefix, size)
-        if old is None or new is None or len(table) != 1:
-            return table  # not a grid with that prefix; the loader raises an error for the shape
-        grid = resample_grid(table[0, prefix:].reshape(*old, -1), new, kernel, antialias, offset)
-        return np.concatenate([table[:, :prefix], grid.reshape(1, new[0] * new[1], -1)], axis=1)
+    prefixes: tuple[int, ...]
+    kernel: str = "bicubic"
+    antialias: bool = True
+    offset: float = 0.0
 
-    return resample
+    def __call__(self, table, shape, size, stored=None):
+        if table.ndim == 4:
+            return self._grid(table[0], shape[1:3])[None]
+        for prefix in self.prefixes:
+            old, new = self._grids(prefix, table.shape, shape, size, stored)
+            if old and new and len(table) == 1:
+                grid = self._grid(table[0, prefix:].reshape(*old, -1), new)
+                return np.concatenate([table[:, :prefix], grid.reshape(1, new[0] * new[1], -1)], axis=1)
+        return table  # not a grid with such a prefix; the loader raises an error for the shape
+
+    def moves(self, shape, size, stored):
+        """Whether a table of the model's own `shape` is of another grid than the model's, of as many patches."""
+        if stored is None or len(shape) != 3:
+            return False
+        grids = (self._grids(prefix, shape, shape, size, stored) for prefix in self.prefixes)
+        return next((old != new for old, new in grids if old and new), False)
+
+    def _grids(self, prefix, old_shape, new_shape, size, stored):
+        return _grid(old_shape[1] - prefix, stored or (1, 1)), _grid(new_shape[1] - prefix, size)
+
+    def _grid(self, grid, new):
+        return resample_grid(grid, new, self.kernel, self.antialias, self.offset)
+
+
+def positions(*prefixes, kernel="bicubic", antialias=True, offset=0.0):
+    """The resampler of position tables with so many tokens before the grid."""
+    return Positions(prefixes, kernel, antialias, offset)
 
 
 def _grid(tokens, size):
@@ -99,11 +145,11 @@ def relative_position_bias(table, shape, size, stored=None):
     """
     if table.shape[0] % 2 == 0 or table.shape[1] % 2 == 0:
         return table  # no offset 0 in the middle; the loader raises an error for the shape
-    rows, columns = (_geometric_matrix(old, new) for old, new in zip(table.shape, shape[:2]))
+    rows, columns = (geometric_matrix(old, new) for old, new in zip(table.shape, shape[:2]))
     return np.einsum("ia,abh,jb->ijh", rows, table.astype("float64"), columns, optimize=True)
 
 
-def _geometric_matrix(old, new):
+def geometric_matrix(old, new):
     """(new, old) linear interpolation from offsets 0, 1, 1+q, 1+q+q^2 ... on both sides, q fitted to reach new // 2."""
     _check_side(old)
     low, high = 1.01, 1.5

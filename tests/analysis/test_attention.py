@@ -7,7 +7,7 @@ import pytest
 from keras_vit.analysis import attention as maps_of_attention
 from keras_vit.analysis import attention_maps
 from keras_vit.analysis.attention import AttentionProbe
-from keras_vit.layers import attention, spatial_reduction, split_heads
+from keras_vit.layers import attention, spatial_reduction, split_heads, window_attention
 from keras_vit.models import coat, swin, t2t, t2t_backbones
 from tests.analysis.toys import ATTENDING, attention_map, model_and_images, noise, uniform
 from tests.models.cases import params
@@ -28,7 +28,7 @@ def values(monkeypatch):
 
         monkeypatch.setattr(owner, name, watched)
 
-    for module in (attention, spatial_reduction, swin, t2t, t2t_backbones):
+    for module in (attention, spatial_reduction, window_attention, t2t, t2t_backbones):
         watch(module, "scaled_dot_product_attention", lambda q, k, v, *rest: v, lambda result, *arguments: result)
     factorised = (lambda qkv, h: split_heads(np.split(qkv, 3, -1)[2], h), lambda result, qkv, h: split_heads(result, h))
     watch(coat, "factorised_attention", *factorised)
@@ -44,7 +44,7 @@ def test_weights_times_values_are_what_each_block_attends_to(toy, values):
     probe = AttentionProbe(model)
     maps = list(probe(images))
     calls = values[-len(maps) :]  # of the blocks, after those of the whole model
-    assert len(maps) == sum(map(len, probe.sites.values()))
+    assert len(maps) == sum(map(len, probe.sites(images).values()))
     for (name, found), (v, result) in zip(maps, calls):
         np.testing.assert_allclose(found.weights @ np.asarray(v), result, atol=2e-5, err_msg=name)
         if not found.signed:
@@ -91,7 +91,7 @@ def dense_attention(block, x):
 def test_stitched_windows_are_the_dense_map(grid, shift):
     block = swin.SwinBlock(3, (3, 3), shift, name="stage0_block0")
     image = keras.Input((*grid, 12))
-    model = keras.Model(image, block(image))
+    model = keras.Model(image, block(keras.layers.Identity(name="patch_embed")(image)))
     x = noise(0, *grid, 12)
     expected = dense_attention(block, x)
     block.norm1.call = lambda x: x  # the attention is watched as it was measured

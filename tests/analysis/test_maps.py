@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_vit.analysis.maps import block_map, stage_maps
+from keras_vit.analysis.maps import block_map, scales_of, stage_maps
 from tests.models.toys import TOYS
 
 
@@ -34,6 +34,13 @@ def test_maps_of_blocks():
     assert tuple(block_map(model, "stage1_block0").shape[1:]) == (8, 12, 15)
     assert tuple(block_map(model, "parallel0").shape[1:]) == (2, 3, 15)
     assert tuple(block_map(toy("tnt"), "block0").shape[1:]) == (5, 6, 24)
+
+
+def test_a_parallel_block_has_the_scales_of_the_last_stages():
+    model = toy("coat")
+    assert [stage for _, stage in scales_of(model, "parallel1")] == [1, 2, 3]
+    assert [(x.shape[1:], stage) for x, stage in scales_of(model, "stage2_block0")] == [((25, 15), 2)]
+    assert [(x.shape[1:], stage) for x, stage in scales_of(toy("tnt"), "block1")] == [((31, 24), 0)]
 
 
 def test_what_stands_behind_a_map_is_the_block():

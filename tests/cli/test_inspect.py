@@ -38,6 +38,15 @@ def test_a_page_of_a_run(run, image, tmp_path, capsys):
     assert (output / "model1" / "image1_relevance.png").is_file()
 
 
+@pytest.mark.slow
+def test_a_page_at_another_size_with_unequal_sides(run, image, tmp_path):
+    output = tmp_path / "page"
+    assert main(["inspect", str(image), str(run), "--output", str(output), "--img-size", "48x96"]) == 0
+    assert "48 × 96 pixels" in (output / "index.html").read_text(encoding="utf-8")
+    with Image.open(output / "model1" / "image1.png") as seen:
+        assert seen.size == (96, 48)
+
+
 def test_an_output_that_exists_is_kept(run, image, tmp_path, capsys):
     (tmp_path / "old").mkdir()
     assert main(["inspect", str(run), str(image), "--output", str(tmp_path / "old")]) == 1

@@ -10,6 +10,9 @@ from PIL import Image
 
 from keras_vit.cli.main import main
 from keras_vit.evaluation.results import HEADER
+from keras_vit.models import vit
+from keras_vit.models.family import Variant
+from keras_vit.prediction.predictor import Predictor
 from keras_vit.sources.run_folder import Run
 from keras_vit.weights.download import sha256
 from tests import toy_artifacts as toy
@@ -162,3 +165,55 @@ def test_without_images(run, tmp_path, capsys):
     assert "--data-dir" in capsys.readouterr().err
     assert main(["validate", str(run), "--data-dir", str(tmp_path)]) == 1
     assert "no folder with images" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def vit_run(tmp_path_factory):
+    """A run of a toy ViT of 16 x 24 pixels, with three held-out images."""
+    folder = tmp_path_factory.mktemp("vit")
+    model = Variant("Tiny", vit.VIT, vit.Config(12, 1, 2, 8))(weights=None, input_shape=(16, 24, 3), classes=3)
+    spec = toy.SPEC.at((16, 24))
+    Run.write_description(folder, name="tiny", model_name="Tiny", labels=toy.LABELS, spec=spec)
+    model.save(folder / "model.keras")
+    for number, image in enumerate(toy.random_images()[:3]):
+        Image.fromarray(image).save(folder / f"{number}.png")
+    Run.write_test_images(folder, [(f"{number}.png", number) for number in range(3)])
+    return folder
+
+
+def test_several_sizes_give_a_curve_and_a_folder_each(vit_run, tmp_path, capsys):
+    out, results = tmp_path / "curve", tmp_path / "results.csv"
+    sizes = ["--img-size", "16x24", "8", "8x8"]  # the third is the second
+    assert main(["validate", str(vit_run), *sizes, "--output", str(out), "--results-file", str(results)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in printed[:2]] == [f"tiny (keras run) at {n}" for n in ("16x24", "8")]
+    assert [line.split()[0] for line in printed[2:]] == ["size", "16x24", "8"]
+    curve = read(out / "sizes.csv")
+    large, small = [int(row["multiply_adds"]) for row in curve]
+    assert small < large and (out / "sizes.png").is_file()
+    assert {path.name for path in out.iterdir() if path.is_dir()} == {"16x24", "8"}
+    rows = read(results)
+    assert [row["img_size"] for row in rows] == ["16x24", "8"]
+    for row, line in zip(rows, curve):
+        metrics = json.loads((out / line["img_size"] / "metrics.json").read_text())
+        assert f"{metrics['top1']:.3f}" == row["top1"] == line["top1"]
+
+
+@pytest.mark.slow
+def test_one_size_and_crop_are_those_of_the_predictor(vit_run, tmp_path, capsys):
+    predictions = tmp_path / "predictions.csv"
+    command = ["validate", str(vit_run), "--img-size", "32x40", "--crop-pct", "1", "--predictions", str(predictions)]
+    assert main(command) == 0
+    assert "tiny (keras run) at 32x40: top-1" in capsys.readouterr().out
+    predictor = Predictor.open(vit_run, img_size=(32, 40), crop_pct=1)
+    scores = predictor.predict([vit_run / f"{number}.png" for number in range(3)])
+    np.testing.assert_allclose([float(row["score_1"]) for row in read(predictions)], scores.max(1), atol=1e-5)
+
+
+def test_a_size_that_does_not_fit_is_told_before_measuring(vit_run, tmp_path, capsys):
+    assert main(["validate", str(vit_run), "--img-size", "32", "20"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and "8" in err
+    several = ["--img-size", "32", "16", "--predictions", str(tmp_path / "p.csv")]
+    assert main(["validate", str(vit_run), *several]) == 1
+    assert "--predictions" in capsys.readouterr().err

@@ -1,17 +1,27 @@
 """export, convert and compare, from their arguments to what they print."""
 
+import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_vit.cli import compare, convert, export
 from keras_vit.export.edge import tflite
+from keras_vit.export.model.source import open_source
 from keras_vit.export.parity.parity import read_image
+from keras_vit.models import vit
+from keras_vit.models.family import Variant
+from keras_vit.prediction.predictor import Predictor
 from keras_vit.training.datasets import digits
 from keras_vit.training.datasets.splits import fingerprint
 from keras_vit.training.recipe import Recipe
 from keras_vit.training.run import logs
+from tests.export import toys
 
 
 def test_export_convert_compare(toy_run, tmp_path, capsys):
@@ -71,3 +81,77 @@ def test_help_and_missing_arguments(verb, capsys):
     with pytest.raises(SystemExit) as done:
         verb.main([])
     assert done.value.code == 2
+
+
+@pytest.fixture(scope="module")
+def vit_run(tmp_path_factory):
+    """A run of a toy ViT of 16 x 24 pixels, whose positions depend on the size."""
+    folder = tmp_path_factory.mktemp("vit")
+    toy = Variant("Tiny", vit.VIT, vit.Config(12, 1, 2, 8))(weights=None, input_shape=(*toys.SIZE, 3), classes=6)
+    draw = np.random.default_rng(0)
+    for weight in toy.weights:
+        weight.assign(weight + draw.normal(0, 0.2, weight.shape))
+    return toys.write_run(folder, toy, 6)
+
+
+@pytest.mark.slow
+def test_files_of_several_sizes_in_one_folder(vit_run, tmp_path, capsys):
+    edge = tmp_path / "edge"
+    sizes = ["--img-size", "32x40", "16", "--crop-pct", "1"]
+    assert convert.main([str(vit_run), *sizes, "--quant", "none", "float16", "--output", str(edge)]) == 0
+    names = [f"toys_{size}_{quant}.tflite" for size in ("32x40", "16") for quant in ("fp32", "fp16")]
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in names) and {path.name for path in edge.glob("*.tflite")} == set(names)
+    report = json.loads((edge / "report.json").read_text())
+    assert [file["image_size"] for file in report["files"]] == [[32, 40], [32, 40], [16, 16], [16, 16]]
+    assert all(file["within_limits"] and file["dataset"] == "test" for file in report["files"])
+    assert "32 x 40 pixels (1, 32, 40, 3) or 16 x 16 pixels (1, 16, 16, 3)" in (edge / "README.md").read_text()
+    images = [path for path, _ in open_source(vit_run).images]
+    for name, size in zip(names[::2], ((32, 40), (16, 16))):
+        file, model = Predictor.open(edge / name), Predictor.open(vit_run, img_size=size, crop_pct=1)
+        assert file.spec == dataclasses.replace(model.spec, input_values=None) and file.spec.crop_pct == 1
+        np.testing.assert_allclose(file.predict(images), model.predict(images), atol=1e-5)
+        example = subprocess.run(
+            [sys.executable, str(edge / "example.py"), "--model", str(edge / name), str(images[0])],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        best = model.predict(images[:1])[0]
+        assert f"{model.labels[best.argmax()]:5}  {100 * best.max():6.2f} %" in example.stdout
+    assert compare.main([str(vit_run), str(edge), "--img-size", "16", "--crop-pct", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert names[2] in printed and names[3] in printed and names[0] not in printed
+    with pytest.raises(ValueError, match="another size than the model's, 16x24: 16x16, 32x40.*--img-size"):
+        compare.main([str(vit_run), str(edge)])
+    with pytest.raises(ValueError, match="crop_pct 1.0; here 0.9.*another --output"):
+        convert.main([str(vit_run), "--img-size", "24", "--quant", "none", "--output", str(edge)])
+
+
+@pytest.mark.slow
+def test_an_export_at_another_size_carries_its_preprocessing(vit_run, tmp_path, capsys):
+    options = ["--img-size", "32", "--crop-pct", "1", "--any-size", "--batch-sizes", "1"]
+    assert export.main([str(vit_run), *options, "--output", str(tmp_path)]) == 0
+    served, model = Predictor.open(tmp_path), Predictor.open(vit_run, img_size=32, crop_pct=1)
+    assert served.spec == dataclasses.replace(model.spec, input_values=None)
+    images = [path for path, _ in open_source(vit_run).images]
+    np.testing.assert_allclose(served.predict(images), model.predict(images), atol=1e-5)
+    version = tmp_path / "models" / "toys" / "1"
+    assert "maps_of_images" in tf.saved_model.load(str(version)).signatures
+    report = json.loads((version / "assets.extra" / "report.json").read_text())
+    assert report["largest_difference_at_another_size"] <= 1e-5
+    with pytest.raises(ValueError, match="--any-size.*are for --format serving"):
+        export.main([str(vit_run), "--any-size", "--format", "timm", "--output", str(tmp_path / "timm")])
+
+
+def test_onnx_is_converted_at_one_size_at_a_time(toy_run, tmp_path):
+    arguments = [str(toy_run), "--format", "onnx", "--img-size", "16", "32", "--output", str(tmp_path)]
+    with pytest.raises(ValueError, match="Several sizes of --img-size are for --format tflite"):
+        convert.main(arguments)
+
+
+def test_an_opened_source_follows_the_size_and_forgets_the_accuracy(vit_run):
+    source = open_source(vit_run, img_size=32, crop_pct=1)
+    assert source.model.input_shape == (None, 32, 32, 3) and source.spec.size == (32, 32)
+    assert source.spec.crop_pct == 1 and source.accuracy is None
+    assert open_source(vit_run, img_size=toys.SIZE).model.input_shape == (None, *toys.SIZE, 3)

@@ -14,37 +14,15 @@ from keras_vit.models import t2t
 from keras_vit.models.family import Variant
 from keras_vit.system.keras_private import all_layers
 from tests.golden.seeded import seeded, seeded_image
+from tests.layers.test_soft_split import random, unfold
 from tests.models.toys import TOYS
 
-SPLITS = pytest.mark.parametrize("kernel, stride, padding", [(7, 4, 2), (3, 2, 1)])
 LOGITS = {"classes": 5, "classifier_activation": None}
 T2T_TOYS = [name for name in TOYS if name.startswith("t2t")]
 
 
 def numpy(x):
     return keras.ops.convert_to_numpy(x)
-
-
-def random(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype("float32")
-
-
-def unfold(x, k, s, p):
-    """Window by window, as the definition has it."""
-    x = np.pad(x, ((0, 0), (p, p), (p, p), (0, 0)))
-    rows, columns = (range(0, side - k + 1, s) for side in x.shape[1:3])
-    windows = [[x[:, i : i + k, j : j + k].reshape(len(x), -1) for j in columns] for i in rows]
-    return np.stack([np.stack(row, axis=1) for row in windows], axis=1)
-
-
-@SPLITS
-@pytest.mark.parametrize("size", [(16, 24), (17, 18), (19, 23), (7, 9)])
-def test_soft_split_is_unfolding(kernel, stride, padding, size):
-    x = random(2, *size, 3)
-    expected = unfold(x, kernel, stride, padding)
-    np.testing.assert_array_equal(t2t.soft_split(x, kernel, stride, padding), expected)
-    layer = t2t.SoftSplit(kernel, stride, padding)
-    assert layer.compute_output_shape(x.shape) == expected.shape
 
 
 def test_last_soft_split_and_projection_are_one_convolution():

@@ -92,8 +92,9 @@ def test_pixels_of_a_patch_become_its_token(grid):
 
 
 def test_legacy_pixels_are_normalised_one_by_one():
-    layer, pixels = tnt.LegacyPixelsToPatches(D, 6), normal(12, M, C)
-    tokens = numpy(randomize_built(layer, pixels)(pixels))
+    layer, pixels = tnt.LegacyPixelsToPatches(D), normal(12, M, C)
+    layer.build(pixels.shape)
+    tokens = numpy(randomize(layer)(pixels, grid=(6,)))
     flat = layer_norm(pixels, layer.norm1).reshape(12, M * C)
     expected = flat @ numpy(layer.proj.kernel) + numpy(layer.proj.bias)
     np.testing.assert_allclose(tokens, expected.reshape(2, 6, D), atol=1e-4)
@@ -115,7 +116,7 @@ def test_a_block_adds_pixels_to_patches_but_not_to_the_class_token(legacy):
     out, out_pixels = (numpy(t) for t in block(x, pixels))
     np.testing.assert_array_equal(out_pixels, pixels)
     np.testing.assert_array_equal(out[:, 0], x[:, 0])
-    np.testing.assert_allclose(out[:, 1:], x[:, 1:] + numpy(block.inject(pixels)), atol=1e-5)
+    np.testing.assert_allclose(out[:, 1:], x[:, 1:] + numpy(block.inject(pixels, grid=(6,))), atol=1e-5)
 
 
 def test_a_block_injects_the_pixels_after_their_transformer():
@@ -123,7 +124,7 @@ def test_a_block_injects_the_pixels_after_their_transformer():
     block = randomize_built(tnt.TNTBlock(3, 2), x, pixels)
     out, out_pixels = block(x, pixels)
     np.testing.assert_allclose(out_pixels, block.inner(pixels), atol=1e-5)
-    tokens = x + np.pad(numpy(block.inject(out_pixels)), ((0, 0), (1, 0), (0, 0)))
+    tokens = x + np.pad(numpy(block.inject(out_pixels, grid=(6,))), ((0, 0), (1, 0), (0, 0)))
     np.testing.assert_allclose(out, block.outer(tokens), atol=1e-4)
 
 

@@ -1,5 +1,7 @@
 """Every kind of source gives the same probabilities for an image, and errors name what a source lacks."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -113,6 +115,14 @@ def test_uint8_tflite(tmp_path):
     np.testing.assert_allclose(out, toy.expected(images), atol=0.1)  # 8 bits in every tensor
     assert list(out[:3].argmax(1)) == [0, 1, 2]
     assert predictor.quantization == "int8"
+
+
+def test_a_file_of_a_folder_with_several_sizes_has_its_own(made, tmp_path):
+    shutil.copytree(made / "edge", tmp_path / "edge")
+    toy.SPEC.at((12, 12)).save(tmp_path / "edge" / "preprocessing.json")
+    predictor = Predictor.open(tmp_path / "edge" / "colours_6x8_fp32.tflite")
+    assert predictor.spec == toy.SPEC
+    np.testing.assert_allclose(predictor.predict(toy.random_images()), toy.expected(toy.random_images()), atol=1e-5)
 
 
 def test_tflite_of_another_size_or_none(made, tmp_path):

@@ -48,6 +48,23 @@ def test_bad_spec_names_the_field(changes):
         Spec(**{"size": (8, 8), "mean": HALF, "std": HALF, **changes})
 
 
+def test_a_spec_at_another_size_or_with_another_crop_keeps_the_rest():
+    one = Spec((8, 9), HALF, STD, 0.875, "squash", "bilinear", "pixels")
+    assert one.at(12) == dataclasses.replace(one, size=(12, 12))
+    assert one.at([12, 6], 0.5) == dataclasses.replace(one, size=(12, 6), crop_pct=0.5)
+    assert one.at(crop_pct=1) == dataclasses.replace(one, crop_pct=1) and one.at() == one
+    assert [one.size_name, one.at(12).size_name] == ["8x9", "12"]
+    for bad, word in (
+        ((0,), "size"),
+        ((-8,), "size"),
+        (((8, 8, 8),), "size"),
+        ((8.5,), "size"),
+        ((None, 2), "crop_pct"),
+    ):
+        with pytest.raises(ValueError, match=word):
+            one.at(*bad)
+
+
 def test_bad_spec_file_is_named(tmp_path):
     path = tmp_path / "p.json"
     entries = spec(8).to_json()

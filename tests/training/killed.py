@@ -1,11 +1,12 @@
 """A run that is never stopped and one that is killed repeatedly, for test_resume:
 
-    python -m tests.training.killed FOLDER REPLICAS KILLS
+    python -m tests.training.killed FOLDER REPLICAS KILLS ['{"multi_scale": "4,8"}']
 
 leaves FOLDER/whole and FOLDER/killed. Each attempt is a process of its own, forked before TensorFlow has started, so
 that TensorFlow is imported once only.
 """
 
+import json
 import os
 import pathlib
 import random
@@ -24,7 +25,7 @@ SETTINGS = {  # with everything that a checkpoint must contain
 }
 
 
-def start(data, folder, replicas, epochs):
+def start(data, folder, replicas, **settings):
     """The id of a process that trains into `folder`."""
     process = os.fork()
     if process:
@@ -34,7 +35,7 @@ def start(data, folder, replicas, epochs):
 
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
-        trainer.train(toy.recipe(data_dir=str(data), epochs=epochs, **SETTINGS), folder)
+        trainer.train(toy.recipe(data_dir=str(data), **SETTINGS, **settings), folder)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
@@ -54,15 +55,16 @@ def ended(process):
     return bool(found)
 
 
-def main(folder, replicas, kills):
+def main(folder, replicas, kills, **settings):
     dice = random.Random(f"{replicas} {kills}")
-    data, epochs = toy.write_folder(folder / "data"), EPOCHS + kills
-    process = start(data, folder / "whole", replicas, epochs)
+    data, settings = toy.write_folder(folder / "data"), settings | {"epochs": EPOCHS + kills}
+    process = start(data, folder / "whole", replicas, **settings)
     while not ended(process):
         time.sleep(0.05)
-    targets = sorted(dice.sample(range(epochs * STEPS), kills))
+    part = settings["epochs"] * STEPS / kills  # one kill in each, so that no phase of the run is without
+    targets = [int((i + dice.random()) * part) for i in range(kills)]
     for target in [*targets, None]:
-        process = start(data, folder / "killed", replicas, epochs)
+        process = start(data, folder / "killed", replicas, **settings)
         while not ended(process):
             if target is not None and steps_done(folder / "killed") >= target:
                 time.sleep(dice.uniform(0, 0.03))  # about as long as a step and its checkpoint take
@@ -74,4 +76,5 @@ def main(folder, replicas, kills):
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    folder, replicas, kills, *settings = sys.argv[1:]
+    main(pathlib.Path(folder), int(replicas), int(kills), **json.loads(settings[0] if settings else "{}"))

@@ -9,6 +9,7 @@ from keras_vit.training import plan, trainer
 from keras_vit.training.datasets.load import load_dataset
 from keras_vit.training.dry_run import dry_run, first_batch, title
 from keras_vit.training.step import distribute, model
+from tests.models.toys import TOYS
 from tests.training import toy
 
 
@@ -22,6 +23,15 @@ def test_a_dry_run_prints_the_plan_and_writes_only_the_first_batch(tmp_path):
     text = out.file.getvalue()
     assert "Toy, 219 parameters" in text and "8 of 8 images of the first batch" in text
     assert plan.check_folder(tmp_path / "run", {}) is False  # a run may begin there
+
+
+@pytest.mark.slow  # step/test_model has the error
+def test_a_size_that_the_model_does_not_take_ends_a_dry_run(tmp_path):
+    variant, shape = TOYS["vit"]
+    own = {"model": variant.name, "variant": variant, "img_size": shape[:2], "multi_scale": "48,44x48"}
+    with pytest.raises(ValueError, match="are multiples of 8, .* Received: 44 x 48; the next .* is 48 x 48"):
+        dry_run(toy.recipe(data_dir=str(toy.write_folder(tmp_path / "data")), **own), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("micro_batches", [1, 2])

@@ -1,5 +1,6 @@
 """A run that is killed at random moments ends as the one that never was: weights, moments and history, to the bit."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,11 +11,18 @@ from tests.training import toy
 
 
 @pytest.mark.parametrize(
-    "replicas, kills",
-    [(2, 1), pytest.param(1, 10, marks=pytest.mark.slow), pytest.param(2, 10, marks=pytest.mark.slow)],
+    "replicas, kills, settings",
+    [
+        (2, 1, {}),
+        *(pytest.param(replicas, 10, {}, marks=pytest.mark.slow) for replicas in (1, 2)),
+        pytest.param(1, 6, {"img_size_schedule": "4@0,6x4@0.3,8@0.7"}, marks=pytest.mark.slow),
+        pytest.param(2, 6, {"img_size_schedule": "4@0,6x4@0.3,8@0.7", "cache_megabytes": 0}, marks=pytest.mark.slow),
+        pytest.param(2, 6, {"multi_scale": "4,6x4,8"}, marks=pytest.mark.slow),
+    ],
 )
-def test_kill_9_loses_nothing(tmp_path, replicas, kills):
+def test_kill_9_loses_nothing(tmp_path, replicas, kills, settings):
     command = [sys.executable, "-m", "tests.training.killed", str(tmp_path), str(replicas), str(kills)]
+    command.append(json.dumps(settings))
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "TMPDIR": str(temporary)}

@@ -12,8 +12,9 @@ from keras_vit.sources.run_folder import Run
 from keras_vit.system.files import held
 from keras_vit.training import trainer
 from keras_vit.training.pipeline import batches
+from keras_vit.training.pipeline.sizes import sizes_of
 from keras_vit.training.run.signals import Stopped
-from keras_vit.training.step import distribute
+from keras_vit.training.step import distribute, step
 from tests.training import toy
 
 EPOCHS, STEPS = 3, 3  # of the toy's run; steps per epoch
@@ -75,6 +76,57 @@ def test_a_folder_that_another_run_writes_to_is_refused(tmp_path, recipe):
     assert all(path.name.startswith(".") for path in folder.iterdir())  # nothing but the lock
 
 
+@pytest.fixture
+def seen(monkeypatch):
+    """The sizes of the images of the steps of a run, in order."""
+    found, original = [], step.make_train_step
+
+    def make(*args, **options):
+        take = original(*args, **options)
+
+        def watched(micro_batches, number, stop):
+            images, *_ = args[0].experimental_local_results(micro_batches[0][0])
+            found.append(tuple(images.shape[1:3]))
+            return take(micro_batches, number, stop)
+
+        return watched
+
+    monkeypatch.setattr(step, "make_train_step", make)
+    return found
+
+
+GROWING = {"img_size": None, "img_size_schedule": "4x6@0,8@0.6"}
+
+
+def test_a_run_over_growing_sizes_is_validated_and_saved_at_the_last(tmp_path, recipe, seen, loop_only, monkeypatch):
+    monkeypatch.setattr(distribute, "make_strategy", lambda: tf.distribute.MirroredStrategy(["CPU:0"]))
+    recipe = recipe.replace(**GROWING)
+    _, text = train(recipe, tmp_path / "whole")
+    assert seen == [(4, 6)] * 5 + [(8, 8)] * 4
+    assert "images of 8 x 8 pixels from step 6 on" in text and "4 x 6 pixels, 8 x 8 after 1.667 epochs" in text
+    run = Run.open(tmp_path / "whole")
+    assert run.spec.size == (8, 8) and run.load_model().input_shape == (None, 8, 8, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [GROWING, {"multi_scale": "4,6x8,8", "grad_accum_steps": 2, "mixup": 0.8}])
+@pytest.mark.parametrize("call", [2, 5, 6, 8])  # the sizes change after step 5
+def test_a_run_over_sizes_that_was_stopped_takes_the_same_sizes(
+    tmp_path, recipe, seen, loop_only, monkeypatch, settings, call
+):
+    recipe = recipe.replace(recovery_interval=1, **settings)
+    train(recipe, tmp_path / "whole")
+    planned = sizes_of(recipe, (8, 8), STEPS)
+    assert seen == [planned.at(number) for number in range(EPOCHS * STEPS)] and len(set(seen)) > 1
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        stop_at(patch, "after_step", call)
+        train(recipe, tmp_path / "stopped")
+    seen.clear()
+    assert f"continuing after step {call - 1}" in train(recipe, tmp_path / "stopped")[1]
+    assert seen == [planned.at(number) for number in range(call - 1, EPOCHS * STEPS)]
+    toy.assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
 @pytest.mark.slow  # quickstart's accuracy says it too
 def test_colours_are_learned(tmp_path, recipe):
     still = {"drop": 0.0, "smoothing": 0.0, "shift": 0.0}
@@ -82,8 +134,9 @@ def test_colours_are_learned(tmp_path, recipe):
     assert results["top1"] == 100
 
 
-def test_devices_and_micro_batches_do_not_change_what_is_learned(tmp_path, whole, loop_only, monkeypatch):
-    still = whole[0].replace(drop=0.0, mixup=0.8, cutmix=1.0, reprob=0.5, grad_accum_steps=2)
+@pytest.mark.parametrize("sizes", [{}, pytest.param({"multi_scale": "4,6x8,8"}, marks=pytest.mark.slow)])
+def test_devices_and_micro_batches_do_not_change_what_is_learned(tmp_path, whole, loop_only, monkeypatch, sizes):
+    still = whole[0].replace(drop=0.0, mixup=0.8, cutmix=1.0, reprob=0.5, grad_accum_steps=2, **sizes)
     train(still, tmp_path / "two")
     monkeypatch.setattr(distribute, "make_strategy", lambda: tf.distribute.MirroredStrategy(["CPU:0"]))
     train(still.replace(grad_accum_steps=1), tmp_path / "one")

@@ -57,9 +57,13 @@ def assert_close(one, other):
         np.testing.assert_allclose(first[name], second[name], atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("micro_batches", [1, 2])
-def test_two_workers_train_as_one(tmp_path, data, micro_batches):
+@pytest.mark.parametrize(
+    "micro_batches, sizes",
+    [(1, {}), (2, {}), (1, {"img_size_schedule": "4@0,6@0.5,8@0.7"}), (2, {"multi_scale": "4,6x4,8"})],
+)
+def test_two_workers_train_as_one(tmp_path, data, micro_batches, sizes):
     settings = {"drop": 0.0, "mixup": 0.8, "epochs": 3, "grad_accum_steps": micro_batches, "model_ema_decay": 0.9}
+    settings |= sizes
     ((code, _, errors),) = wait(start(data, tmp_path / "one", **settings))
     assert code == 0, errors
     (code, shown, errors), (other_code, nothing, other_errors) = wait(start(data, tmp_path / "two", 2, **settings))

@@ -12,7 +12,7 @@ from keras_vit.training.run import checkpoint
 
 
 class ToyVariant:
-    """The interface of a variant, for a model of four layers that is traced quickly."""
+    """The interface of a variant, for a model of a few layers that is traced quickly."""
 
     name, config, image_size, tags = "Toy", "patch 2, 12 channels", (8, 8), ()
 
@@ -29,8 +29,9 @@ class ToyVariant:
     ):
         with dtype_scope(dtype):
             image = keras.Input(input_shape, name="image")
-            x = layers.Conv2D(12, 2, strides=2, activation="relu", name="patches")(image)
+            x = layers.Conv2D(12, 2, strides=2, activation="relu", name="patch_embed")(image)
             x = layers.LayerNormalization(name="norm")(x)
+            x = layers.Identity(name="block0")(x)
             x = layers.GlobalAveragePooling2D(name="pool")(x)
             x = layers.Dropout(drop_rate, name="drop")(x)
             head = layers.Dense(classes, classifier_activation, dtype="float32", name="head")

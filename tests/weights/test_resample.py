@@ -52,7 +52,7 @@ def test_an_offset_shortens_the_step_as_in_the_official_code_of_dino():
 
 def test_positions_keep_the_prefix_and_follow_the_aspect_ratio():
     table = RNG.standard_normal((1, 2 + 16, 3))
-    moved = resample.positions(prefix=2)(table, (1, 2 + 6 * 3, 3), (96, 48))
+    moved = resample.positions(2)(table, (1, 2 + 6 * 3, 3), (96, 48))
     np.testing.assert_array_equal(moved[:, :2], table[:, :2])
     expected = resample.resample_grid(table[0, 2:].reshape(4, 4, 3), (6, 3))
     np.testing.assert_allclose(moved[0, 2:].reshape(6, 3, 3), expected)
@@ -60,14 +60,14 @@ def test_positions_keep_the_prefix_and_follow_the_aspect_ratio():
 
 def test_a_stored_grid_of_known_proportions_need_not_be_square():
     table = RNG.standard_normal((1, 1 + 4 * 9, 3))  # 36 would be a square, too
-    moved = resample.positions(prefix=1)(table, (1, 1 + 5 * 5, 3), (40, 40), (32, 72))
+    moved = resample.positions(1)(table, (1, 1 + 5 * 5, 3), (40, 40), (32, 72))
     expected = resample.resample_grid(table[0, 1:].reshape(4, 9, 3), (5, 5))
     np.testing.assert_allclose(moved[0, 1:].reshape(5, 5, 3), expected)
 
 
 def test_tables_without_a_grid_are_returned_unchanged():
     table = RNG.standard_normal((1, 1 + 15, 3))
-    assert resample.positions(prefix=1)(table, (1, 17, 3), (64, 64)) is table
+    assert resample.positions(1)(table, (1, 17, 3), (64, 64)) is table
 
 
 def test_relative_position_bias_keeps_its_centre_and_its_symmetry():
@@ -108,7 +108,7 @@ MISFITS = {
 @pytest.mark.parametrize("kind", MISFITS)
 def test_positions_that_are_no_grid_are_returned_unchanged(kind):
     table = MISFITS[kind]
-    assert resample.positions(prefix=1)(table, (1, 17, 3), (64, 64)) is table
+    assert resample.positions(1)(table, (1, 17, 3), (64, 64)) is table
 
 
 @pytest.mark.parametrize("size", [(0, 0), (2, 2), (3, 2), (0, 3)])

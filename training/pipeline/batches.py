@@ -5,6 +5,7 @@ decoded every epoch.
 Letters: B batch, H W grid, M micro-batch.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,19 @@ class Prepared:
         """As `bad`, with the name of the image that replaces it in training in the reason."""
         return self.quarantine.replaced
 
+    def at(self, size):
+        """The same split for images of another size (H, W), in memory if this one is; both have one quarantine."""
+        if tuple(size) == tuple(self.spec.size):
+            return self
+        spec = dataclasses.replace(self.spec, size=tuple(size))
+        cache = _decoded(self.split, spec, self.quarantine) if self.cached else None
+        return Prepared(self.split, spec, cache, self.quarantine)
+
+    @property
+    def cached(self):
+        """Whether the images are in memory."""
+        return self.cache is not None
+
 
 def prepare(split, spec, *, max_bad_fraction=0.0, cache_bytes=0):
     """Decode all images once and cache them, if they fit into `cache_bytes`; else nothing is read yet.
@@ -48,11 +62,16 @@ def prepare(split, spec, *, max_bad_fraction=0.0, cache_bytes=0):
     Raises:
         TooManyBadImages: if more than `max_bad_fraction` of the split cannot be decoded; lists them.
     """
-    import tensorflow as tf
-
     quarantine = Quarantine(split, max_bad_fraction)
     if len(split) * spec.size[0] * spec.size[1] * 3 > cache_bytes:
         return Prepared(split, spec, None, quarantine)
+    return Prepared(split, spec, _decoded(split, spec, quarantine), quarantine)
+
+
+def _decoded(split, spec, quarantine):
+    """All images of a split, uint8 (N, H, W, 3); those that cannot be decoded are black, and in the quarantine."""
+    import tensorflow as tf
+
     cache = np.zeros((len(split), *spec.size, 3), "uint8")
     good = np.zeros(len(split), bool)
     for decode in decoding.decoders(split, spec):  # the second for those that TensorFlow refused
@@ -64,10 +83,10 @@ def prepare(split, spec, *, max_bad_fraction=0.0, cache_bytes=0):
             break
     quarantine.record_all(np.flatnonzero(~good))
     with tf.device("CPU:0"):
-        return Prepared(split, spec, tf.constant(cache), quarantine)
+        return tf.constant(cache)
 
 
-def training_batches(prepared, recipe, batch_size, start_step=0, worker=Worker()):
+def training_batches(prepared, recipe, batch_size, start_step=0, worker=Worker(), chosen=None):
     """The micro-batches that `worker` trains on, from step `start_step` to the recipe's last.
 
     An epoch has len(split) // B steps; the images at the end of its shuffled order that do not fill a batch are left
@@ -75,6 +94,7 @@ def training_batches(prepared, recipe, batch_size, start_step=0, worker=Worker()
 
     Args:
         batch_size: B, images of a step over all workers, replicas and accumulated steps.
+        chosen: numbers of steps, ascending: only these, of the steps from `start_step` on. None for all.
     Returns:
         A tf.data.Dataset of micro-batches of M = B / (workers x replicas x accumulated steps) images: images float32
         (M, H, W, 3), labels int32 (M,), partners int32 (M,), weights float32 (M,); see `augment.augment_batch`.
@@ -88,14 +108,13 @@ def training_batches(prepared, recipe, batch_size, start_step=0, worker=Worker()
     sampler.check_batch_size(recipe, len(prepared.split), batch_size, size)
     first = worker.index * micro_batches * size
 
-    def augment_micro_batch(number, batch):
-        images, labels, _ = batch
-        step, offset = start_step + number // micro_batches, first + number % micro_batches * size
+    def augment_micro_batch(images, labels, _, positions):
+        step, offset = positions[0] // batch_size, positions[0] % batch_size
         return augment.augment_batch(images, labels, recipe, prepared.spec, step, offset, batch_size)
 
     worker_slice = slice(first, first + micro_batches * size)
-    order = sampler.training_order(recipe, len(prepared.split), batch_size, start_step, worker_slice, size)
-    batches = _decoded_batches(prepared, order, recipe).enumerate()
+    order = sampler.training_order(recipe, len(prepared.split), batch_size, start_step, worker_slice, size, chosen)
+    batches = _decoded_batches(prepared, order, recipe)
     batches = batches.map(augment_micro_batch, num_parallel_calls=tf.data.AUTOTUNE)
     return batches.prefetch(2).with_options(_options())
 
@@ -120,7 +139,7 @@ def evaluation_batches(prepared, batch_size, worker=Worker()):
     not_padding = tf.data.Dataset.from_tensor_slices((positions < total).astype("float32"))
 
     def normalize(batch, not_padding):
-        images, labels, not_replaced = batch
+        images, labels, not_replaced, _ = batch
         return preprocessing.normalize(images, prepared.spec), labels, not_padding * not_replaced
 
     order = tf.data.Dataset.from_tensor_slices((positions % total, positions))
@@ -129,7 +148,7 @@ def evaluation_batches(prepared, batch_size, worker=Worker()):
 
 
 def _decoded_batches(prepared, order, recipe=None):
-    """A tf.data.Dataset of uint8 images, labels, and 0.0 for the replacement of a bad image, else 1.0.
+    """A tf.data.Dataset of uint8 images, labels, 0.0 for the replacement of a bad image, else 1.0, global positions.
 
     Args:
         order: tf.data.Dataset of (indices of images, global positions).
@@ -144,7 +163,7 @@ def _decoded_batches(prepared, order, recipe=None):
 
     def decode(indices, positions):
         images, found = read(tf.gather(index_map, indices), positions)
-        return images, tf.gather(labels, found), tf.cast(found == indices, tf.float32)
+        return images, tf.gather(labels, found), tf.cast(found == indices, tf.float32), positions
 
     return order.map(decode, num_parallel_calls=PARALLEL)
 
@@ -156,7 +175,7 @@ def _batch_reader(prepared, recipe):
     def from_cache(index, _):
         return tf.gather(prepared.cache, index)
 
-    cached = prepared.cache is not None and (recipe is None or recipe.scale is None)
+    cached = prepared.cached and (recipe is None or recipe.scale is None)
     if cached and (recipe is None or not augment.changes_images(recipe)):
         return lambda indices, positions: (from_cache(indices, positions), indices)
     split, spec, augmenter = prepared.split, prepared.spec, decoding.augmenter(recipe)

@@ -8,6 +8,8 @@ Letters: B batch, the images of a step over all workers, replicas and accumulate
 
 from typing import NamedTuple
 
+import numpy as np
+
 
 class Worker(NamedTuple):
     """One of the workers that train together: its index, their number, and its number of replicas (devices)."""
@@ -54,7 +56,7 @@ def check_batch_size(recipe, total, batch_size, micro_batch_size):
         )
 
 
-def training_order(recipe, total, batch_size, start_step, worker_slice, micro_batch_size):
+def training_order(recipe, total, batch_size, start_step, worker_slice, micro_batch_size, chosen=None):
     """The order of the images of the train split, from a step to the recipe's last.
 
     An epoch shuffles all images and has total // B steps. Each step takes the next B / R images, R times each: copies
@@ -67,12 +69,17 @@ def training_order(recipe, total, batch_size, start_step, worker_slice, micro_ba
         start_step: first step, counted over all epochs.
         worker_slice: slice of each step's batch to return.
         micro_batch_size: images per element; divides the length of that slice.
+        chosen: numbers of steps, ascending; the other steps are left out. None for all.
     Returns:
         A tf.data.Dataset of (indices of images, global positions), both int64 (micro_batch_size,).
     """
     import tensorflow as tf
 
     steps, distinct = total // batch_size, -(-batch_size // recipe.aug_repeats)
+    epochs = np.arange(start_step // steps, recipe.epochs)
+    if chosen is not None:
+        chosen = chosen[np.searchsorted(chosen, start_step) :]
+        epochs = np.unique(chosen // steps)  # the others need not be shuffled
 
     def epoch(number):
         seed = tf.stack([tf.constant(recipe.seed, tf.int64), number])
@@ -81,10 +88,15 @@ def training_order(recipe, total, batch_size, start_step, worker_slice, micro_ba
         indices = indices[:, :batch_size]
         positions = tf.reshape(tf.range(steps * batch_size, dtype=tf.int64), (steps, batch_size))
         positions += number * steps * batch_size
-        done = tf.maximum(start_step - number * steps, 0)
+        taken = slice(tf.maximum(start_step - number * steps, 0), None)
+        if chosen is not None:
+            limits = tf.stack([number, number + 1]) * steps
+            first, end = tf.unstack(tf.searchsorted(chosen, limits))
+            rows = tf.constant(chosen)[first:end] - limits[0]
+            indices, positions, taken = tf.gather(indices, rows), tf.gather(positions, rows), slice(None)
         micro_batches = (
-            tf.reshape(values[done:, worker_slice], (-1, micro_batch_size)) for values in (indices, positions)
+            tf.reshape(values[taken, worker_slice], (-1, micro_batch_size)) for values in (indices, positions)
         )
         return tf.data.Dataset.from_tensor_slices(tuple(micro_batches))
 
-    return tf.data.Dataset.range(start_step // steps, recipe.epochs).flat_map(epoch)
+    return tf.data.Dataset.from_tensor_slices(epochs).flat_map(epoch)

@@ -2,6 +2,8 @@
 
 import math
 
+from keras_vit.training.pipeline.sizes import in_words
+
 
 def header(plan, model):
     """{name: text}, in the order in which they are printed."""
@@ -11,7 +13,7 @@ def header(plan, model):
         "weights": plan.settings["weights"] or "from scratch",
         "data": _data(plan.data_set),
         **plan.data_set.notes,
-        "images": f"{plan.spec.size[0]} x {plan.spec.size[1]} pixels",
+        "images": _images(plan),
         "devices": _devices(plan),
         "batch": _batch(plan),
         "steps": f"{recipe.epochs} epochs x {plan.steps} = {recipe.epochs * plan.steps}",
@@ -27,6 +29,20 @@ def _model(plan, model):
     trained, total = sum(math.prod(v.shape) for v in model.trainable_variables), model.count_params()
     frozen = "" if not (plan.recipe.freeze_depth or plan.recipe.linear_probe) else f", {trained:,} of them trained"
     return f"{plan.settings['model']}, {total:,} parameters{frozen}"
+
+
+def _images(plan):
+    """The sizes of the images: of a schedule, from which epoch on each is trained."""
+    sizes, own = plan.sizes, in_words(plan.spec.size)
+    if not sizes.others:
+        return f"{own} pixels"
+    if sizes.drawn:
+        trained = f"every batch one of {', '.join(map(in_words, sizes.trained))} pixels, validated at {own}"
+    else:
+        (_, first), *later = sizes.begins.items()
+        texts = [f"{in_words(size)} after {step / plan.steps:.4g} epochs" for step, size in later]
+        trained = ", ".join([f"{in_words(first)} pixels", *texts])
+    return f"{trained}; compiled once per size"
 
 
 def _data(data_set):

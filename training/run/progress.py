@@ -15,12 +15,13 @@ class Progress:
         batch_size: images per step.
         console: a rich.console.Console; one for standard output if None.
         quiet: print nothing; for all workers but the chief.
+        work: what each epoch costs, relatively; the same if None.
 
     Attributes:
         live: whether the console is a terminal, on which a line can be redrawn.
     """
 
-    def __init__(self, epochs, steps, batch_size, console=None, quiet=False):
+    def __init__(self, epochs, steps, batch_size, console=None, quiet=False, work=None):
         from rich.console import Console
 
         self.console = console or Console(highlight=False, soft_wrap=True)
@@ -29,7 +30,8 @@ class Progress:
         self.live = self.console.is_terminal
         self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
         self.bar = self.task = None
-        self.drawn, self.trained, self.done, self.peak_memory = 0.0, 0.0, 0, 0
+        self.work = [1.0] * epochs if work is None else work
+        self.drawn, self.trained, self.done, self.peak_memory = 0.0, 0.0, 0.0, 0
 
     def header(self, entries):
         """Print a line `name  value` per entry."""
@@ -82,8 +84,8 @@ class Progress:
     def epoch(self, row, best):
         """Print the line of an epoch; `best` marks a new best checkpoint."""
         self.trained += row["seconds"]
-        self.done += 1
-        left = (self.epochs - row["epoch"] - 1) * self.trained / self.done
+        self.done += self.work[row["epoch"]]
+        left = sum(self.work[row["epoch"] + 1 :]) * self.trained / self.done
         mark = "  best" if best else ""
         self._print(
             f"epoch {row['epoch'] + 1:>3}/{self.epochs}  loss {row['train_loss']:.3f}  "

@@ -3,6 +3,7 @@
 import keras
 
 from keras_vit.training.step.losses import Objective
+from keras_vit.training.step.model import views
 from keras_vit.training.step.step import layer_seeds, split_state
 
 
@@ -36,6 +37,9 @@ def first_not_finite(objective, batch, teacher_log_probs=None, scale=1.0):
 
     model = objective.model
     probe = keras.Model(model.inputs, [*model.outputs, *(layer.output for layer in model.layers)])
+    size = tuple(batch[0].shape[1:3])
+    if size != tuple(model.input_shape[1:3]):
+        (probe,) = views(probe, [size]).values()
     with tf.GradientTape() as tape:
         results = probe(batch[0], training=True)
         heads = results[: len(model.outputs)]

@@ -18,7 +18,7 @@ from keras_vit.sources.run_folder import SPEC, Run, load_keras_model
 TEACHERS = ("run", "keras", "saved_model", "library", "published")
 
 
-def open_teacher(recipe, spec, classes, *, compiled=False):
+def open_teacher(recipe, spec, classes, *, compiled=False, sizes=()):
     """The recipe's teacher as a function of the student's images; None without one.
 
     Call it in the scope of the strategy. `recipe.teacher` is one of
@@ -38,6 +38,7 @@ def open_teacher(recipe, spec, classes, *, compiled=False):
         spec: the preprocessing of the student's images.
         classes: names of the K classes.
         compiled: whether XLA compiles the teacher, if it is a Keras model.
+        sizes: sizes (H, W) of the student's images besides that of `spec`.
     Returns:
         A function from images (B, H, W, 3), normalised by `spec`, to log-probabilities (B, K), constants for gradients.
     Raises:
@@ -49,11 +50,15 @@ def open_teacher(recipe, spec, classes, *, compiled=False):
 
     forward, values, own = _open(recipe.teacher, classes)
     probabilities = _outputs_probabilities(forward, own, len(classes), recipe.teacher)
-    rows, columns = (_resampling(a, b, own.interpolation) for a, b in zip(spec.size, own.size))
+    to_own = {
+        tuple(size): [_resampling(a, b, own.interpolation) for a, b in zip(size, own.size)]
+        for size in (spec.size, *sizes)
+    }
 
     def teacher(images):
-        pixels = (images * spec.std + spec.mean) * 255.0
-        if spec.size != own.size:
+        pixels, size = (images * spec.std + spec.mean) * 255.0, tuple(images.shape[1:3])
+        if size != own.size:
+            rows, columns = to_own[size]
             pixels = tf.clip_by_value(tf.einsum("ph,bhwc,qw->bpqc", rows, pixels, columns), 0.0, 255.0)
         scores = forward(as_taken(pixels, own, values))
         scores = tf.stop_gradient(tf.cast(scores, tf.float32))

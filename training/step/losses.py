@@ -4,6 +4,7 @@ Letters: B batch, K classes.
 """
 
 from keras_vit.models import deit
+from keras_vit.training.step.model import views
 
 
 class Objective:
@@ -13,12 +14,18 @@ class Objective:
     With one, DeiT's objective (arXiv:2012.12877): (1 - alpha) times that plus alpha times `distillation`. The class
     head of a distilled DeiT then learns from the labels and its distillation head from the teacher; any other model
     learns from both by the same logits.
+
+    Args:
+        sizes: further sizes (H, W) of the images that it is called with, besides the model's.
+    Raises:
+        ValueError: if the model takes no images of one of the sizes.
     """
 
-    def __init__(self, model, recipe):
+    def __init__(self, model, recipe, sizes=()):
         self.recipe, names = recipe, {layer.name for layer in model.layers}
         self.two_heads = recipe.distillation != "none" and "head_dist" in names
         self.model = deit.two_heads(model) if self.two_heads else model
+        self.views = views(self.model, sizes)
 
     def __call__(self, batch, teacher_log_probs=None):
         """Run the model on a batch in training mode.
@@ -29,7 +36,8 @@ class Objective:
         Returns:
             Losses (B,) and logits (B, K).
         """
-        return self.of_outputs(self.model(batch[0], training=True), batch, teacher_log_probs)
+        model = self.views.get(tuple(batch[0].shape[1:3]), self.model)
+        return self.of_outputs(model(batch[0], training=True), batch, teacher_log_probs)
 
     def of_outputs(self, outputs, batch, teacher_log_probs=None):
         """The same from outputs that `model` has already computed."""

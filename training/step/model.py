@@ -3,11 +3,14 @@
 import dataclasses
 
 from keras_vit.models import VARIANTS
+from keras_vit.models.blocks import require_blocks
 from keras_vit.models.depth import depth_groups
+from keras_vit.models.sizes import sides_of, view
 from keras_vit.preprocessing import Spec
 from keras_vit.sources.registry import lookup
 from keras_vit.sources.resolve import resolve
 from keras_vit.system import xla
+from keras_vit.training.pipeline.sizes import in_words, own_size
 from keras_vit.weights import catalogue
 
 PLAIN = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # from scratch: pixels to [-1, 1]
@@ -31,10 +34,11 @@ def find(recipe):
 def spec_of(recipe):
     """The preprocessing of a run: that of the weights it starts from, at the recipe's size."""
     variant, weights = find(recipe)
+    size = own_size(recipe)
     if weights is None:
-        return Spec(recipe.img_size or variant.image_size, **PLAIN)
+        return Spec(size or variant.image_size, **PLAIN)
     spec = _spec_of_weights(variant, weights)
-    return dataclasses.replace(spec, size=recipe.img_size) if recipe.img_size else spec
+    return dataclasses.replace(spec, size=size) if size else spec
 
 
 def _spec_of_weights(variant, weights):
@@ -84,6 +88,26 @@ def freeze(model, recipe):
         )
     for name in set(names) - set(trained):
         model.get_layer(name).trainable = False
+
+
+def views(model, sizes):
+    """{size: the model for images of this size (H, W)}, each of the layers of `model` itself.
+
+    Raises:
+        ValueError: naming the next larger size that the model takes, if it does not take one of them; for a model
+            that is none of this library.
+    """
+    for size in sizes:
+        require_blocks("img_size_schedule, multi_scale", model)
+        sides = sides_of(model)
+        if (fits := sides.rounded(size)) != tuple(size):
+            multiples = f"multiples of {sides.multiple}, " if sides.multiple > 1 else ""
+            least = max(sides.smallest, sides.multiple)
+            raise ValueError(
+                f"img_size_schedule, multi_scale: {model.name!r} takes images of sides that are {multiples}{least} "
+                f"pixels at least. Received: {in_words(size)}; the next size that fits is {in_words(fits)}."
+            )
+    return {tuple(size): view(model, size) for size in sizes}
 
 
 def compiles(recipe):

@@ -16,6 +16,8 @@ replica). No random state is carried from step to step, so that a resumed run is
 Letters: B batch on one replica, K classes.
 """
 
+import functools
+
 import keras
 
 from keras_vit.training.step.losses import Objective, count_correct, cross_entropy
@@ -23,7 +25,7 @@ from keras_vit.training.step.losses import Objective, count_correct, cross_entro
 METRICS = ("loss", "correct", "norm", "applied", "halted", "stop")
 
 
-def make_train_step(strategy, state, recipe, teacher=None, *, compiled=False):
+def make_train_step(strategy, state, recipe, teacher=None, *, compiled=False, sizes=()):
     """Return the function step(micro_batches, number, stop) -> METRICS over the whole batch, float32 (6,).
 
     - micro_batches: grad_accum_steps training batches, from the distributed dataset.
@@ -37,11 +39,30 @@ def make_train_step(strategy, state, recipe, teacher=None, *, compiled=False):
     Args:
         teacher: as `distillation.open_teacher` returns it.
         compiled: whether XLA compiles the gradient and the update.
+        sizes: further sizes (H, W) of images besides the model's. Each has a graph of its own, which is made, and
+            compiled, when its first batch comes.
+    Raises:
+        ValueError: if the model takes no images of one of the sizes.
     """
+    with strategy.scope():
+        objective = Objective(state.model, recipe, sizes)
+
+    @functools.cache  # and no function of several graphs, of whose number TensorFlow warns
+    def step_of(shape):
+        return _make_step_of_one_size(strategy, state, recipe, objective, teacher, compiled)
+
+    def step(micro_batches, number, stop):
+        images = strategy.experimental_local_results(micro_batches[0][0])[0]
+        return step_of(tuple(images.shape))(micro_batches, number, stop)
+
+    return step
+
+
+def _make_step_of_one_size(strategy, state, recipe, objective, teacher, compiled):
     import tensorflow as tf
 
     replicas, accumulated = strategy.num_replicas_in_sync, recipe.grad_accum_steps
-    gradient = _make_gradient(state, recipe, replicas * accumulated, compiled)
+    gradient = _make_gradient(state, objective, replicas * accumulated, compiled)
     update = _make_update(state, recipe)
     seeds, _ = split_state(state.model)
     anchor = state.model.trainable_variables[0].value
@@ -71,7 +92,7 @@ def make_train_step(strategy, state, recipe, teacher=None, *, compiled=False):
     return step
 
 
-def _make_gradient(state, recipe, shares, compiled):
+def _make_gradient(state, objective, shares, compiled):
     """Return a function (batch, teacher_log_probs, layers' seeds) -> what a micro-batch adds to the sums of its step.
 
     Args:
@@ -79,8 +100,7 @@ def _make_gradient(state, recipe, shares, compiled):
     """
     import tensorflow as tf
 
-    seeds, others = split_state(state.model)
-    objective, variables = Objective(state.model, recipe), state.model.trainable_variables
+    (seeds, others), variables = split_state(state.model), state.model.trainable_variables
 
     @tf.function(jit_compile=compiled, autograph=False)
     def gradient(batch, teacher_log_probs, seed_values):

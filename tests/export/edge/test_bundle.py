@@ -25,6 +25,13 @@ def test_the_readme_names_the_files_and_their_figures(readme):
     assert "probabilities of 6 classes (1, 6)" in readme
 
 
+def test_of_several_sizes_all_are_said(toy_source, tmp_path):
+    sizes = ([16, 24], [16, 24], [32, 32])
+    files = [{**FILE, "file": f"{n}.tflite", "image_size": size} for n, size in enumerate(sizes)]
+    text = bundle.write(tmp_path, toy_source, {"files": files})[1].read_text(encoding="utf-8")
+    assert "16 x 24 pixels (1, 16, 24, 3) or 32 x 32 pixels (1, 32, 32, 3), as its name and its input say, RGB" in text
+
+
 def test_no_placeholder_is_left(readme):
     assert set(re.findall(r"\$\{?[\w.()]*", readme)) == {"${category.categoryName()", "${category.score()"}
     assert readme.count("```") % 2 == 0

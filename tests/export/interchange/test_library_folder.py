@@ -59,6 +59,23 @@ def test_a_run_is_exported_by_the_verb(tmp_path, capsys):
         export.main([str(run), "--format", "timm", "--output", "f", "--name", "x"])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["timm", "transformers"])
+def test_a_run_is_written_at_another_size_with_its_positions_resampled(tmp_path, library):
+    source, run = toy("vit", spec=dataclasses.replace(SPEC, size=(40, 48))), tmp_path / "run"
+    Run.write_description(run, name="mine", model_name="ToyViT", labels=LABELS, spec=source.spec)
+    for weight in source.model.weights:
+        weight.assign(weight + np.random.default_rng(0).normal(0, 0.2, weight.shape))
+    source.model.save(run / "model.keras")
+    options = ["--img-size", "56x64", "--crop-pct", "0.5", "--input-values", "normalized"]
+    assert export.main([str(run), "--format", library, *options, "--output", str(tmp_path / "f")]) == 0
+    ours = keras_vit.Predictor.open(run, None, None, "normalized", (56, 64), 0.5)
+    theirs = keras_vit.Predictor.open(tmp_path / "f")
+    assert theirs.spec == ours.spec
+    image = np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8)
+    np.testing.assert_allclose(theirs.predict([image]), ours.predict([image]), atol=1e-6)
+
+
 def test_nothing_is_left_of_what_a_library_does_not_have(tmp_path):
     for name, library in (("tnt", "transformers"), ("pvt", "timm"), ("convnext_isotropic", "timm")):
         with pytest.raises(ValueError, match=f"{library} has no"):

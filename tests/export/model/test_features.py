@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vit.export.model.features import features
+from keras_vit.analysis.pyramid import feature_pyramid
+from keras_vit.export.model.features import features, maps, signatures_of_images, takes_any_size
 from keras_vit.export.model.source import ExportedModel
 from keras_vit.prediction.features import head_inputs
 from keras_vit.preprocessing import Spec, normalize
@@ -58,3 +59,46 @@ def test_a_classifier_that_is_not_a_dense_layer_has_no_features():
     assert features(source_of(keras.Model(image, keras.layers.GlobalAveragePooling2D()(x)), toys.SIZE)) is None
     whole = toys.toy_model()
     assert features(source_of(keras.Model(image, whole(image)), toys.SIZE)) is None
+
+
+def test_maps_are_those_of_the_pyramid_or_of_the_last_block():
+    for name in ("convnext", "vit"):
+        variant, (H, W, C) = TOYS[name]
+        model = variant(weights=None, input_shape=(H, W, C), classes=5)
+        images = np.random.default_rng(0).uniform(0, 255, (2, H, W, C)).astype("float32")
+        source = source_of(model, (H, W, C))
+        given, x = maps(source)(images), normalize(images, source.spec)
+        if name == "convnext":
+            expected = feature_pyramid(model)(x)
+            assert set(given) == set(expected) == {"P2", "P3"}
+        else:
+            bare = variant(weights=None, input_shape=(H, W, C), include_top=False)
+            stored = {weight.path: weight for weight in model.weights}
+            for weight in bare.weights:
+                weight.assign(stored[weight.path])
+            tokens = keras.Model(bare.input, bare.get_layer("block1").output)(x)
+            expected = {"map": keras.ops.reshape(tokens[:, 1:], (2, 5, 6, 24))}
+        for level, found in given.items():
+            np.testing.assert_allclose(found, expected[level], atol=1e-5)
+
+
+def test_models_of_others_have_no_maps():
+    assert maps(source_of(toys.toy_model(5), (*toys.SIZE, 3))) is None
+
+
+def test_signatures_of_images_take_any_size():
+    variant, (H, W, C) = TOYS["convnext"]
+    model = variant(weights=None, input_shape=(None, None, C), classes=5)
+    source = source_of(model, (H, W, C))
+    assert takes_any_size(source) and not takes_any_size(source_of(toys.toy_model(5), (*toys.SIZE, 3)))
+    functions = signatures_of_images(source)
+    assert set(functions) == {"features_of_images", "maps_of_images"}
+    for size in ((H, W), (2 * H, 3 * W)):
+        images = np.random.default_rng(0).uniform(0, 255, (2, *size, C)).astype("float32")
+        embedding = functions["features_of_images"](images)["embedding"]
+        np.testing.assert_allclose(embedding, features(source)(images), atol=1e-6)
+        given = functions["maps_of_images"](images)
+        assert {name: tuple(x.shape[1:3]) for name, x in given.items()} == {
+            "P2": (size[0] // 4, size[1] // 4),
+            "P3": (size[0] // 8, size[1] // 8),
+        }

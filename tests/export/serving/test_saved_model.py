@@ -13,12 +13,15 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_vit.export.model.features import features
-from keras_vit.export.model.source import ExportedModel, open_source
-from keras_vit.export.parity import replay
+from keras_vit.export.model.features import features, maps
+from keras_vit.export.model.source import ExportedModel, of_any_size, open_source
+from keras_vit.export.parity import parity, replay
 from keras_vit.export.serving import operators, warmup
 from keras_vit.export.serving.saved_model import export, next_version, save
+from keras_vit.models.sizes import at_image_size
+from keras_vit.preprocessing import Spec
 from tests.export import cpp_loader, toys
+from tests.models.toys import TOYS
 
 
 @pytest.fixture(scope="module")
@@ -281,3 +284,61 @@ def test_a_full_disk_leaves_nothing(toy_source, expected, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def any_size(tmp_path_factory):
+    """(source, SavedModel, its signatures) of a toy ConvNeXt of any size, which a model of 32 x 40 pixels became."""
+    variant, shape = TOYS["convnext"]
+    model = variant(weights=None, input_shape=shape, classes=6)
+    draw = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(weight + draw.normal(0, 0.1, weight.shape))
+    spec = Spec(shape[:2], (0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
+    source = of_any_size(ExportedModel(model, spec, toys.LABELS, "toy", input_values="normalized"))
+    folder = tmp_path_factory.mktemp("any")
+    signatures = save(source, folder)
+    return source, tf.saved_model.load(str(folder)), signatures
+
+
+@pytest.mark.slow
+def test_a_model_of_any_size_has_signatures_that_take_any(any_size):
+    source, loaded, signatures = any_size
+    assert {"features_of_images", "maps_of_images"} < set(loaded.signatures)
+    assert signatures["predict_images"]["inputs"] == {"images": ["float32", [None, 32, 40, 3]]}
+    assert signatures["features_of_images"]["inputs"] == {"images": ["float32", [None, None, None, 3]]}
+    for size in ((64, 40), (48, 100)):
+        images = np.random.default_rng(0).uniform(0, 255, (2, *size, 3)).astype("float32")
+        fixed = at_image_size(source.model, size)
+        at = dataclasses.replace(source, model=fixed, spec=source.spec.at(size))
+        given = loaded.signatures["features_of_images"](images=tf.constant(images))["embedding"]
+        np.testing.assert_allclose(given, features(at)(images), atol=1e-5)
+        given, expected = loaded.signatures["maps_of_images"](images=tf.constant(images)), maps(at)(images)
+        assert set(given) == set(expected) == {"P2", "P3"}
+        for level, found in given.items():
+            np.testing.assert_allclose(found, expected[level], atol=1e-5 * np.abs(expected[level]).max())
+
+
+@pytest.mark.slow
+def test_what_they_give_at_another_size_is_checked(any_size):
+    source = any_size[0]
+    expected = parity.Expected((), "noise", None, np.zeros((1, 32, 40, 3), np.uint8), np.zeros((1, 6)))
+    outputs = {
+        "class_ids": np.zeros((1, 1), int),
+        "classes": np.array([[toys.LABELS[0]]]),
+        "scores": np.zeros((1, 1)),
+        "probabilities": np.zeros((1, 6)),
+        "features_of_images.embedding": np.zeros((1, 16), "float32"),
+        "maps_of_images.P2": np.zeros((1, 8, 20, 8), "float32"),
+        "maps_of_images.P3": np.zeros((1, 4, 10, 16), "float32"),
+    }
+    with pytest.raises(ValueError, match="differ from the Keras model's"):
+        parity.check_saved_model(outputs, expected, source)
+
+
+@pytest.mark.slow
+def test_empty_batches_of_any_size_have_empty_outputs(any_size):
+    loaded = any_size[1]
+    none = tf.zeros((0, 64, 64, 3))
+    assert loaded.signatures["maps_of_images"](images=none)["P3"].shape[0] == 0
+    assert loaded.signatures["features_of_images"](images=none)["embedding"].shape == (0, 16)

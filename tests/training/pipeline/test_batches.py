@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -95,6 +96,26 @@ def test_batches_that_cannot_be_formed_are_an_error(split, changes, batch_size, 
     prepared = prepare(split, SPEC, cache_bytes=2**20)
     with pytest.raises(ValueError, match=message):
         training_batches(prepared, recipe(**changes), batch_size, worker=Worker(0, workers, 1))
+
+
+@pytest.mark.parametrize(
+    "cache_bytes, changes",
+    [(2**20, {}), pytest.param(0, {"scale": (0.3, 1.0), "cutmix": 1.0}, marks=pytest.mark.slow)],
+)
+def test_chosen_steps_at_another_size_are_those_of_a_run_of_that_size(split, cache_bytes, changes):
+    """Whatever the size, the order of the images is the same."""
+    small = dataclasses.replace(SPEC, size=(4, 6))
+    whole = arrays(training_batches(prepare(split, small, cache_bytes=cache_bytes), recipe(**changes), 4))
+    prepared = prepare(split, SPEC, cache_bytes=cache_bytes)
+    found = training_batches(prepared.at((4, 6)), recipe(**changes), 4, 2, chosen=np.array([1, 3, 6, 7]))
+    assert_equal(arrays(found), [whole[step] for step in (3, 6, 7)])
+    assert prepared.at((8, 8)) is prepared and prepared.at((4, 6)).cached == prepared.cached == bool(cache_bytes)
+
+
+def test_a_bad_image_is_listed_once_for_all_sizes(split):
+    broken = break_two(split)
+    prepared = prepare(split, SPEC, max_bad_fraction=0.1, cache_bytes=2**20)
+    assert prepared.at((4, 4)).bad == prepared.bad and [name for name, _ in prepared.bad] == list(broken)
 
 
 @pytest.mark.parametrize("workers, replicas", [(1, 2), (2, 1), (3, 2)])

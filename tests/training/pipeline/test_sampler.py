@@ -5,10 +5,10 @@ from keras_vit.training.pipeline import sampler
 from tests.training.toy import recipe
 
 
-def order(total, batch_size, start=0, worker_slice=slice(None), **changes):
+def order(total, batch_size, start=0, worker_slice=slice(None), chosen=None, **changes):
     """(indices, positions), a row per step."""
     width = len(range(batch_size)[worker_slice])
-    dataset = sampler.training_order(recipe(epochs=3, **changes), total, batch_size, start, worker_slice, width)
+    dataset = sampler.training_order(recipe(epochs=3, **changes), total, batch_size, start, worker_slice, width, chosen)
     pairs = np.array(list(dataset.as_numpy_iterator()), "int64").reshape(-1, 2, width)
     return pairs[:, 0], pairs[:, 1]
 
@@ -31,6 +31,16 @@ def test_any_first_step_and_any_slice_give_that_section_of_the_whole_order():
         for worker_slice in (slice(None), slice(2, 4)):
             for values, expected in zip(order(23, 6, start, worker_slice), whole):
                 np.testing.assert_array_equal(values, expected[start:, worker_slice])
+
+
+@pytest.mark.parametrize("chosen", [[0, 1, 2, 3], [4, 5, 8], [2, 9], [], list(range(9))])
+def test_chosen_steps_are_those_of_the_whole_order(chosen):
+    whole = order(23, 6)  # three steps per epoch
+    for start in (0, 2, 5):
+        rows = [step for step in chosen if start <= step < 9]
+        found = order(23, 6, start, slice(2, 4), np.array([step for step in chosen if step < 9], "int64"))
+        for values, expected in zip(found, whole):
+            np.testing.assert_array_equal(values, expected[rows, 2:4])
 
 
 def test_micro_batches_are_consecutive_sections_of_the_slice():

@@ -63,6 +63,17 @@ def test_the_header_says_which_folder_is_which_split_and_what_was_not_taken(tmp_
         ({"model_ema_decay": 0.99, "opt": "lamb"}, "optimizer", "lamb, weight decay 0.05, .* decay 0.99"),
         ({"teacher": "t.keras", "distillation": "hard"}, "teacher", "t.keras, hard distillation"),
         ({"worker": Worker(1, 3, 2)}, "devices", "3 workers x 2 x CPU"),
+        (
+            {"img_size_schedule": "4@0,6x4@0.25,8@0.5"},
+            "images",
+            "4 x 4 pixels, 6 x 4 after 0.6667 epochs, 8 x 8 after 1 epochs; compiled once per size",
+        ),
+        pytest.param(
+            {"multi_scale": "4,6x8"},
+            "images",
+            "every batch one of 4 x 4, 6 x 8 pixels, validated at 8 x 8; compiled once per size",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_options_that_are_used_are_in_the_header(tmp_path, changes, entry, text):

@@ -57,6 +57,13 @@ def test_without_a_terminal_there_are_plain_lines_only():
     ]
 
 
+def test_the_time_left_follows_the_work_of_each_epoch():
+    out = console(False)
+    with Progress(4, 10, 8, out, work=[1, 2, 4, 8]) as progress:
+        progress.epoch(ROW, best=False)
+    assert out.file.getvalue().endswith("400 images/s  3 min 00 s left\n")  # six times the 30 s of epoch 2
+
+
 def test_a_terminal_gets_a_live_line():
     out = console(True)
     with Progress(4, 10, 8, out) as progress:

@@ -46,6 +46,15 @@ def test_the_first_layer_with_a_value_that_is_not_finite_is_named(layer):
     assert found(state, recipe, batch) == f"the output of layer {layer!r} is the first that is not finite"
 
 
+def test_a_batch_of_another_size_is_examined_at_its_size():
+    state, recipe, (images, *rest) = vit()
+    images = tf.concat([images, images], axis=1)
+    poison(state.model.get_layer("block1"))
+    objective = losses.Objective(state.model, recipe, [images.shape[1:3]])
+    text = diagnose.first_not_finite(objective, (images, *rest))
+    assert text == "the output of layer 'block1' is the first that is not finite"
+
+
 def test_images_that_are_not_finite_are_named_before_any_layer():
     state, recipe, (images, *rest) = vit()
     assert found(state, recipe, (images * np.nan, *rest)) == "the images of the batch are not finite"

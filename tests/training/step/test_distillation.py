@@ -88,10 +88,13 @@ def test_a_saved_model_is_a_teacher_under_two_replicas(tmp_path, write):
         np.testing.assert_allclose(got, EXPECTED, rtol=1e-4)
 
 
-def test_another_size_is_resized_as_preprocessing_does(tmp_path):
+@pytest.mark.parametrize("sizes", [(), ((5, 6), (13, 20))], ids=["the student's", "one that is trained on too"])
+def test_another_size_is_resized_as_preprocessing_does(tmp_path, sizes):
     larger, teacher = Spec((13, 20), STUDENT.mean, STUDENT.std), toy_artifacts.write_run(tmp_path)
+    own = STUDENT if sizes else larger
     pixels = np.random.default_rng(1).integers(0, 256, (2, 13, 20, 3)).astype("float32")
-    got = distillation.open_teacher(recipe(teacher), larger, toy_artifacts.LABELS)(of_student(pixels, larger))
+    opened = distillation.open_teacher(recipe(teacher), own, toy_artifacts.LABELS, sizes=sizes)
+    got = opened(of_student(pixels, larger))
     resized = tf.image.resize(pixels, OWN.size, OWN.interpolation, antialias=True)
     expected = np.log(toy_artifacts.probabilities(tf.clip_by_value(resized, 0, 255)))
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)

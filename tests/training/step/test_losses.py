@@ -62,11 +62,11 @@ def test_a_model_with_one_head_learns_from_labels_and_teacher_by_the_same_logits
     np.testing.assert_allclose(got, 0.7 * labels + 0.3 * teacher, rtol=1e-5)
 
 
-def distilled(**changes):
+def distilled(sizes=(), **changes):
     variant, shape = TOYS["deit_distilled"]
     model = variant(weights=None, input_shape=shape, classes=4, classifier_activation=None)
     images = np.random.default_rng(1).normal(size=(5, *shape)).astype("float32")
-    objective = losses.Objective(model, toy.recipe(smoothing=0.0, **changes))
+    objective = losses.Objective(model, toy.recipe(smoothing=0.0, **changes), sizes)
     return model, objective, (images, LABELS, LABELS, np.ones(5, "float32"))
 
 
@@ -79,6 +79,17 @@ def test_each_head_of_a_distilled_deit_has_its_own_target(alpha, head, silent):
     moved, still = tape.gradient(value, kernels, unconnected_gradients="zero")
     assert np.abs(moved).max() > 1e-3 and np.abs(still).max() == 0
     np.testing.assert_allclose(logits, model(batch[0], training=True), atol=1e-6)
+
+
+def test_both_heads_learn_at_another_size_too():
+    model, objective, (images, *batch) = distilled(
+        sizes=[(40, 64)], teacher="t", distillation="soft", distillation_alpha=0.5
+    )
+    images = np.random.default_rng(2).normal(size=(5, 40, 64, 3)).astype("float32")
+    kernels = [model.get_layer(name).kernel.value for name in ("head", "head_dist", "patch_embed")]
+    with tf.GradientTape() as tape:
+        value, _ = objective((images, *batch), TEACHER)
+    assert all(np.abs(gradient).max() > 0 for gradient in tape.gradient(value, kernels))
 
 
 def test_a_distilled_deit_without_a_teacher_learns_by_the_mean_of_its_heads():

@@ -30,6 +30,43 @@ def test_preprocessing_from_scratch_and_from_weights():
     assert tuned.size == (224, 224) and tuned.mean == (0.485, 0.456, 0.406)
     larger = model.spec_of(recipe.load("finetune").replace(img_size=(256, 192)))
     assert larger.size == (256, 192) and larger.crop_pct == tuned.crop_pct
+    growing = model.spec_of(recipe.load("finetune").replace(img_size_schedule="128@0,192x160@0.5"))
+    assert growing.size == (192, 160)
+
+
+def trained(name):
+    variant, shape = TOYS[name]
+    recipe = toy.recipe(model=variant.name, variant=variant, img_size=shape[:2])
+    return model.build_for_training(recipe, 3, model.spec_of(recipe))
+
+
+@pytest.mark.parametrize("name", ["vit", pytest.param("swin", marks=pytest.mark.slow)])
+def test_a_view_has_the_weights_of_the_model_and_is_trained_with_them(name):
+    network = trained(name)
+    view = model.views(network, [(64, 72)])[64, 72]
+    images = np.random.default_rng(0).normal(size=(2, 64, 72, 3)).astype("float32")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(view(images, training=True) ** 2)
+    gradients = tape.gradient(loss, [v.value for v in network.trainable_variables])
+    assert all(gradient is not None for gradient in gradients)
+    assert {id(v) for v in view.variables} <= {id(v) for v in network.variables}
+
+
+@pytest.mark.parametrize(
+    "name, size, nearest",
+    [
+        ("vit", (41, 48), "48 x 48"),
+        ("vit", (4, 8), "8 x 8"),
+        ("swin", (30, 41), "32 x 44"),
+        ("coat", (8, 40), "32 x 64"),
+    ],
+)
+def test_for_a_size_that_the_model_does_not_take_the_next_is_named(name, size, nearest):
+    message = (
+        f"'toy.*' takes images of sides that .*Received: {size[0]} x {size[1]}; the next size that fits is {nearest}"
+    )
+    with pytest.raises(ValueError, match=message):
+        model.views(trained(name), [size])
 
 
 def test_the_saved_model_is_the_trained_one_with_probabilities():
@@ -73,7 +110,7 @@ def trained_layers(built):
 def test_float16_is_mixed_too():
     spec = model.spec_of(toy.recipe())
     built = model.build_for_training(toy.recipe(precision="float16"), 3, spec)
-    assert built.get_layer("patches").dtype_policy.name == "mixed_float16"
+    assert built.get_layer("patch_embed").dtype_policy.name == "mixed_float16"
     assert built.get_layer("head").dtype_policy.name == "float32"
 
 

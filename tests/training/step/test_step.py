@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_vit.models import deit
 from keras_vit.system import keras_private
-from keras_vit.training.step import distribute, optimizer, step
+from keras_vit.training.step import distribute, losses, optimizer, step
 from keras_vit.training.step.ema import WeightEMA
 from keras_vit.training.step.loss_scale import LossScale
 from keras_vit.training.step.state import State
@@ -100,6 +100,43 @@ def test_xla_trains_as_without_under_two_replicas():
         assert a == pytest.approx(b, rel=1e-3)
     for a, b in zip(one.ema.averages, two.ema.averages):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-3, atol=1e-5)
+
+
+@functools.cache
+def steps_on_small_images(shape, sizes):
+    """(what each of two steps returned, weights, the step) of a model for images of a shape, on images of 6 x 4."""
+    scheme, recipe = strategy(2), toy.recipe(lr=1e-2)
+    options = {"weights": None, "classes": 3, "classifier_activation": None, "drop_rate": recipe.drop}
+    state = build(scheme, recipe, lambda recipe: toy.TOY(input_shape=shape, **options))
+    take = step.make_train_step(scheme, state, recipe, sizes=sizes)
+    out = []
+    for number in range(2):
+        (given,) = distributed(scheme, *batch(seed=number, shape=(6, 4, 3)))
+        out.append(take(given, tf.constant(number, tf.int64), tf.constant(0.0)).numpy())
+    return out, state.model.get_weights(), take
+
+
+def test_a_step_at_another_size_is_that_of_a_model_of_that_size():
+    out, weights, _ = steps_on_small_images((8, 8, 3), ((6, 4),))
+    others, same, _ = steps_on_small_images((6, 4, 3), ())
+    np.testing.assert_array_equal(out, others)
+    for a, b in zip(weights, same):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_a_graph_is_made_once_for_each_size(monkeypatch):
+    made, original = [], losses.Objective.__call__
+    monkeypatch.setattr(
+        losses.Objective,
+        "__call__",
+        lambda self, *given: (made.append(given[0][0].shape[1:3]), original(self, *given))[1],
+    )
+    _, _, take = steps_on_small_images((8, 8, 3), ((6, 4),))
+    for number, shape in enumerate(((8, 8, 3), (6, 4, 3), (8, 8, 3))):
+        (given,) = distributed(strategy(2), *batch(shape=shape))
+        take(given, tf.constant(number, tf.int64), tf.constant(0.0))
+    assert {tuple(size): made.count(size) for size in made} == {(8, 8): 2}  # one per replica; (6, 4) was made before
 
 
 def with_policy(policy):
