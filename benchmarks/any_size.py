@@ -16,7 +16,7 @@ from benchmarks import memory, processes, report
 
 MODELS = ("ViTS16", "ViTRTi16", "DeiTS", "DINOv2S", "SwinT", "ConvNeXtT", "CoaTLiteT", "TNTS", "T2TViT14")
 MODELS += ("PVTS", "PVTV2B1")
-SIZES, BATCHES = ((224, 224), (448, 672)), (1, 8)  # pixels, multiples of 14 and of 32
+SIZES, BATCHES = ("224x224", "448x672"), (1, 8)  # pixels, multiples of 14 and of 32
 LARGE, LARGE_BATCH, DEMANDING = 448, 8, ("ViTB8", "T2TViTT14", "SwinT")  # of memory
 MODULE = "benchmarks.any_size"
 
@@ -48,11 +48,11 @@ def sides(name, size, batch, before):
 
 def measure(name, size, batch, rounds, before):
     """A row for the model of any size against that of one, and one for the latter against its version before."""
-    wanted = ("--serve", name, *size, batch)
+    wanted = ("--serve", name, size, batch)
     each = [wanted, *([(*wanted, "--before", before)] if before else [])]
     with processes.served(MODULE, *each) as served:
         times = report.alternate(served, rounds)
-    facts = {"model": name, "pixels": f"{size[0]}x{size[1]}", "batch": batch}
+    facts = {"model": name, "pixels": size, "batch": batch}
     yield from report.compare({**facts, "ours": "any size"}, times, "any size", ["one size"])
     if before:
         yield from report.compare({**facts, "ours": "one size"}, times, "one size", ["one size before"])
@@ -77,12 +77,12 @@ def measure_memory(names):
         yield {"model": name, "pixels": LARGE, "batch": LARGE_BATCH, "GiB": of_any, "its_GiB": of_one}
 
 
-def serve(name, height, width, batch, before):
+def serve(name, size, batch, before):
     """Answer in this process; for the version before in one that imports it."""
     if before and before not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
         command = [sys.executable, os.path.abspath(__file__), *sys.argv[1:]]
         os.execve(sys.executable, command, os.environ | {"PYTHONPATH": before})
-    processes.serve(lambda: sides(name, (int(height), int(width)), int(batch), before))
+    processes.serve(lambda: sides(name, tuple(map(int, size.split("x"))), int(batch), before))
 
 
 def main():
@@ -91,12 +91,13 @@ def main():
     parser.add_argument(
         "--memory", nargs="*", default=DEMANDING, metavar="NAME", help="models whose memory is measured"
     )
+    parser.add_argument("--sizes", nargs="+", default=SIZES, metavar="HxW")
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=BATCHES, metavar="B")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--before", type=os.path.abspath, metavar="FOLDER")
     parser.add_argument("--csv", help="where to write the rows of speed as well")
     parser.add_argument("--alone", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.alone:
         print(json.dumps(peak(arguments.alone[0], int(arguments.alone[1]))))
@@ -105,7 +106,9 @@ def main():
         serve(*arguments.serve, arguments.before)
         return
     print(report.machine())
-    cases = [(name, size, batch) for name in arguments.models for size in SIZES for batch in arguments.batch_sizes]
+    cases = [
+        (name, size, batch) for name in arguments.models for size in arguments.sizes for batch in arguments.batch_sizes
+    ]
     rows = [row for case in cases for row in measure(*case, arguments.rounds, arguments.before)]
     if rows:
         report.show(rows)

@@ -7,6 +7,7 @@ from keras_vit.imagenet.labels import decode_predictions as decode_predictions
 from keras_vit.models.create import create_model as create_model
 from keras_vit.models.depth import depth_groups as depth_groups
 from keras_vit.models.saving import save_weights as save_weights
+from keras_vit.models.sizes import at_image_size as at_image_size
 from keras_vit.prediction.embedding import Embedder as Embedder
 from keras_vit.prediction.embeddings_file import Embeddings as Embeddings
 from keras_vit.prediction.embeddings_file import load_embeddings as load_embeddings

@@ -15,6 +15,7 @@ TOP = [
     "Embeddings",
     "Predictor",
     "analysis",
+    "at_image_size",
     "create_model",
     "decode_predictions",
     "depth_groups",

@@ -28,7 +28,7 @@ def resample(grid, new, kernel="bicubic", antialias=True, offset=0.0):
 
 def resample_line(line, new):
     """(n, C) -> (new, C), bicubic and antialiased; `new` is a number or a scalar tensor."""
-    matrix, _ = _matrices((len(line), 1), (new, 1), "bicubic", True, 0.0)
+    matrix, _ = _matrices((line.shape[0], 1), (new, 1), "bicubic", True, 0.0)
     return ops.matmul(matrix, line)
 
 

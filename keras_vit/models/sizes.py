@@ -128,5 +128,5 @@ def _smallest_reduced(held):
     for name, layer in held.items():
         if name.endswith("_patch_embed"):
             pixels *= layer.strides[0]
-        smallest = max(smallest, pixels * (getattr(layer, "reduction", None) or 1))
+        smallest = max(smallest, pixels * (getattr(layer, "reduction", None) or 0))
     return smallest

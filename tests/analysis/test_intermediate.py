@@ -116,6 +116,7 @@ def test_a_file_keeps_the_list(count, class_token, tmp_path):
         np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.slow
 def test_they_are_exported_under_the_names_of_their_blocks(tmp_path):
     import tensorflow as tf
 

@@ -1,0 +1,71 @@
+"""A model at another size gives what a model of its weights that is built for that size gives."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_vit
+from keras_vit.models.sizes import sides_of, view
+from tests.models.cases import one_per_family, params
+from tests.models.toys import TOYS
+
+QUICK = ("vit", "swin")
+
+
+@pytest.fixture
+def toy(request):
+    """The variant of a toy, its size, and a model of it with random weights."""
+    variant, shape = TOYS[request.param]
+    model = variant(weights=None, input_shape=shape, classifier_activation=None, include_preprocessing=True)
+    random = np.random.default_rng(0)
+    model.set_weights([random.normal(0, 0.2, w.shape).astype("float32") for w in model.weights])
+    return variant, shape, model
+
+
+every_family = pytest.mark.parametrize("toy", params(QUICK, one_per_family()), indirect=True)
+
+
+@every_family
+def test_outputs_are_those_of_a_model_built_for_the_size(toy, tmp_path):
+    variant, _, model = toy
+    size = variant.family.sides(variant.config).rounded((96, 130))
+    model.save(tmp_path / "model.keras")
+    options = {"classifier_activation": None, "include_preprocessing": True}
+    built = variant(weights=str(tmp_path / "model.keras"), input_shape=(*size, 3), **options)
+    images = np.random.default_rng(1).uniform(0, 255, (2, *size, 3)).astype("float32")
+    expected = np.asarray(built(images))
+    sized = keras_vit.at_image_size(model, size)
+    sized.save(tmp_path / "sized.keras")
+    loaded = keras.saving.load_model(tmp_path / "sized.keras")
+    free = keras_vit.at_image_size(model, (None, None))
+    for found in (sized, loaded, free, keras_vit.at_image_size(free, size), view(model, size)):
+        np.testing.assert_allclose(np.asarray(found(images)), expected, atol=1e-5 * expected.std())
+
+
+@pytest.mark.parametrize("toy", ["vit"], indirect=True)
+def test_a_sized_model_has_weights_of_its_own_and_a_view_has_the_models(toy):
+    _, _, model = toy
+    sized, shared = keras_vit.at_image_size(model, (64, 64)), view(model, (64, 64))
+    assert {id(w) for w in shared.weights} == {id(w) for w in model.weights}
+    assert not {id(w) for w in sized.weights} & {id(w) for w in model.weights}
+    assert sized.get_layer("block1").output.shape == (None, 65, 24)
+
+
+@pytest.mark.parametrize("toy", ["vit"], indirect=True)
+@pytest.mark.parametrize("size", [(60, 64), (64, 0), (None, 64), (64,)])
+def test_sizes_that_a_model_cannot_have_are_refused(toy, size):
+    with pytest.raises(ValueError, match="multiples of 8, the smallest 8 x 8|expected .height, width."):
+        keras_vit.at_image_size(toy[2], size)
+
+
+def test_a_model_of_another_library_is_refused():
+    x = keras.Input((8, 8, 3))
+    with pytest.raises(ValueError, match="at_image_size: expected a model of"):
+        keras_vit.at_image_size(keras.Model(x, keras.layers.Flatten()(x)), (16, 16))
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_sides_read_from_layers_are_those_of_the_family(name):
+    variant, shape = TOYS[name]
+    told, read = variant.family.sides(variant.config), sides_of(variant(weights=None, input_shape=shape))
+    assert (read.multiple, read.smallest) == (told.multiple, told.smallest)
