@@ -124,6 +124,7 @@ test-libraries: $(VENV)/.dev
 	rm -rf build/libraries
 	.venv-libraries/bin/python tests/libraries/transformers_models.py build/libraries/transformers $(SEED)
 	.venv-libraries/bin/python tests/libraries/timm_models.py build/libraries/timm $(SEED)
+	.venv-libraries/bin/python tests/libraries/timm_sizes.py build/libraries/sizes $(SEED)
 	@echo "== Making models of transformers' TensorFlow classes (environment .venv-tf457)"
 	test -x .venv-tf457/bin/python || $(PYTHON) -m venv .venv-tf457
 	.venv-tf457/bin/python -m pip install --quiet transformers==4.57.6 tf-keras==2.21.* tensorflow==2.21.* 'pillow<13'
@@ -132,6 +133,8 @@ test-libraries: $(VENV)/.dev
 	$(BIN)/python -m tests.libraries.reading build/libraries/transformers
 	$(BIN)/python -m tests.libraries.reading build/libraries/timm
 	$(BIN)/python -m tests.libraries.reading build/libraries/tensorflow
+	@echo "== One model of any size each on the images of all sizes that timm saw"
+	$(BIN)/python -m tests.libraries.sizes build/libraries/sizes
 	@echo "== Writing models of every family for the two libraries, which load them"
 	$(BIN)/python -m tests.libraries.writing write build/libraries/written $(SEED)
 	.venv-libraries/bin/python tests/libraries/loading.py build/libraries/written

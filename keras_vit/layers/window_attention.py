@@ -84,7 +84,7 @@ class WindowAttention(layers.Layer):
         self.num_heads, self.window_size, self.qkv_bias = num_heads, tuple(window_size), qkv_bias
         self.largest = largest
 
-    def build(self, x_shape, window_mask_shape=None):
+    def build(self, x_shape, allowed_shape=None):
         C, (M, L) = x_shape[-1], self.window_size
         check_heads(self, C)
         dense = {"kernel_initializer": initial_normal(), "dtype": self.dtype_policy}
@@ -127,8 +127,8 @@ class WindowAttention(layers.Layer):
         table = ops.reshape(ops.matmul(rows, table), (-1, old, self.num_heads))
         return ops.reshape(ops.matmul(columns, table), (-1, new, self.num_heads))
 
-    def compute_output_shape(self, shape, allowed_shape=None):
-        return shape
+    def compute_output_shape(self, x_shape, allowed_shape=None):
+        return x_shape
 
 
 def offsets_between(old, new, largest, same=False):

@@ -17,7 +17,7 @@ def test_tables_are_by_block_and_by_offset_of_the_key():
     }
     M = 3
     for name, table in biases.items():
-        added = model.get_layer(name).attn.position_bias().numpy()[0].reshape(-1, M, M, M, M)  # h, query, key
+        added = model.get_layer(name).attn.position_bias((M, M)).numpy()[0].reshape(-1, M, M, M, M)  # h, query, key
         for (i, j), (k, l) in (((0, 0), (2, 1)), ((1, 1), (1, 1)), ((2, 0), (0, 2))):
             np.testing.assert_array_equal(table[:, M - 1 + k - i, M - 1 + l - j], added[:, i, j, k, l])
 

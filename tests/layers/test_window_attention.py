@@ -63,7 +63,7 @@ def test_window_attention_is_softmax_of_scores_and_bias():
     layer = WindowAttention(num_heads=2, window_size=(2, 3))
     x = np.random.default_rng(0).standard_normal((4, 6, 8)).astype("float32")
     mask = np.where(np.random.default_rng(1).random((2, 6, 6)) < 0.3, -100, 0).astype("float32")
-    out = np.asarray(layer(x, window_mask=mask))
+    out = np.asarray(layer(x, allowed=mask))
     table = np.asarray(layer.bias_table).reshape(-1, 2)
     projected = x @ np.asarray(layer.qkv.kernel) + np.asarray(layer.qkv.bias)
     heads = []

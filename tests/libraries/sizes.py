@@ -18,7 +18,7 @@ TOLERANCE = 1e-5  # of the outputs' standard deviation
 
 
 def open_case(folder, entries, **options):
-    """(the model of a case, how many blocks each of its stages has, or None where it has no stages)."""
+    """(the model of a case, how many blocks each of its stages has whose map timm gives, or None without stages)."""
     from keras_vit.models.create import variant_of
     from keras_vit.models.family import Variant
     from keras_vit.sources.library_folder import open_folder
@@ -30,7 +30,10 @@ def open_case(folder, entries, **options):
         variant = Variant("Swin", variant.family, dataclasses.replace(config, pad_first=True))
     model = variant(weights=str(opened.weights), classifier_activation=None, **options)
     staged = hasattr(config, "depths") and not hasattr(config, "encoder")
-    return model, config.depths if staged else None
+    depths = config.depths if staged else None
+    if getattr(config, "parallel_depth", 0):  # behind which timm takes all maps but the first
+        depths = depths[:1]
+    return model, depths
 
 
 def compiled(model):
@@ -69,10 +72,11 @@ def compare_features(folder, entries, record):
     """The same of what each block returns, for images of one size, without and with the last norm."""
     import keras_vit
 
-    options = {"input_shape": (None, None, 3), "native_size": tuple(entries["native"]), "dynamic_img_pad": True}
+    options = {"input_shape": (None, None, 3), "native_size": tuple(entries["native"])}
+    options["dynamic_img_pad"] = entries["pads"]
     model, depths = open_case(folder, entries, include_top=False, **options)
     size = entries["sizes"][entries["looked_at"]]
-    own, found = entries["float32_errors"][entries["looked_at"]], []
+    found = []
     count = sum(name.startswith("features") and "norm" not in name for name in record)
     blocks = list(range(count)) if depths is None else [int(n) - 1 for n in np.cumsum(depths)]
     tokens = "tokens0" in record
@@ -83,9 +87,9 @@ def compare_features(folder, entries, record):
         for i, made in enumerate(compiled(features)(images((2, *size, 3)))):
             pairs = zip(("features", "tokens"), made) if tokens else [("features", made)]
             for kind, array in pairs:
-                array, expected = array.numpy(), record[f"{kind}{i}{'_norm' * norm}"]
-                expected = expected if kind == "features" else expected[:, 0]
-                found.append(difference(array, expected) / max(TOLERANCE, 5 * own))
+                name = f"{kind}{i}{'_norm' * norm}"
+                expected = record[name] if kind == "features" else record[name][:, 0]
+                found.append(difference(array.numpy(), expected) / max(TOLERANCE, 5 * entries["feature_errors"][name]))
     return found
 
 

@@ -188,8 +188,11 @@ def make(root, seed, name):
     errors = [float(np.abs(a - b).max() / a.std()) for a, b in zip(made, rounded)]
     arrays = {f"output{i}": output for i, output in enumerate(made)}
     looked_at = 0 if name.startswith(HYBRIDS) else 1
-    arrays |= reference.run(intermediates, sizes[looked_at], torch.float64)
+    features, less = (reference.run(intermediates, sizes[looked_at], d) for d in (torch.float64, torch.float32))
+    arrays |= features
     entries = {"library": f"timm {timm.__version__}", "sizes": sizes, "native": native, "float32_errors": errors}
+    errors = {key: float(np.abs(made - less[key]).max() / made.std()) for key, made in features.items()}
+    entries["feature_errors"] = errors
     pads = reference.multiple > 1 or options == DYNAMIC
     entries |= {"multiple": reference.multiple, "pads": pads, "pad_first": name == DETECTION, "looked_at": looked_at}
     if "patch_size" in arguments and not name.startswith("convnext"):

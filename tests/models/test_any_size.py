@@ -21,7 +21,6 @@ SIZES = (  # pixels, of every shape; what is no multiple is padded
     *((160, 96), (40, 48), (97, 31), (256, 33), (200, 120), (112, 144), (127, 255), (71, 89), (288, 192), (36, 300)),
 )
 FEW = ((64, 96), (71, 33))
-SEVERAL = pytest.mark.parametrize("toy", params(("vit", "swin", "pvt")))
 EVERY = pytest.mark.parametrize("toy", TOYS)
 
 
@@ -82,7 +81,7 @@ def compare(toy, sizes, path):
         assert difference(model(images, training=False), expected) <= TOLERANCE, (size, "eagerly")
 
 
-@SEVERAL
+@pytest.mark.parametrize("toy", params(("swin",)))
 def test_outputs_are_those_of_a_model_built_for_the_size(toy, native_file):
     compare(toy, FEW, native_file(toy))
 
@@ -94,7 +93,7 @@ def test_outputs_of_twenty_sizes_are_those_of_models_built_for_them(toy, native_
 
 
 @pytest.mark.parametrize("toy", params(("vit",)))
-@pytest.mark.parametrize("size", FEW)
+@pytest.mark.parametrize("size", [pytest.param(FEW[0], marks=pytest.mark.slow), FEW[1]])
 def test_gradients_are_those_of_a_model_built_for_the_size(toy, size, native_file):
     model, fixed = build(toy, weights=native_file(toy)), built_for(size, toy, native_file(toy))
     images = tf.constant(seeded_image(8, *size, count=2))
@@ -126,7 +125,7 @@ def is_resampled(variable, other):
     return not np.array_equal(variable.numpy(), other.numpy())
 
 
-@SEVERAL
+@pytest.mark.parametrize("toy", params(("vit",)))
 def test_weights_and_keras_files_go_both_ways_unchanged(toy, native_file, tmp_path):
     model, native = build(toy, weights=native_file(toy)), keras.saving.load_model(native_file(toy))
     assert [v.path for v in model.weights] == [v.path for v in native.weights]
@@ -150,7 +149,8 @@ def same(model, other):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b), err_msg=a.path)
 
 
-@SEVERAL
+@pytest.mark.slow
+@EVERY
 def test_an_image_of_the_native_size_gives_what_the_model_of_that_size_gives(toy, native_file):
     images = seeded_image(10, *TOYS[toy][1][:2], count=2)
     expected = keras.saving.load_model(native_file(toy))(images, training=False)
@@ -162,7 +162,7 @@ def test_an_image_of_the_native_size_gives_what_the_model_of_that_size_gives(toy
 MULTIPLES = {"vit": 8, "swin": 4, "coat_lite": 32, "t2t": 16, "tnt": 8, "dinov2": 8}
 
 
-@pytest.mark.parametrize("toy", params(("vit", "swin"), MULTIPLES))
+@pytest.mark.parametrize("toy", params(("vit",), MULTIPLES))
 def test_sides_that_are_no_multiples_are_named_with_the_option_that_pads(toy):
     model, multiple = build(toy, dynamic_img_pad=False), MULTIPLES[toy]
     images = seeded_image(11, 6 * multiple, 6 * multiple + 1)
@@ -172,8 +172,8 @@ def test_sides_that_are_no_multiples_are_named_with_the_option_that_pads(toy):
         in_graph(model)(images)
 
 
-@pytest.mark.parametrize("toy", params(("vit", "convnext")))
-@pytest.mark.parametrize("size", [(0, 64), (64, 0), (0, 0)])
+@pytest.mark.parametrize("toy", params(("convnext",), ("vit", "convnext", "pvt", "swin")))
+@pytest.mark.parametrize("size", [(0, 64), *(pytest.param(size, marks=pytest.mark.slow) for size in ((64, 0), (0, 0)))])
 def test_a_side_of_no_pixels_is_an_error_that_says_the_smallest(toy, size):
     for padding in (True, False):
         model = build(toy, dynamic_img_pad=padding)

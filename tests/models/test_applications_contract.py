@@ -11,7 +11,7 @@ import pytest
 from keras_vit.models import VARIANTS
 from tests.models.toys import TOYS
 
-QUICK = ("vit", "swin", "convnext", "pvt", "coat_lite", "tnt")
+QUICK = ("vit", "swin", "pvt")
 NAMES = [*(name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in TOYS)]
 NAMES += [pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]
 EVERY = pytest.mark.parametrize("name", NAMES)
