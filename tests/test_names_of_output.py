@@ -12,6 +12,7 @@ from tests.test_made_before import MADE
 from tests.training import toy as training
 
 SPECIAL = ["a[1]", "a*b", "a?b", "a\\b", "a{b,c}"]
+ONE = ["a[1]", *(pytest.param(name, marks=pytest.mark.slow) for name in ("a*b", "a\\b"))]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_a_saved_model_in_such_a_folder_is_refused_with_the_remedy(tmp_path, nam
         assert "rename the folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["a[1]", *(pytest.param(name, marks=pytest.mark.slow) for name in ("a*b", "a\\b"))])
+@pytest.mark.parametrize("name", ONE)
 def test_runs_and_edge_files_may_lie_anywhere(made, tmp_path, name, capsys):
     run = shutil.copytree(made / "run", tmp_path / name / "run")
     edge = tmp_path / name / "edge"
@@ -52,7 +53,7 @@ def test_runs_and_edge_files_may_lie_anywhere(made, tmp_path, name, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["a[1]", "a*b", "a\\b"])
+@pytest.mark.parametrize("name", ONE)
 def test_training_and_shards_may_lie_anywhere(tmp_path, name):
     from keras_vit.training import trainer
 

@@ -33,7 +33,7 @@ class ImageSize(layers.Layer):
         if are_known((H, W)):
             self.check(H, W)
         else:
-            self._assert(H, W)
+            x = self._asserted(x, H, W)
         return self._padded(x, -H % self.multiple, -W % self.multiple) if self.pad else x
 
     def check(self, height, width):
@@ -60,11 +60,14 @@ class ImageSize(layers.Layer):
             f"{least} x {least} pixels; a model that is built with dynamic_img_pad=True pads others"
         )
 
-    def _assert(self, height, width):
+    def _asserted(self, x, height, width):
+        """The images, which no layer gets before their size is checked: its own error would say less."""
         import tensorflow as tf
 
         taken = tf.logical_and(self.takes(height), self.takes(width))
-        tf.debugging.Assert(taken, [f"{self.expected()}. Received:", height, width])
+        checked = tf.debugging.Assert(taken, [f"{self.expected()}. Received:", height, width])
+        with tf.control_dependencies([checked]):
+            return tf.identity(x)
 
     def _padded(self, x, bottom, right):
         if are_known((bottom, right)) and not bottom and not right:

@@ -47,6 +47,9 @@ def test_signature_is_that_of_keras_applications():
         "drop_rate",
         "drop_path_rate",
         "dtype",
+        "native_size",
+        "dynamic_img_pad",
+        "patch_size",
     }
     assert next(p.default for p in ours if p.name == "name") == "swin_t"
 

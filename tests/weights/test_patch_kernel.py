@@ -1,4 +1,4 @@
-"""The pseudo-inverse resize against its definition; tests/libraries/any_size.py compares with timm's."""
+"""The pseudo-inverse resize against its definition; tests/libraries/sizes.py compares with timm's."""
 
 import numpy as np
 import pytest
