@@ -95,8 +95,9 @@ def test_a_model_that_is_better_fed_otherwise_is_refused(verb, run, tmp_path, ca
     """Its preprocessing.json says something wrong of it."""
     file, spec = write("other_name", run, tmp_path), tmp_path / "preprocessing.json"
     spec.write_text(json.dumps(digits_toy.SPEC.to_json() | {"input_values": "normalized"}))
-    (tmp_path / "x.tflite").write_bytes(b"")
-    more = [str(tmp_path / "x.tflite")] if verb == "compare" else ["--output", str(tmp_path / "out")]
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").write_bytes(b"")  # never opened
+    more = [str(tmp_path / "1")] if verb == "compare" else ["--output", str(tmp_path / "out")]
     command = [verb, str(file), *more, "--images", str(run / "by_class")]
     assert main(command) == 1
     error = capsys.readouterr().err

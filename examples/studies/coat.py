@@ -28,21 +28,32 @@ class Config(coat.Config):
 
 @keras.saving.register_keras_serializable("examples")
 class NoRelativePositions(layers.Layer):
-    """E = 0.  (B, N, 3 C) -> (B, N, C)."""
+    """E = 0.  (B, N, 3 C), and the map of the patches -> (B, N, C)."""
 
-    def call(self, qkv):
+    def call(self, qkv, patches):
         return ops.zeros_like(qkv[..., : qkv.shape[-1] // 3])
 
-    def compute_output_shape(self, shape):
-        return (*shape[:-1], shape[-1] // 3)
+    def compute_output_shape(self, qkv_shape, patches_shape):
+        return (*qkv_shape[:-1], qkv_shape[-1] // 3)
+
+
+@keras.saving.register_keras_serializable("examples")
+class NoPositions(layers.Layer):
+    """The tokens as they are.  (B, N, C), and the map of the patches -> (B, N, C)."""
+
+    def call(self, x, patches):
+        return x
+
+    def compute_output_shape(self, x_shape, patches_shape):
+        return x_shape
 
 
 @keras.saving.register_keras_serializable("examples")
 class SeparateParallelBlock(coat.ParallelBlock):
     """Parallel groups without a connection: every scale uses only its own attention."""
 
-    def gather(self, seen, grid):
-        return seen[self.grids.index(grid)]
+    def gather(self, seen, grids, scale):
+        return seen[scale]
 
 
 def build(config, image, head, drop_path_rate=0.0):
@@ -53,11 +64,11 @@ def build(config, image, head, drop_path_rate=0.0):
         scales.append(scale)
         sequences.append(tokens)
         if s < len(config.dims) - 1:
-            x = TokensToGrid(*scale.grid, name=f"stage{s}_map")(tokens)
+            x = TokensToGrid(name=f"stage{s}_map")(tokens, scale.patches)
     if config.parallel_depth:
         x = parallel(config, scales[1:], sequences[1:], drop_path_rate)
     else:
-        x = head.pool_tokens(layer_norm("norm")(tokens), scale.grid)  # B C
+        x = head.pool_tokens(layer_norm("norm")(tokens), scale.patches)  # B C
     return head.classify(x) if head.include_top else x
 
 
@@ -65,14 +76,13 @@ def serial_stage(config, s, x, drop_path_rate):
     """Patches, class token, serial blocks (Sec. 4.1).  (B, H, W, C) -> the scale and its tokens (B, N, C')."""
     C, P, h = config.dims[s], coat.PATCH_SIZES[s], sum(config.head_groups)
     x = layers.Conv2D(C, P, strides=P, kernel_initializer=initial_normal(), name=f"stage{s}_patch_embed")(x)
-    grid = tuple(x.shape[1:3])
-    x = layers.LayerNormalization(epsilon=coat.PATCH_EPSILON, name=f"stage{s}_patch_norm")(x)
-    x = layers.Reshape((grid[0] * grid[1], C), name=f"stage{s}_flatten_patches")(x)
+    x = patches = layers.LayerNormalization(epsilon=coat.PATCH_EPSILON, name=f"stage{s}_patch_norm")(x)
+    x = layers.Reshape((-1, C), name=f"stage{s}_flatten_patches")(x)
     x = PrependToken(name=f"stage{s}_class_token")(x)  # B N C
-    cpe = ConvPositions(*grid, name=f"cpe{s}") if config.cpe else layers.Identity(name=f"cpe{s}")
-    relative = ConvRelativePositions(*grid, config.head_groups, name=f"crpe{s}")
+    cpe = ConvPositions(name=f"cpe{s}") if config.cpe else NoPositions(name=f"cpe{s}")
+    relative = ConvRelativePositions(head_groups=config.head_groups, name=f"crpe{s}")
     crpe = relative if config.crpe else NoRelativePositions(name=f"crpe{s}")
-    scale = coat.Scale(s, grid, cpe, crpe)
+    scale = coat.Scale(s, patches, cpe, crpe)
     for b in range(config.depths[s]):
         name = f"stage{s}_block{b}"
         x = coat.SerialBlock(h, config.mlp_ratios[s], drop_path_rate, name=name)(*scale.encode(x, h, name))
@@ -82,17 +92,17 @@ def serial_stage(config, s, x, drop_path_rate):
 def parallel(config, scales, xs, drop_path_rate):
     """Parallel blocks, and the aggregate of the class tokens.  Lists of scales and of tokens -> (B, C)."""
     make_block = coat.ParallelBlock if config.exchange else SeparateParallelBlock
-    h, grids = sum(config.head_groups), tuple(scale.grid for scale in scales)
+    h, maps = sum(config.head_groups), [scale.patches for scale in scales]
     for b in range(config.parallel_depth):
         encoded = [scale.encode(x, h, f"stage{scale.stage}_parallel{b}") for scale, x in zip(scales, xs)]
-        block = make_block(grids, h, config.mlp_ratios[-1], drop_path_rate, name=f"parallel{b}")
-        xs = block(*map(list, zip(*encoded)))
+        block = make_block(None, h, config.mlp_ratios[-1], drop_path_rate, name=f"parallel{b}")
+        xs = block(*map(list, zip(*encoded)), maps)
     xs = [layer_norm(f"norm{scale.stage}")(x) for scale, x in zip(scales, xs)]
     tokens = [SelectToken(name=f"take_token{scale.stage}")(x) for scale, x in zip(scales, xs)]
     return coat.AggregateScales(name="aggregate")(tokens)
 
 
-FAMILY = family("CoaT", "2104.06399", build, coat.check_size)
+FAMILY = family("CoaT", "2104.06399", build, coat.sides)
 
 
 def arm(name, depths, **changes):

@@ -13,6 +13,7 @@ from keras import layers
 from examples.studies.study import Study, family
 from keras_vit.models.convnext import EPSILON
 from keras_vit.models.family import Variant
+from keras_vit.models.sides import Sides
 
 MOMENTUM = 0.9  # of BatchNorm's averages, PyTorch's default; Keras' 0.99 needs longer trainings
 
@@ -35,11 +36,9 @@ class Config:
     separate_downsampling: bool = False  # layers between the stages, not a stride in the first block of a stage
 
 
-def check_size(config, height, width):
+def sides(config):
     """The last stage must keep a pixel."""
-    smallest = 4 * 2 ** (len(config.depths) - 1)
-    if min(height, width) < smallest:
-        raise ValueError(f"input_shape: expected at least {smallest} x {smallest}. Received: {height} x {width}")
+    return Sides(1, smallest=4 * 2 ** (len(config.depths) - 1))
 
 
 def build(config, image, head, drop_path_rate=0.0):
@@ -125,7 +124,7 @@ STEPS = {  # row of Fig. 2 -> name of the variant, and what the row changes
     "BatchNorm to LayerNorm": ("RoadLayerNorm", {"layer_norm": True}),
     "separate downsampling (ConvNeXt)": ("RoadDownsampling", {"separate_downsampling": True}),
 }
-FAMILY = family("ConvNeXt", "2201.03545", build, check_size)
+FAMILY = family("ConvNeXt", "2201.03545", build, sides)
 
 
 def road():

@@ -24,10 +24,10 @@ class Study:
     img_size: int = 32
 
 
-def family(title, paper, build, check_size):
+def family(title, paper, build, sides):
     """A family of a study, whose models have no published weights.
 
     Args:
-        title, paper, build, check_size: see `Family`.
+        title, paper, build, sides: see `Family`.
     """
-    return Family(title, paper, build, check_size, layouts=(), preprocessing=INCEPTION)
+    return Family(title, paper, build, sides, layouts=(), preprocessing=INCEPTION)

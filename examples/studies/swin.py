@@ -29,16 +29,16 @@ class Config(swin.Config):
 class UnbiasedWindowAttention(swin.WindowAttention):
     """softmax(q k^T / sqrt(d)) v within each window ("no pos.").  (B n, N, C) -> same."""
 
-    def build(self, shape):
+    def build(self, x_shape, allowed_shape=None):
         dense = {"kernel_initializer": initial_normal(), "dtype": self.dtype_policy}
-        self.qkv = layers.Dense(3 * shape[-1], name="qkv", **dense)
-        self.proj = layers.Dense(shape[-1], name="proj", **dense)
-        self.qkv.build(shape)
-        self.proj.build(shape)
+        self.qkv = layers.Dense(3 * x_shape[-1], name="qkv", **dense)
+        self.proj = layers.Dense(x_shape[-1], name="proj", **dense)
+        self.qkv.build(x_shape)
+        self.proj.build(x_shape)
 
-    def position_bias(self):
+    def position_bias(self, window):
         """(1, h, N, N) of zeros."""
-        N = math.prod(self.window_size)
+        N = math.prod(window)
         return ops.zeros((1, self.num_heads, N, N), self.compute_dtype)
 
 
@@ -77,7 +77,7 @@ def build(config, image, head, drop_path_rate=0.0):
     return head.classify(x) if head.include_top else x
 
 
-FAMILY = family("Swin", "2103.14030", build, swin.check_size)
+FAMILY = family("Swin", "2103.14030", build, swin.sides)
 
 
 def arm(name, **changes):

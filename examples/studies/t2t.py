@@ -18,18 +18,17 @@ WIDE = replace(DEEP, embed_dim=112, depth=2)  # as many parameters
 def build_plain(config, image, head, drop_path_rate=0.0):
     """T2T-ViT's backbone on the patches of ViT, 16 x 16 pixels each.  (B, H, W, 3) -> (B, K)."""
     D, init = config.embed_dim, initial_normal()
-    x = layers.Conv2D(D, STRIDE, strides=STRIDE, kernel_initializer=init, name="patch_embed")(image)  # B H W D
-    grid = x.shape[1:3]
-    x = layers.Reshape((grid[0] * grid[1], D), name="flatten_patches")(x)  # B N D
+    patches = layers.Conv2D(D, STRIDE, strides=STRIDE, kernel_initializer=init, name="patch_embed")(image)  # B H W D
+    x = layers.Reshape((-1, D), name="flatten_patches")(patches)  # B N D
     x = PrependToken(name="class_token")(x)  # B 1+N D
-    x = t2t.SinusoidPositions(name="positions")(x)
+    x = t2t.SinusoidPositions(1, name="positions")(x, patches)
     x = t2t.encoder(x, config, drop_path_rate)
     x = layers.LayerNormalization(epsilon=t2t.EPSILON, name="norm")(x)
-    x = head.pool_tokens(x, grid)  # B D
+    x = head.pool_tokens(x, patches)  # B D
     return head.classify(x) if head.include_top else x
 
 
-PLAIN = family("T2T-ViT", "2101.11986", build_plain, t2t.check_size)
+PLAIN = family("T2T-ViT", "2101.11986", build_plain, t2t.sides)
 
 STUDY = Study(
     name="t2t",

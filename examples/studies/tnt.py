@@ -9,7 +9,8 @@ from keras import layers, ops
 
 from examples.studies.study import Study, family
 from keras_vit.layers import EncoderBlock, PositionEmbedding, PrependToken, drop_path_rates
-from keras_vit.models import tnt
+from keras_vit.layers.sizes import sizes
+from keras_vit.models import tnt, vit
 from keras_vit.models.family import Variant
 
 CONFIG = tnt.Config(64, 4, 4, 16, 2, patch_size=8, mlp_ratio=2)  # 4 x 4 patches of 2 x 2 pixels
@@ -23,15 +24,16 @@ class UnmixedBlock(tnt.TNTBlock):
     """
 
     def build(self, x_shape, pixels_shape):
-        dtype, D, N = self.dtype_policy, x_shape[-1], x_shape[1] - 1
-        self.inject = tnt.PixelsToPatches(D, (N,), use_bias=False, dtype=dtype, name="inject")
+        dtype, D = self.dtype_policy, x_shape[-1]
+        self.inject = tnt.PixelsToPatches(D, use_bias=False, dtype=dtype, name="inject")
         block = {"epsilon": tnt.EPSILON, "qkv_bias": False, "dtype": dtype, "name": "outer"}
         self.outer = EncoderBlock(self.num_heads, self.mlp_ratio, self.drop_path_rate, **block)
         self.inject.build(pixels_shape)
         self.outer.build(x_shape)
 
     def call(self, x, pixels):
-        x = x + ops.pad(self.inject(pixels), ((0, 0), (1, 0), (0, 0)))  # the class token has no pixels
+        patches = self.inject(pixels, grid=(sizes(x)[0] - 1,))
+        x = x + ops.pad(patches, ((0, 0), (1, 0), (0, 0)))  # the class token has no pixels
         return self.outer(x), pixels
 
 
@@ -62,22 +64,21 @@ def build_outer(config, image, head, drop_path_rate=0.0):
 def build_with(blocks, config, image, head, drop_path_rate):
     """Fig. 1 with other blocks, a function from tokens, pixels and drop-path rates to tokens."""
     D, P = config.embed_dim, config.patch_size
-    grid = (image.shape[1] // P, image.shape[2] // P)
     pixels = tnt.PixelEmbed(config.inner_dim, P, name="pixel_embed")(image)  # B*N m C
     pixels = PositionEmbedding(name="pixel_positions")(pixels)
-    x = tnt.PixelsToPatches(D, grid, name="patch_embed")(pixels)  # B H W D
-    x = layers.Reshape((grid[0] * grid[1], D), name="flatten_patches")(x)  # B N D
+    patches = tnt.PixelsToPatches(D, patch_size=P, name="patch_embed")(pixels, image)  # B H W D
+    x = layers.Reshape((-1, D), name="flatten_patches")(patches)  # B N D
     x = PrependToken(name="class_token")(x)  # B 1+N D
-    x = PositionEmbedding(name="positions")(x)
+    x = PositionEmbedding(1, name="positions")(x, patches)
     x = blocks(x, pixels, drop_path_rates(drop_path_rate, config.depth))
     x = layers.LayerNormalization(epsilon=tnt.EPSILON, name="norm")(x)
-    x = head.pool_tokens(x, grid)  # B D
+    x = head.pool_tokens(x, patches)  # B D
     return head.classify(x) if head.include_top else x
 
 
 def arm(name, build):
     """A variant whose model is built by `build`."""
-    return Variant(name, family("TNT", "2103.00112", build, tnt.check_size), CONFIG)
+    return Variant(name, family("TNT", "2103.00112", build, vit.sides), CONFIG)
 
 
 STUDY = Study(

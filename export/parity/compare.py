@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_vit.export.model.inference import probabilities
 from keras_vit.export.parity import parity
-from keras_vit.prediction.tflite_interpreter import open_interpreter
+from keras_vit.prediction.runtimes import checked_interpreter
 from keras_vit.sources.resolve import is_saved_model, version_folder
 from keras_vit.system.files import atomic_file, scratch_folder
 
@@ -94,7 +94,7 @@ def _of_size(files, path, size):
     """The .tflite files for images of a size (H, W), of at least one at `path`; all of them if it is None."""
     if size is None:
         return files
-    sizes = {file: tuple(map(int, open_interpreter(file, 1).get_input_details()[0]["shape"][1:3])) for file in files}
+    sizes = {file: tuple(map(int, checked_interpreter(file).get_input_details()[0]["shape"][1:3])) for file in files}
     taken = [file for file in files if sizes[file] == tuple(size)]
     if not taken:
         others = ", ".join(dict.fromkeys(f"{height}x{width}" for height, width in sizes.values()))

@@ -83,7 +83,7 @@ def as_png(image):
 
 def tflite(path):
     """A `.tflite` file as a function of prepared images, its number of classes, and the size (H, W) of its images."""
-    interpreter = _interpreter(path)
+    interpreter = checked_interpreter(path)
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     shapes = [tuple(int(n) for n in tensor["shape"]) for tensor in (*inputs, *outputs)]
     if len(inputs) != 1 or len(outputs) != 1 or len(shapes[0]) != 4 or (shapes[0][0], shapes[0][3]) != (1, 3):
@@ -103,7 +103,7 @@ def tflite(path):
     return run, shapes[1][-1], shapes[0][1:3]
 
 
-def _interpreter(path):
+def checked_interpreter(path):
     """The interpreter of a file, with errors that name the file."""
     if path.read_bytes()[4:8] != b"TFL3":
         raise ValueError(f"{path} is not a TFLite file.")

@@ -22,7 +22,7 @@ from tests.weights.test_torch_file import legacy_file, storage, table, tensor, z
 
 SECONDS, SIZE = 10, 2**30  # what is promised
 LARGE = 2**25  # numbers of the largest array that is written
-READ = {"a circle", "NaN", "no metadata", "an input of no size", "assets"}  # odd, and read
+READ = {"a circle", "NaN", "no metadata", "an input of no size", "an input of 2^40 pixels", "assets"}  # odd, and read
 
 
 def read(path, family=FAMILY):

@@ -183,10 +183,12 @@ def test_grids_of_the_published_models(name, grid, channels):
 
 
 def test_sizes_must_be_whole_patches():
-    with pytest.raises(ValueError, match="multiples of 8.*Received: 64 x 100"):
-        build(input_shape=(64, 100, 3))
-    with pytest.raises(ValueError, match="multiples of 32"):
+    with pytest.raises(ValueError, match="multiples of 32.*Received: 64 x 80"):
         build(STEM_ONLY, input_shape=(64, 80, 3))
+
+
+def test_a_patch_of_one_pixel_of_the_map_takes_any_size():
+    assert build(input_shape=(61, 100, 3)).get_layer("patch_embed").output.shape[1:3] == (8, 13)
 
 
 def test_training_differs_from_inference_only_by_drop_path():

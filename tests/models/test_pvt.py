@@ -84,7 +84,7 @@ def test_positions_move_linearly_without_antialiasing(tmp_path):
 
 def test_shrinking_takes_samples_not_averages():
     table = np.arange(64.0).reshape(1, 8, 8, 1)
-    moved = pvt.move_positions(table, (1, 2, 2, 1), (0, 0))
+    moved = pvt.POSITIONS(table, (1, 2, 2, 1), (0, 0))
     np.testing.assert_allclose(moved[0, :, :, 0], [[13.5, 17.5], [45.5, 49.5]])  # means of the middle four pixels
 
 
