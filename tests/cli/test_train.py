@@ -86,8 +86,16 @@ def test_a_dry_run_shows_a_batch_and_writes_nothing_else(tmp_path, capsys, monke
     assert train.main(["--data-dir", data, "--dry-run"]) == 0
     assert "2 epochs x 3 = 6" in capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == {"data", "dry_run.png"}
+    assert train.main(["--data-dir", data, "--output", "run", "--dry-run"]) == 0
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"dry_run.png"}
+
+
+@pytest.mark.slow
+def test_a_run_follows_its_dry_run_in_the_same_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "load", lambda name: toy.recipe())
+    options = ["--data-dir", str(toy.write_folder(tmp_path / "data")), "--output", str(tmp_path / "run")]
     for extra, names in ([["--dry-run"], {"dry_run.png"}], [["--epochs", "1"], {"dry_run.png", "model.keras"}]):
-        assert train.main(["--data-dir", data, "--output", "run", *extra]) == 0
+        assert train.main([*options, *extra]) == 0
         assert {path.name for path in (tmp_path / "run").iterdir()} >= names
 
 
