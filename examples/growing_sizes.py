@@ -1,6 +1,6 @@
 """Progressive resizing against training at one size, on the 1,797 handwritten digits.
 
-    python -m examples.growing_sizes --output runs/sizes                    (three seeds; about a quarter of an hour)
+    python -m examples.growing_sizes --output runs/sizes                    (three seeds)
     python -m examples.growing_sizes --output runs/sizes --families ViT --seeds 0 --csv sizes.csv
 
 Both trainings have the same epochs and the same recipe, the quickstart's, and both are validated and tested at the same

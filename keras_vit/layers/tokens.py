@@ -94,6 +94,8 @@ class PositionEmbedding(layers.Layer):
         shape = (1, *x_shape[1:])
         if patches_shape is not None:
             self.grid = H, W = self.grid or tuple(patches_shape[1:3])
+            if None in self.grid:
+                raise ValueError(f"{self.name}: for images of any size, expected grid=(height, width) of the table")
             shape = (1, H, W, x_shape[-1]) if len(x_shape) == 4 else (1, self.leading + H * W, x_shape[-1])
         self.table = self.make_table(shape)
 

@@ -3,6 +3,8 @@
 Letters: B batch, H W grid, C channels, (M, L) window height and width, N = M L, n windows, h heads, d = C / h.
 """
 
+import functools
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -14,6 +16,21 @@ from keras_vit.layers.sizes import are_known, equal, sizes
 from keras_vit.weights.resample import geometric_matrix
 
 
+def _kept_for_numbers(function):
+    """Makes a function keep what it made of numbers, for the backends that call it for every block of every batch.
+
+    What it makes of tensors belongs to their graph.
+    """
+    kept = functools.cache(function)
+
+    @functools.wraps(function)
+    def made(*sizes):
+        return kept(*sizes) if are_known(keras.tree.flatten(sizes)) else function(*sizes)
+
+    return made
+
+
+@_kept_for_numbers
 def relative_position_index(window):
     """Row of the flattened bias table for every pair of pixels of a window (Sec. 3.2, "Relative position bias").
 
@@ -33,6 +50,7 @@ def relative_position_index(window):
     return down * (2 * L - 1) + right
 
 
+@_kept_for_numbers
 def shift_mask(height, width, window, shift):
     """What is added to the scores so that pixels attend only within their part of a shifted image (Fig. 4).
 

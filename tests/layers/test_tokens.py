@@ -5,6 +5,7 @@ import zipfile
 
 import keras
 import numpy as np
+import pytest
 
 from keras_vit.layers import PositionEmbedding, PrependToken, PrependTokens, SelectToken, TokensToGrid
 
@@ -32,6 +33,13 @@ def test_positions_are_added():
     layer = PositionEmbedding()
     np.testing.assert_allclose(layer(X), X + np.asarray(layer.table), atol=1e-7)
     assert np.unique(np.asarray(layer.table)).size == 24
+
+
+def test_a_table_for_images_of_any_size_needs_a_grid():
+    tokens, patches = keras.Input((None, 4)), keras.Input((None, None, 4))
+    with pytest.raises(ValueError, match="expected grid="):
+        PositionEmbedding()(tokens, patches)
+    assert PositionEmbedding(grid=(2, 3))(tokens, patches).shape == (None, None, 4)
 
 
 def test_a_token_is_selected_and_the_patches_become_a_map():

@@ -13,6 +13,7 @@ which `tests/libraries/reading.py` reads with keras_vit.
 
 import json
 import pathlib
+import sys
 
 import numpy as np
 
@@ -21,7 +22,7 @@ ACTIVATIONS = ("gelu", "gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "r
 
 
 class Draw:
-    """Random choices that a seed settles."""
+    """Random choices that follow from a seed."""
 
     def __init__(self, seed, case):
         self.random = np.random.default_rng([seed, *case.encode()])
@@ -68,6 +69,14 @@ def photo(height, width):
     image = np.stack(waves, -1) + np.random.default_rng(22).integers(-15, 16, (height, width, 3))
     image[height // 3 : height // 2, width // 4 : width // 2] = (250, 5, 120)
     return image.clip(0, 255).astype("uint8")
+
+
+def make_all(make, cases):
+    """The command line of the scripts, ROOT SEED [CASE ...]: make(ROOT, seed, case) for those cases, or for all."""
+    root, seed, *chosen = sys.argv[1:]
+    for case in chosen or cases:
+        make(root, int(seed), case)
+        print(f"{case}: made", flush=True)
 
 
 def write_record(root, case, arrays, entries):

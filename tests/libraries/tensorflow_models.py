@@ -12,7 +12,7 @@ import transformers
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from random_models import Draw, images, photo, write_record  # noqa: E402
+from random_models import Draw, images, make_all, photo, write_record  # noqa: E402
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu", "quick_gelu")
 
@@ -130,7 +130,4 @@ def make(root, seed, name):
 
 
 if __name__ == "__main__":
-    root, seed, *chosen = sys.argv[1:]
-    for case in chosen or CASES:
-        make(root, int(seed), case)
-        print(f"{case}: made", flush=True)
+    make_all(make, CASES)

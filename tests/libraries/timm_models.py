@@ -18,7 +18,7 @@ import timm  # noqa: E402 isort: skip
 from timm.data import create_transform, resolve_data_config  # noqa: E402 isort: skip
 from timm.models import save_for_hf  # noqa: E402 isort: skip
 
-from random_models import Draw, images, photo, write_record  # noqa: E402
+from random_models import Draw, images, make_all, photo, write_record  # noqa: E402
 
 ACTIVATIONS = ("gelu", "gelu", "gelu_tanh", "quick_gelu", "relu", "silu")
 
@@ -134,7 +134,4 @@ def make(root, seed, name):
 
 
 if __name__ == "__main__":
-    root, seed, *chosen = sys.argv[1:]
-    for case in chosen or CASES:
-        make(root, int(seed), case)
-        print(f"{case}: made", flush=True)
+    make_all(make, CASES)

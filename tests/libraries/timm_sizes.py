@@ -27,7 +27,7 @@ from timm.layers import patch_embed  # noqa: E402 isort: skip
 from timm.models import save_for_hf  # noqa: E402 isort: skip
 from timm.models import swin_transformer  # noqa: E402 isort: skip
 
-from random_models import Draw, images, write_record  # noqa: E402
+from random_models import Draw, images, make_all, write_record  # noqa: E402
 from timm_models import convnext, dinov2, encoder, pvt_v2, swin  # noqa: E402
 
 patch_embed.DTYPE_INTERMEDIATE = torch.float64  # of the resize of a patch's kernel, which timm makes in float32
@@ -40,7 +40,7 @@ def tokens(draw):
 
 
 def windows(draw):
-    """A Swin none of whose maps is smaller than a window: timm settles windows and shifts once, for one size."""
+    """A Swin none of whose maps is smaller than a window: timm fixes windows and shifts once, for one size."""
     arguments = swin(draw)
     stages, window, patch = len(arguments["depths"]), arguments["window_size"], arguments["patch_size"]
     return arguments | {"img_size": patch * 2 ** (stages - 1) * (2 * window + 1), "depths": [2] * stages}
@@ -201,7 +201,4 @@ def make(root, seed, name):
 
 
 if __name__ == "__main__":
-    root, seed, *chosen = sys.argv[1:]
-    for case in chosen or CASES:
-        make(root, int(seed), case)
-        print(f"{case}: made", flush=True)
+    make_all(make, CASES)

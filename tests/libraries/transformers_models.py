@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import any_torchvision  # noqa: E402, F401 isort: skip
 import transformers  # noqa: E402 isort: skip
 
-from random_models import ACTIVATIONS, Draw, images, photo, write_record  # noqa: E402
+from random_models import ACTIVATIONS, Draw, images, make_all, photo, write_record  # noqa: E402
 
 EPSILONS = (1e-12, 1e-6, 1e-5, 1e-3)
 
@@ -280,9 +280,6 @@ def make(root, seed, name):
 
 
 if __name__ == "__main__":
-    root, seed, *chosen = sys.argv[1:]
     transformers.utils.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
-    for case in chosen or CASES:
-        make(root, int(seed), case)
-        print(f"{case}: made", flush=True)
+    make_all(make, CASES)
