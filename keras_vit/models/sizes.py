@@ -3,8 +3,9 @@
 import keras
 
 from keras_vit.layers.image_size import ImageSize
-from keras_vit.models.blocks import require_blocks
+from keras_vit.models.blocks import block_of, require_blocks
 from keras_vit.models.sides import Sides
+from keras_vit.models.swin import SwinBlock
 from keras_vit.system import keras_private, xla
 
 PIXELS = "normalization"  # the layer with which models begin that take pixels in [0, 255]
@@ -95,6 +96,9 @@ def _checked_size(model, size):
 
 
 def _keeps_size(layer):
+    if isinstance(layer, SwinBlock):  # every second block shifts, and says so where its own map is too small for that
+        shifts = block_of(layer.name).index % 2 == 1 and layer.window_size != (1, 1)
+        return layer.largest is None and shifts and 0 in layer.shift
     patches = isinstance(layer, keras.layers.Reshape) and layer.name.endswith("flatten_patches")
     return any(getattr(layer, name, None) for name in KEPT) or patches and -1 not in layer.target_shape
 

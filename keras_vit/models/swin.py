@@ -213,7 +213,8 @@ def build(config, image, head, drop_path_rate=0.0):
         for b in range(depth):
             M, shifted = config.window_size, b % 2 == 1
             window, shift = windows_and_shift(x.shape[1:3], M, shifted)
-            largest = None if window == (M, M) else (M, shifted)  # kept for larger maps
+            on_large_maps = windows_and_shift((None, None), M, shifted)
+            largest = None if (window, shift) == on_large_maps else (M, shifted)
             where = (window, shift, config.mlp_ratio, next(rates))
             x = SwinBlock(num_heads, *where, largest=largest, name=f"stage{s}_block{b}", **options)(x)
     x = layers.LayerNormalization(epsilon=config.epsilon, name="norm")(x)

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 import keras_vit
+from keras_vit.models import swin
+from keras_vit.models.family import Variant
 from keras_vit.models.sizes import sides_of, view
 from tests.models.cases import one_per_family, params
 from tests.models.toys import TOYS
@@ -40,6 +42,25 @@ def test_outputs_are_those_of_a_model_built_for_the_size(toy, tmp_path):
     free = keras_vit.at_image_size(model, (None, None))
     for found in (sized, loaded, free, keras_vit.at_image_size(free, size), view(model, size)):
         np.testing.assert_allclose(np.asarray(found(images)), expected, atol=1e-5 * expected.std())
+
+
+def test_windows_that_cover_a_map_grow_and_shift_on_a_larger_one(tmp_path):
+    """Maps of 8, 4 and 2 patches a side for windows of 4: larger, as large, smaller."""
+    variant = Variant("Own", swin.SWIN, swin.Config(6, (2, 2, 2), (1, 2, 3), window_size=4, patch_size=2))
+    model = variant(weights=None, input_shape=(16, 16, 3), classifier_activation=None)
+    random = np.random.default_rng(0)
+    model.set_weights([random.normal(0, 0.2, w.shape).astype("float32") for w in model.weights])
+    model.save(tmp_path / "model.keras")
+    images = random.normal(size=(2, 40, 48, 3)).astype("float32")
+    file = str(tmp_path / "model.keras")
+    expected = np.asarray(variant(weights=file, input_shape=(40, 48, 3), classifier_activation=None)(images))
+    for found in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        for sized in (keras_vit.at_image_size(found, (40, 48)), keras_vit.at_image_size(found, (None, None))):
+            np.testing.assert_allclose(np.asarray(sized(images)), expected, atol=1e-5 * expected.std())
+    for block in ("stage1_block1", "stage2_block1"):
+        model.get_layer(block).largest = None  # as in files of the version before
+        with pytest.raises(ValueError, match="earlier version.*stage"):
+            keras_vit.at_image_size(model, (40, 48))
 
 
 @pytest.mark.parametrize("toy", ["vit"], indirect=True)
