@@ -5,6 +5,7 @@
 #   make test-lowest  the tests on the lowest versions that setup.cfg allows
 #   make test-serving exports of every family on the TensorFlow that TF Serving's release has
 #   make test-mediapipe .tflite files opened by MediaPipe      make test-exchange  every family as ONNX and OpenVINO
+#   make test-loggers runs that Weights & Biases and MLflow log, offline    make test-notebook examples/fine_tune.ipynb
 #   make test-detector models of any size as backbones of KerasHub's RetinaNet
 #   make test-libraries  models of transformers, its TensorFlow classes and timm, drawn by SEED, read and written back
 #   make test-real    trained weights, which a Python package carries, against ONNX Runtime
@@ -19,7 +20,7 @@ BIN := $(VENV)/bin
 # What a newer torch is called on machines without a GPU differs; `make test-all TORCH=torch==2.13.0` names another.
 TORCH ?= torch
 
-.PHONY: quickstart test test-all test-lowest test-jax test-torch test-serving test-mediapipe test-exchange test-edge test-detector test-real test-libraries
+.PHONY: test-loggers test-notebook quickstart test test-all test-lowest test-jax test-torch test-serving test-mediapipe test-exchange test-edge test-detector test-real test-libraries
 .PHONY: lint format docs bench bench-peers clean
 
 $(BIN)/python:
@@ -113,6 +114,18 @@ test-detector:
 	test -x .venv-hub/bin/python || $(PYTHON) -m venv .venv-hub
 	.venv-hub/bin/python -m pip install --quiet keras-hub==0.32.0 'keras==3.15.*' safetensors huggingface_hub pillow
 	.venv-hub/bin/python -m examples.detector_backbone
+
+test-loggers:
+	@echo "== Training runs that Weights & Biases and MLflow log, without a network (environment .venv-loggers)"
+	test -x .venv-loggers/bin/python || $(PYTHON) -m venv .venv-loggers
+	.venv-loggers/bin/python -m pip install --quiet --editable '.[train,wandb,mlflow]'
+	.venv-loggers/bin/python -m tests.training.run.real_loggers build/loggers
+
+test-notebook:
+	@echo "== Executing examples/fine_tune.ipynb -> build/notebook (environment .venv-notebook)"
+	test -x .venv-notebook/bin/python || $(PYTHON) -m venv .venv-notebook
+	.venv-notebook/bin/python -m pip install --quiet --editable '.[train,notebook]'
+	.venv-notebook/bin/python -m tests.examples.notebook build/notebook
 
 # Draws the configurations of test-libraries; without one, other ones every time.
 SEED ?= $(shell $(PYTHON) -c "import random; print(random.randrange(10**6))")

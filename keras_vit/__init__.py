@@ -30,6 +30,7 @@ _HOME = {  # public name -> the module that has it; a room is its own
     "intermediate_features": "keras_vit.analysis.intermediate",
     "layers": None,
     "list_models": "keras_vit.sources.registry",
+    "load_adapter": "keras_vit.models.adapters",
     "load_embeddings": "keras_vit.prediction.embeddings_file",
     "load_run": "keras_vit.sources.run_folder",
     "models": None,

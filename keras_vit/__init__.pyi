@@ -4,6 +4,7 @@ from keras_vit import models as models
 from keras_vit.analysis.intermediate import intermediate_features as intermediate_features
 from keras_vit.analysis.pyramid import feature_pyramid as feature_pyramid
 from keras_vit.imagenet.labels import decode_predictions as decode_predictions
+from keras_vit.models.adapters import load_adapter as load_adapter
 from keras_vit.models.create import create_model as create_model
 from keras_vit.models.depth import depth_groups as depth_groups
 from keras_vit.models.saving import save_weights as save_weights

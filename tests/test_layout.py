@@ -12,7 +12,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = {"keras_vit": "keras_vit", "training": "keras_vit.training", "export": "keras_vit.export"}
 IN_THE_ROOT = {  # Python files that lie in a package itself; all others lie in its rooms
     "keras_vit": {"__init__.py", "__main__.py"},
-    "training": {"__init__.py", "trainer.py", "plan.py", "recipe.py", "finish.py", "dry_run.py", "recall.py"},
+    "training": {
+        *("__init__.py", "trainer.py", "plan.py", "settings.py", "recipe.py", "finish.py", "decision.py", "dry_run.py"),
+        *("setting_checks.py", "recall.py", "averaging.py", "lr_finder.py", "micro_batches.py"),
+    },
     "export": {"__init__.py"},
 }
 ELSEWHERE = {  # modules whose tests stand in a file of another name

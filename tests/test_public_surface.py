@@ -24,6 +24,7 @@ TOP = [
     "intermediate_features",
     "layers",
     "list_models",
+    "load_adapter",
     "load_embeddings",
     "load_run",
     "models",
@@ -107,3 +108,12 @@ def test_the_import_is_light_and_changes_no_environment():
         "assert os.environ == before\nassert not {'keras', 'tensorflow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_names_of_training():
+    from keras_vit import training
+
+    names = ("CallbackError", "find_lr", "train", "write_average")
+    assert all(callable(getattr(training, name)) for name in names)
+    with pytest.raises(AttributeError, match="'keras_vit.training' has no attribute 'trian'"):
+        training.trian

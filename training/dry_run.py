@@ -31,10 +31,12 @@ def dry_run(recipe, folder, console=None):
         strategy = distribute.make_strategy()
     plan = plans.make(recipe, folder.absolute(), data_set, spec, settings, strategy)
     with keras.StatelessScope(initialize_variables=False):  # for its shapes only: no weights are downloaded
-        network = model.build_for_training(recipe.replace(weights=None), len(data_set.classes), spec)
-        Objective(network, recipe, plan.sizes.others)  # a size that the model does not take is an error now
+        network = model.build_for_training(recipe, len(data_set.classes), spec, with_weights=False)
+        Objective(network, recipe, plan.sizes.others, **plan.labels)  # a size that it does not take is an error now
     progress = Progress(recipe.epochs, plan.steps, plan.batch_size, console)
     progress.header(header(plan, network))
+    if recipe.grad_accum_steps == "auto":
+        progress.log("grad_accum_steps=auto: the micro-batches are found when the run begins")
     images, titles = first_batch(plan)
     path = figures.save_batch(
         folder, plans.DRY_RUN, images, titles, f"{settings['model']} on {data_set.name}: first batch"
@@ -57,7 +59,10 @@ def first_batch(plan):
 
 
 def title(classes, label, partner, weight):
-    """The classes of an image: "cat", or of a mixed one "0.7 cat, 0.3 dog"."""
+    """The classes of an image: "cat", or of a mixed one "0.7 cat, 0.3 dog"; of several labels "cat, dog" or "none"."""
+    if np.ndim(label):
+        shares = weight * np.asarray(label) + (1 - weight) * np.asarray(partner)
+        return ", ".join(f"{shares[k]:.1f} " * bool(weight < 1) + classes[k] for k in np.flatnonzero(shares)) or "none"
     if weight == 1:
         return classes[label]
     return f"{weight:.1f} {classes[label]}, {1 - weight:.1f} {classes[partner]}"

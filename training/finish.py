@@ -5,22 +5,27 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_vit.evaluation import metrics, results
+from keras_vit.evaluation import metrics, multilabel, results
+from keras_vit.models import adapters
 from keras_vit.prediction.predictor import run_predictor
 from keras_vit.preprocessing import read_image
 from keras_vit.sources import run_folder
+from keras_vit.training import decision
 from keras_vit.training.pipeline.batches import evaluation_batches, prepare
 from keras_vit.training.plan import describe, write_test_images
-from keras_vit.training.run import figures, logs
+from keras_vit.training.run import figures, logs, model_file
+from keras_vit.training.step.model import build_for_saving
 
 
 def finish(plan, history, progress):
-    """Evaluate model.keras on the test split; write run.json, results.csv, curves.png, held_out.png.
+    """Set what model.keras decides by, evaluate it on the test split; write run.json, results.csv and figures.
 
     Returns:
-        The results as run.json has them: top1 and top5 in percent, correct, n_images, bad_pictures.
+        The results as run.json has them: of one label per image top1 and top5 in percent, and correct; of several map,
+        micro_f1 and macro_f1 in percent; n_images, bad_pictures.
     """
     folder, data_set = plan.folder, plan.data_set
+    decided = _decide(plan)
     model = run_folder.load_keras_model(folder / run_folder.MODEL)
     prepared = prepare(
         plan.test,
@@ -28,28 +33,49 @@ def finish(plan, history, progress):
         max_bad_fraction=plan.recipe.max_bad_fraction,
         cache_bytes=plan.recipe.cache_megabytes * 2**20,
     )
-    scores, decoded = predict(model, prepared, plan.eval_batch_size // plan.strategy.num_replicas_in_sync)
+    scores, decoded = predict(model, prepared, _batch_size(plan))
     if prepared.bad:
         logs.write_bad_files(
             folder, [*plan.bad, *(("test", *entry) for entry in _by_the_users_names(prepared.bad, plan))]
         )
         write_test_images(folder, decoded)
-    measured = measure(scores, decoded.labels)
     test_results = {
-        **{"top1": measured.top1, "top5": measured.top5, "correct": measured.correct, "n_images": measured.images},
+        **measure(scores, decoded.labels, decided.get("thresholds")),
         "chosen_on_same_pictures": data_set.test_is_validation,
         "bad_pictures": len(plan.bad) + len(prepared.bad),
     }
     best = max(history, key=plan.recipe.rank)
-    _write_figures(plan, history, best, decoded, scores, measured)
-    results.write_result(
-        folder / run_folder.RESULTS, results.result(run_predictor(run_folder.Run.open(folder), model), measured)
-    )
-    seconds = sum(row["seconds"] for row in history)
-    details = {"best_epoch": best["epoch"], "train_seconds": round(seconds, 1)}
-    describe(plan, {"finished": True, "held_out": test_results, **details})
+    _write_figures(plan, history, best, decoded, scores, test_results, decided.get("thresholds"))
+    details = {"best_epoch": best["epoch"], "train_seconds": round(sum(row["seconds"] for row in history), 1)}
+    describe(plan, {"finished": True, "held_out": test_results, **details, **decided})
+    if not data_set.multi_label:
+        counted = metrics.accuracy_of(ranks(scores, decoded.labels))
+        predictor = run_predictor(run_folder.Run.open(folder), model)
+        results.write_result(folder / run_folder.RESULTS, results.result(predictor, counted))
     progress.log(report(test_results))
     return test_results
+
+
+def _decide(plan):
+    """What the model decides by, from the validation split; its temperature is then in model.keras."""
+    if not decision.needed(plan.recipe, plan.data_set.multi_label):
+        return {}
+    path, classes = plan.folder / run_folder.MODEL, len(plan.data_set.classes)
+    model = run_folder.load_keras_model(path)
+    logits = build_for_saving(plan.recipe, classes, plan.spec, activation=None)
+    logits.set_weights(model.get_weights())
+    scores, decoded = predict(logits, plan.validation, _batch_size(plan))
+    decided = decision.decide(plan.recipe, scores, decoded.labels)
+    if "temperature" in decided:
+        decision.divide_logits(model, decided["temperature"])
+        model_file.write(model, path)
+        if plan.recipe.lora_rank is not None:
+            adapters.replace_head(plan.folder / adapters.ADAPTER, model)
+    return decided
+
+
+def _batch_size(plan):
+    return plan.eval_batch_size // plan.strategy.num_replicas_in_sync
 
 
 def read_results(folder):
@@ -72,6 +98,9 @@ def report(test_results):
     if test_results["chosen_on_same_pictures"]:
         split = "Validation (there is no test split; these images also selected the checkpoint)"
     skipped = f", {test_results['bad_pictures']} unreadable left out" if test_results["bad_pictures"] else ""
+    if "map" in test_results:
+        measured = f"micro F1 {test_results['micro_f1']:.2f} %, macro F1 {test_results['macro_f1']:.2f} %"
+        return f"{split} mAP: {test_results['map']:.2f} % ({measured}, {test_results['n_images']} images{skipped})"
     counted = f"{test_results['correct']} of {test_results['n_images']} images{skipped}"
     return f"{split} accuracy: {test_results['top1']:.2f} % ({counted})"
 
@@ -100,23 +129,47 @@ def _by_the_users_names(bad, plan):
     return [(originals[file], reason.replace(file, originals[file])) for file, reason in bad]
 
 
-def measure(scores, labels):
-    """The `metrics.Accuracy` of scores (N, K); of equal scores, the lower class number ranks first."""
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :5]
-    return metrics.accuracy_of(best == labels[:, None])
+def measure(scores, labels, thresholds=None):
+    """The results of scores (N, K); of equal scores, the lower class number ranks first.
+
+    Args:
+        labels: (N,), or of several labels per image (N, K).
+        thresholds: (K,), of several labels.
+    """
+    if labels.ndim == 1:
+        counted = metrics.accuracy_of(ranks(scores, labels))
+        return {"top1": counted.top1, "top5": counted.top5, "correct": counted.correct, "n_images": counted.images}
+    tallies = multilabel.tally_several(scores, labels, thresholds)
+    return {
+        "map": 100 * multilabel.mean_average_precision(scores, labels),
+        "micro_f1": 100 * tallies.micro_f1,
+        "macro_f1": 100 * tallies.macro_f1,
+        "n_images": len(labels),
+    }
 
 
-def _write_figures(plan, history, best, decoded, scores, measured):
+def ranks(scores, labels):
+    """Whether the first, the second, ... of the five best classes of each image is right, bool (N, 5)."""
+    return np.argsort(-scores, axis=1, kind="stable")[:, :5] == labels[:, None]
+
+
+def _write_figures(plan, history, best, decoded, scores, found, thresholds):
     folder, data_set, name = plan.folder, plan.data_set, plan.settings["model"]
     figures.save_curves(folder, history, best, f"{name} on {data_set.name}: {len(history)} epochs")
-    mistakes = measured.images - measured.correct
     split = "validation" if data_set.test_is_validation else "test"
+    if data_set.multi_label:
+        labels, predictions = decoded.labels > 0, scores >= np.float32(thresholds)
+        right = int((labels == predictions).all(1).sum())
+        measured = f"mAP {found['map']:.2f} % of {found['n_images']} {split} images, {right} with exactly their labels"
+    else:
+        labels, predictions, right = decoded.labels, scores.argmax(axis=1), found["correct"]
+        measured = f"{right} of {found['n_images']} {split} images correct ({found['top1']:.2f} %)"
+    mistakes = found["n_images"] - right
     figures.save_sheet(
         folder,
         lambda index: read_image(io.BytesIO(decoded.read(index))),
-        decoded.labels,
-        scores.argmax(axis=1),
+        labels,
+        predictions,
         data_set.classes,
-        f"{name}: {measured.correct} of {measured.images} {split} images correct ({measured.top1:.2f} %); "
-        + (f"mistakes, framed and first: {mistakes}" if mistakes else "no mistakes"),
+        f"{name}: {measured}; " + (f"mistakes, framed and first: {mistakes}" if mistakes else "no mistakes"),
     )

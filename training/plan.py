@@ -2,26 +2,38 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from keras_vit.images.names import normalized
 from keras_vit.preprocessing import Spec
 from keras_vit.sources.run_folder import TEST_FOLDER, Run
+from keras_vit.training.datasets.class_weights import class_weights
 from keras_vit.training.datasets.splits import NAME_IN_RUNS, DataSet, Split, fingerprint, write_images
 from keras_vit.training.pipeline.batches import Prepared, prepare, training_batches
 from keras_vit.training.pipeline.sampler import Worker
 from keras_vit.training.pipeline.sizes import Sizes, sizes_of
 from keras_vit.training.recipe import Recipe
 from keras_vit.training.run import kept_images, logs
+from keras_vit.training.settings import Settings
 from keras_vit.training.step import distribute, model
+from keras_vit.training.step.losses import loss_name
 
 FREE = (  # may change between a run and its continuation
     *("cache_megabytes", "data_dir", "recovery_interval", "recovery_minutes", "checkpoint_hist", "watchdog_minutes"),
-    "worker_timeout",
+    *("worker_timeout", "early_stopping", "log", "average_hist"),
+    *("memory_gigabytes", "micro_batches"),
 )
-DRY_RUN = "dry_run.png"  # the only file that may be in a folder before its run
+DEFAULTS = {
+    field.name: json.loads(json.dumps(field.default)) for field in fields(Settings) if field.default is not MISSING
+}
+MICRO_BATCHES = "micro_batches"  # what grad_accum_steps="auto" found
+DRY_RUN = "dry_run.png"
+LR_FINDER = "lr_finder.png", "lr_finder.csv"
+BEFORE = (DRY_RUN, *LR_FINDER)  # the only files that may be in a folder before its run
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,7 @@ class Plan:
     worker: Worker
     batch_size: int  # images of an update, over all workers, replicas and micro-batches
     compiled: bool  # whether XLA compiles training and evaluation
+    class_weights: Any  # float32 (K,) of the classes in the loss, or None
     settings: dict
 
     @property
@@ -70,6 +83,18 @@ class Plan:
         return Split(tuple(str(self.folder / TEST_FOLDER / name) for name in split.names), split.labels)
 
     @property
+    def labels(self):
+        """What the loss has to know of the labels, as `losses.Objective` takes it."""
+        return {"class_weights": self.class_weights, "multi_label": self.data_set.multi_label}
+
+    @property
+    def adapter(self):
+        """What the adapter of a run with lora_rank says of itself, as `keras_vit.models.adapters` has it."""
+        rank, alpha = self.recipe.lora_rank, self.recipe.lora_alpha
+        of = {"model": self.settings["model"], "weights": self.settings["weights"]}
+        return {**of, "classes": list(self.data_set.classes), "rank": rank, "alpha": rank if alpha is None else alpha}
+
+    @property
     def quarantines(self):
         """{split: `Quarantine`} of the splits that are read repeatedly."""
         return {"train": self.train.quarantine, "validation": self.validation.quarantine}
@@ -94,8 +119,11 @@ class Plan:
 def make(recipe, folder, data_set, spec, settings, strategy):
     """Decide what the recipe leaves open: batch size, XLA, this worker's share. Decodes the images that are cached.
 
-    Nothing is written.
+    Nothing is written. For grad_accum_steps="auto" it is the plan with one micro-batch, see `micro_batches.fitted`.
     """
+    if recipe.grad_accum_steps == "auto":
+        recipe = recipe.replace(grad_accum_steps=1)
+    refuse_unfitting(recipe, data_set.multi_label)
     limits = {"max_bad_fraction": recipe.max_bad_fraction}
     cache_bytes = recipe.cache_megabytes * 2**20
     batch_size = choose_batch_size(recipe, len(data_set.train), strategy.num_replicas_in_sync)
@@ -114,8 +142,47 @@ def make(recipe, folder, data_set, spec, settings, strategy):
         worker=distribute.worker_of(strategy),
         batch_size=batch_size,
         compiled=model.compiles(recipe),
+        class_weights=class_weights(recipe, data_set),
         settings=settings,
     )
+
+
+def with_micro_batches(plan, count):
+    """The plan with another number of micro-batches per device, which its settings note as `micro_batches`.
+
+    Raises:
+        ValueError: if the batch cannot be divided so.
+    """
+    recipe, images = plan.recipe.replace(grad_accum_steps=count), len(plan.data_set.train)
+    batch_size = choose_batch_size(recipe, images, plan.strategy.num_replicas_in_sync)
+    return replace(
+        plan,
+        recipe=recipe,
+        batch_size=batch_size,
+        sizes=sizes_of(recipe, plan.spec.size, images // batch_size),
+        settings=plan.settings | {MICRO_BATCHES: count},
+    )
+
+
+def noted_micro_batches(plan):
+    """The number that the run noted when it began; None for a new run."""
+    return (logs.read_settings(plan.folder) or {}).get(MICRO_BATCHES)
+
+
+def refuse_unfitting(recipe, multi_label):
+    """Raise a ValueError for settings that do not fit images with one label each, or with several."""
+    loss_name(recipe, multi_label)
+    if multi_label and recipe.teacher is not None:
+        raise ValueError("A teacher's classes exclude each other; there is no distillation of several labels.")
+    if not multi_label and recipe.eval_metric in ("map", "micro_f1"):
+        raise ValueError(
+            f"eval_metric={recipe.eval_metric} is for images with several labels. Give top1, loss, "
+            "balanced_accuracy or macro_f1."
+        )
+    if multi_label and recipe.eval_metric == "balanced_accuracy":
+        raise ValueError(
+            "eval_metric=balanced_accuracy is for images with one label each. Give map, loss, micro_f1 or macro_f1."
+        )
 
 
 def choose_batch_size(recipe, images, replicas):
@@ -158,11 +225,12 @@ def check_folder(folder, settings):
         ValueError: if it holds another run or other files.
     """
     entries = [entry.name for entry in folder.iterdir()] if folder.exists() else []
-    if all(name.startswith(".") or name == DRY_RUN for name in entries):
+    if all(name.startswith(".") or name in BEFORE for name in entries):
         return False
     earlier = logs.read_settings(folder)
     if earlier is None:
         raise ValueError(f"{folder} is not empty, and not a run folder: it has no args.yaml. Give another --output.")
+    earlier = DEFAULTS | earlier  # a setting that an earlier version did not have
     names = [name for name in settings | earlier if name not in FREE]
     differing = [
         f"  {name}: {_shortened(earlier, name)} in the folder, {_shortened(settings, name)} now"
@@ -190,14 +258,16 @@ def write_folder(plan):
 
 def write_test_images(folder, split):
     """Write held_out.csv, unless the images are not files: those in shards are not copied out of them."""
+    labels = [tuple(np.flatnonzero(label)) for label in split.labels] if split.multi_label else split.labels
     if split.are_files:
-        Run.write_test_images(folder, zip(split.names, split.labels))
+        Run.write_test_images(folder, zip(split.names, labels))
 
 
 def describe(plan, details):
     """Write run.json, labels.txt and preprocessing.json; `details` go to run.json."""
     fed = {"input_values": "normalized"}  # by `preprocessing.normalize`, whatever the network does inside
-    details = {"data": plan.data_set.name, "weights": plan.settings["weights"], **fed, **details}
+    several = {"multi_label": True} if plan.data_set.multi_label else {}
+    details = {"data": plan.data_set.name, "weights": plan.settings["weights"], **fed, **several, **details}
     Run.write_description(
         plan.folder,
         name=_run_name(plan.folder),

@@ -7,7 +7,8 @@ from keras_vit.training.datasets.splits import fingerprint
 from keras_vit.training.recipe import Recipe
 from keras_vit.training.run import logs
 
-WHERE = ("model", "dataset", "data_dir", "train_split", "val_split", "seed")  # settings that determine the splits
+# Settings that determine the splits; runs of before there was one of them lack it.
+WHERE = ("model", "dataset", "data_dir", "train_split", "val_split", "target_key", "seed")
 
 
 def training_split(folder):
@@ -20,7 +21,7 @@ def training_split(folder):
     settings = logs.read_settings(folder)
     if settings is None:
         raise ValueError(f"{folder} does not say what it was trained on: it has no args.yaml.")
-    recipe = Recipe(**{name: settings[name] for name in WHERE})
+    recipe = Recipe(**{name: settings[name] for name in WHERE if name in settings})
     where = recipe.dataset if recipe.data_dir is None else f"{recipe.dataset}, {Path(recipe.data_dir).absolute()}"
     try:
         data_set = load_dataset(recipe)

@@ -11,25 +11,31 @@ that the newest checkpoint names exist, and model.keras is written from them aga
 """
 
 import contextlib
+import math
 import time
 from pathlib import Path
 
 import numpy as np
 
+from keras_vit.models.adapters import ADAPTER
 from keras_vit.sources import run_folder
 from keras_vit.system.files import held
 from keras_vit.system.graphs import without_autograph
+from keras_vit.training import micro_batches
 from keras_vit.training import plan as plans
+from keras_vit.training.averaging import epochs_to_keep
 from keras_vit.training.datasets.load import load_dataset
 from keras_vit.training.datasets.splits import NAME_IN_RUNS
 from keras_vit.training.finish import finish, read_results, report
 from keras_vit.training.pipeline.batches import evaluation_batches
 from keras_vit.training.pipeline.sizes import in_words
 from keras_vit.training.pipeline.streams import Streams
-from keras_vit.training.run import checkpoint, facts, logs, model_file
+from keras_vit.training.run import checkpoint, facts, logs, model_file, validation
+from keras_vit.training.run.callbacks import Callbacks, as_logs, check_callbacks
 from keras_vit.training.run.header import header
+from keras_vit.training.run.loggers import Loggers, require_packages
 from keras_vit.training.run.metrics import EpochMetrics, NotFinite
-from keras_vit.training.run.progress import Progress
+from keras_vit.training.run.progress import Progress, quiet_console
 from keras_vit.training.run.signals import Stopped, StopRequest
 from keras_vit.training.run.watchdog import Watchdog
 from keras_vit.training.step import diagnose, distillation, distribute, model, step
@@ -39,11 +45,12 @@ FETCH_EVERY = 10  # steps between two fetches of the metrics, if the live line n
 
 
 @without_autograph
-def train(recipe, output, console=None):
+def train(recipe, output, console=None, callbacks=()):
     """Train `recipe` under tf.distribute into the run folder `output`; resume if the folder holds this run.
 
     Args:
-        console: a rich.console.Console for the progress; standard output if None.
+        console: a rich.console.Console for the progress; standard output, or the notebook, if None.
+        callbacks: `keras.callbacks.Callback`s, called as under `fit`; on each of several workers.
     Returns:
         The results on the test split, as run.json has them: top1 and top5 in percent, correct, n_images.
     Raises:
@@ -51,10 +58,14 @@ def train(recipe, output, console=None):
         FloatingPointError: naming the step and the layer, if a loss or gradient is not finite; the last checkpoint
             stays.
         ConnectionError: if another worker is lost.
+        CallbackError: naming the callback that raised an exception, when everything is saved.
+        ImportError: if the package of one of the recipe's loggers is not installed.
         Stopped: after SIGTERM or Ctrl-C, when everything is saved.
     """
     # 1. Decide everything that the recipe leaves open. Nothing is written yet.
     distribute.prepare_process(recipe)
+    require_packages(recipe.loggers)
+    check_callbacks(callbacks)
     with distribute.waiting(recipe.worker_timeout, Progress(0, 0, 0, console).log):
         strategy = distribute.make_strategy()
     folder = Path(output).absolute()
@@ -65,9 +76,11 @@ def train(recipe, output, console=None):
         Progress(0, 0, 0, console).log(f"{folder} is finished. {report(results)}")
         return results
     plan = plans.make(recipe, folder, data_set, spec, settings, strategy)
+    if recipe.grad_accum_steps == "auto":
+        plan = micro_batches.fitted(plan, try_out, Progress(0, 0, 0, console, quiet=not plan.chief).log)
 
     # 2. Build the model, the optimizer and the training and evaluation steps.
-    trainer = Trainer(plan, console)
+    trainer = Trainer(plan, console, callbacks)
 
     with contextlib.ExitStack() as stack:
         # 3. Lock the folder and describe the run in it. Of several workers only the chief writes.
@@ -87,6 +100,17 @@ def train(recipe, output, console=None):
     return read_results(folder)
 
 
+def try_out(plan):
+    """Make a step of a plan on images of its largest size, with weights that are thrown away; nothing is written."""
+    import tensorflow as tf
+
+    trainer = Trainer(plan, quiet_console())
+    number = int(plan.sizes.steps(max(plan.sizes.trained, key=math.prod))[0])
+    batches = iter(trainer.distribute(plan.training_batches(number, plan.sizes.at(number))))
+    some = tuple(next(batches) for _ in range(min(2, plan.recipe.grad_accum_steps)))  # a sum, and what is added to it
+    trainer.train_step(some, tf.constant(number, tf.int64), tf.constant(0.0)).numpy()
+
+
 class Trainer:
     """The epochs of a run.
 
@@ -95,16 +119,21 @@ class Trainer:
         metrics: `EpochMetrics` of the current epoch.
         history: a row per finished epoch, as summary.csv has them.
         best: the row of the best epoch, None before the first.
+        asked_to_end: whether a callback ended the run before its last epoch.
     """
 
-    def __init__(self, plan, console=None):
+    def __init__(self, plan, console=None, callbacks=()):
         recipe, classes, self.plan = plan.recipe, plan.data_set.classes, plan
         with plan.strategy.scope():
             self.state = State.build(recipe, len(classes), plan.spec, plan.steps)
             options = {"compiled": plan.compiled, "sizes": plan.sizes.others}
             self.teacher = distillation.open_teacher(recipe, plan.spec, classes, **options)
-        self.train_step = step.make_train_step(plan.strategy, self.state, recipe, self.teacher, **options)
-        self.eval_step = step.make_eval_step(plan.strategy, self.state, compiled=plan.compiled)
+        self.train_step = step.make_train_step(
+            plan.strategy, self.state, recipe, self.teacher, **plan.labels, **options
+        )
+        self.eval_step = step.make_eval_step(
+            plan.strategy, self.state, compiled=plan.compiled, multi_label=plan.data_set.multi_label
+        )
         self.progress = Progress(
             recipe.epochs,
             plan.steps,
@@ -123,7 +152,10 @@ class Trainer:
         self.schedule = checkpoint.Schedule(recipe.recovery_interval, recipe.recovery_minutes)
         self.watchdog = Watchdog(plan.stalled, recipe.watchdog_minutes, self.progress.log)
         self.stop_request = StopRequest()
-        self.step, self.metrics, self.history, self.best = 0, EpochMetrics(0), [], None
+        self.step, self.history, self.best, self.asked_to_end = 0, [], None, False
+        self.metrics = self.epoch_metrics()
+        params = {"epochs": recipe.epochs, "steps": plan.steps, "verbose": 0}
+        self.callbacks = Callbacks(callbacks, self.state.model, params, self.save_checkpoint)
 
     def fit(self):
         """Run the epochs that are still to do."""
@@ -135,21 +167,42 @@ class Trainer:
             lambda size, step: iter(self.distribute(self.plan.training_batches(step, size))),
             self.plan.recipe.grad_accum_steps,
         )
-        validation = self.distribute(
+        validated = self.distribute(
             evaluation_batches(self.plan.validation, self.plan.eval_batch_size, self.plan.worker)
         )
-        board = logs.TensorBoard(self.plan.folder if self.plan.chief else None)
-        with self.progress, board, self.watchdog, self.stop_request:
-            while len(self.history) < self.plan.recipe.epochs:
+        folder = self.plan.folder if self.plan.chief else None
+        loggers = Loggers(self.plan.recipe.loggers, folder, self.plan.settings, self.progress.log)
+        with self.progress, loggers, self.watchdog, self.stop_request:
+            self.callbacks.begin(self.state.optimizer)
+            if self.history:
+                loggers.write(self.history[-1])  # which a run that was killed may not have come to
+            while self.goes_on():
                 # 2. Train on the batches of the epoch.
+                self.callbacks("on_epoch_begin", len(self.history), {})
                 row = {"epoch": len(self.history), **self.train_epoch(train)}
                 # 3. Evaluate on the validation split.
-                row |= self.evaluate(validation)
+                row |= self.evaluate(validated)
                 # 4. Write the best weights, a checkpoint and model.keras.
                 improved = self.save_epoch(row)
                 # 5. Report.
-                board.write(row)
+                loggers.write(row)
                 self.progress.epoch(row, improved)
+                self.callbacks.epoch_ends(row)
+            self.callbacks.end()
+
+    def goes_on(self):
+        """Whether there is an epoch to do; if the run ends before its last one, that is said."""
+        done, recipe = len(self.history), self.plan.recipe
+        if not self.asked_to_end and distribute.any_asks(self.plan.strategy, self.callbacks.stop):
+            self.asked_to_end = True
+            self.save_checkpoint()
+        if self.asked_to_end:
+            self.progress.log(f"ended in epoch {done}: a callback asked for it")
+        elif done < recipe.epochs and recipe.ends_early(self.history):
+            self.progress.log(f"ended after epoch {done}: none was better than epoch {self.best['epoch'] + 1} since")
+        else:
+            return done < recipe.epochs
+        return False
 
     def train_epoch(self, batches):
         """Run the steps of the epoch that are still to do.
@@ -166,6 +219,7 @@ class Trainer:
         start = time.monotonic() - self.metrics.totals["seconds"]
         while self.step < (len(self.history) + 1) * self.plan.steps:
             # 1. Take the step's micro-batches.
+            self.callbacks("on_train_batch_begin", self.step % self.plan.steps, {})
             if self.step and (size := self.plan.sizes.begins.get(self.step)):
                 self.progress.log(f"images of {in_words(size)} pixels from step {self.step + 1} on")
             micro_batches = batches.take(self.step)
@@ -177,6 +231,10 @@ class Trainer:
             self.metrics.totals["seconds"] = time.monotonic() - start
             # 3. When it is time, fetch the metrics, write a checkpoint, stop.
             self.after_step()
+            if self.callbacks.stop and self.plan.worker.count == 1:  # several agree at the end of the epoch
+                self.fetch_metrics()
+                self.asked_to_end = True
+                break
         return self.metrics.row(self.plan.batch_size) | {"lr": float(self.state.optimizer.learning_rate)}
 
     def after_step(self):
@@ -184,26 +242,32 @@ class Trainer:
         epoch_ends = self.step % self.plan.steps == 0
         # A worker learns by fetching that another received a signal; so all workers fetch after the same steps.
         drawn = self.plan.worker.count == 1 and self.progress.due()
-        if epoch_ends or self.step % FETCH_EVERY == 0 or drawn:
+        if epoch_ends or self.step % FETCH_EVERY == 0 or drawn or self.callbacks.watch_steps:
             self.fetch_metrics()
-            self.progress.step(self.step, self.metrics.row(self.plan.batch_size))
+            row = self.metrics.row(self.plan.batch_size)
+            self.progress.step(self.step, row)
+            if self.callbacks.watch_steps:
+                self.callbacks.step_ends((self.step - 1) % self.plan.steps, row)
         if not epoch_ends and self.schedule.due(self.step):
             self.save_checkpoint()
         self.stop_if_requested()
 
     def evaluate(self, batches):
-        """Loss and accuracy, in percent, on the validation split; each image counts once."""
+        """The columns of the epoch's row that are measured on the validation split; each image counts once."""
         per_batch = []
-        for batch in batches:
+        self.callbacks("on_test_begin", {})
+        for number, batch in enumerate(batches):
+            self.callbacks("on_test_batch_begin", number, {})
             per_batch.append(self.eval_step(*batch))
+            self.callbacks("on_test_batch_end", number, {})
             self.watchdog.beat(f"the evaluation after step {self.step}")
             self.stop_if_requested()
-        total = np.sum([sums.numpy() for sums in per_batch], axis=0, dtype="float64")
         self.plan.check_images()
-        loss, top1, top5 = (float(value / total[3]) for value in total[:3])
-        if not np.isfinite(loss):
+        row = (validation.row_of_scores if self.plan.data_set.multi_label else validation.row_of_sums)(per_batch)
+        if not np.isfinite(row["eval_loss"]):
             raise FloatingPointError("The validation loss is not finite; the last checkpoint stays.")
-        return {"eval_loss": loss, "eval_top1": 100 * top1, "eval_top5": 100 * top5}
+        self.callbacks("on_test_end", as_logs(row))
+        return row
 
     def save_epoch(self, row):
         """Add an epoch to the history and write what depends on it.
@@ -212,15 +276,19 @@ class Trainer:
             Whether it is the best epoch so far.
         """
         self.history.append(row)
-        self.metrics = EpochMetrics(self.step)
+        self.metrics = self.epoch_metrics()
         rank = self.plan.recipe.rank
         improved = self.best is None or rank(row) > rank(self.best)
         self.best = row if improved else self.best
         if self.plan.chief:
-            weights = self.state.evaluation_weights() if improved else None
+            averaged = self.plan.recipe.average_hist
+            weights = self.state.evaluation_weights() if improved or averaged else None
             if improved:
                 self.store.save_best(row["epoch"], weights)
+            if averaged:
+                self.store.save_epoch(row["epoch"], self.state.saved_weights(weights))
             self.save_checkpoint()
+            self.store.prune_epochs(epochs_to_keep(self.history, averaged, rank))
             if improved:
                 self.save_model(weights)
             logs.write_summary(self.plan.folder, self.history)
@@ -233,6 +301,7 @@ class Trainer:
         if self.plan.chief:
             arrays = {name: v.numpy() for name, v in self.state.named_variables().items()}
             noted = {"step": self.step, "history": self.history, "best": self.best, "sums": self.metrics.totals}
+            noted |= {"ended": True} if self.asked_to_end else {}
             noted["bad"] = {NAME_IN_RUNS[split]: found.state() for split, found in self.plan.quarantines.items()}
             self.store.save(self.step, arrays, noted)
         self.schedule.restart()
@@ -248,7 +317,8 @@ class Trainer:
         path, arrays, noted = newest
         checkpoint.restore(self.state.named_variables(), arrays, path)
         self.step, self.history, self.best = noted["step"], noted["history"], noted["best"]
-        self.metrics = EpochMetrics(self.step, noted["sums"])
+        self.asked_to_end = noted.get("ended") is True
+        self.metrics = self.epoch_metrics(noted["sums"])
         for split, quarantine in self.plan.quarantines.items():
             quarantine.load_state(noted["bad"][NAME_IN_RUNS[split]])
         if self.plan.chief and self.best:
@@ -258,9 +328,16 @@ class Trainer:
 
     def save_model(self, weights):
         """Write model.keras with the weights of the best epoch."""
-        saved = model.build_for_saving(self.plan.recipe, len(self.plan.data_set.classes), self.plan.spec)
-        saved.set_weights([weights[name] for name in self.state.model_names()])
+        data_set, activation = self.plan.data_set, "sigmoid" if self.plan.data_set.multi_label else "softmax"
+        saved = model.build_for_saving(self.plan.recipe, len(data_set.classes), self.plan.spec, activation)
+        saved.set_weights(self.state.saved_weights(weights))
         model_file.write(saved, self.plan.folder / run_folder.MODEL)
+        if self.plan.recipe.lora_rank is not None:
+            self.state.write_adapter(self.plan.folder / ADAPTER, weights, self.plan.adapter)
+
+    def epoch_metrics(self, totals=None):
+        """`EpochMetrics` of the epoch of the next step; `totals` of its earlier steps, from a checkpoint."""
+        return EpochMetrics(self.step, totals, self.plan.data_set.multi_label)
 
     def fetch_metrics(self):
         """Fetch the metrics of the last steps; if one is not finite, find the layer and raise FloatingPointError."""
@@ -270,7 +347,7 @@ class Trainer:
             worker, recipe = self.plan.worker, self.plan.recipe
             batches = self.plan.training_batches(error.step, self.plan.sizes.at(error.step))
             batches = batches.take(worker.replicas * recipe.grad_accum_steps)
-            cause = diagnose.explain(self.state, recipe, batches, error.step, worker, self.teacher)
+            cause = diagnose.explain(self.state, recipe, batches, error.step, worker, self.teacher, **self.plan.labels)
             raise FloatingPointError(
                 f"{error}; {cause}. The run stops; the last checkpoint stays. "
                 "Try a lower lr, a longer warm-up or a smaller clip_grad."

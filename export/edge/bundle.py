@@ -1,6 +1,7 @@
 """What lies beside .tflite files: example.py, which runs them, and a README on using them in an app."""
 
 import shutil
+import textwrap
 from pathlib import Path
 from string import Template
 
@@ -39,6 +40,7 @@ def write(folder, source, report):
         values,
         name=source.name,
         classes=len(source.labels),
+        answers=_answers(source.answers),
         sizes=_sizes(report["files"], spec),
         files="\n".join(map(_row, report["files"])),
         file=file,
@@ -53,6 +55,27 @@ def write(folder, source, report):
     )
     readme.write_text(text, encoding="utf-8")
     return [example, readme]
+
+
+def _answers(answers):
+    """What answers.json means, in words; "" where there is none."""
+    said = []
+    if answers.multi_label:
+        said.append(
+            "An image may have several labels, or none. The probabilities are independent of each other: an image has "
+            "a class if its probability is at least that class's number in `thresholds` of `answers.json`, which have "
+            "the order of labels.txt. MediaPipe knows one threshold for all classes (`scoreThreshold`): ask it for all "
+            "categories and compare each with its own."
+        )
+    if answers.unknown:
+        score = {"energy": "the logsumexp of the logits", "max_logit": "the largest logit"}[answers.unknown["score"]]
+        said.append(
+            f"The second output, `known_score` (1, 1), is {score}: below {answers.unknown['threshold']:g} "
+            "(`unknown` in `answers.json`) the image is unknown, of none of the classes; "
+            f"{100 * answers.unknown['kept']:g} % of the validation images are not below. With MediaPipe it is "
+            "`classifications[1]`, the score of its one category."
+        )
+    return "".join(f"\n{textwrap.fill(text, 120, break_on_hyphens=False)}\n" for text in said)
 
 
 def _sizes(files, spec):

@@ -11,6 +11,7 @@ import re
 import sys
 from pathlib import Path
 
+from keras_vit.export.edge.flatbuffer import with_first_output
 from keras_vit.system.graphs import translations_in
 
 NEEDED = re.compile(r"^(?:Flex|Custom|TF Select) ops: (.+)$", re.MULTILINE)
@@ -31,7 +32,7 @@ def main(saved_model, path):
     except ConverterError as error:
         sys.exit(unsupported(str(error)) or explained(str(error)))
     with open(path, "wb") as file:
-        file.write(content)
+        file.write(with_first_output(content, "probabilities"))
 
 
 def freeze(saved_model, folder):
@@ -43,9 +44,9 @@ def freeze(saved_model, folder):
     signature = loaded.signatures["serving_default"]
     frozen = convert_variables_to_constants_v2(signature)
     [(name, image)] = signature.structured_input_signature[1].items()
-    [output] = signature.structured_outputs
+    names = sorted(signature.structured_outputs)  # the order of a function's outputs
     module = tf.Module()
-    module.serve = tf.function(lambda **inputs: {output: frozen(inputs[name])[0]}, autograph=False)
+    module.serve = tf.function(lambda **inputs: dict(zip(names, frozen(inputs[name]))), autograph=False)
     concrete = module.serve.get_concrete_function(**{name: tf.TensorSpec(image.shape, image.dtype, name=name)})
     with translations_in(Path(folder).parent):
         tf.saved_model.save(module, folder, signatures={"serving_default": concrete})

@@ -1,4 +1,7 @@
-"""A contact sheet of the images for which a file and the Keras model give different classes, the clearest first."""
+"""A contact sheet of the images for which a file and the Keras model give different classes, the clearest first.
+
+Of several labels per image, those that only one of both gives are shown.
+"""
 
 import numpy as np
 
@@ -15,14 +18,26 @@ def worst(expected, probabilities):
         probabilities: (N, K), of a file.
 
     Returns:
-        (number of the image, class by the Keras model, class by the file) triples.
+        (number of the image, class by the Keras model, class by the file) triples; of several labels tuples of classes.
     """
+    if expected.thresholds is not None:
+        return _worst_of_several(expected, probabilities)
     ours, theirs = expected.probabilities.argmax(-1), probabilities.argmax(-1)
     rows = np.arange(len(ours))
     margin = expected.probabilities[rows, ours] - expected.probabilities[rows, theirs]
     differing = np.flatnonzero(ours != theirs)
     ordered = differing[np.argsort(-margin[differing], kind="stable")]
     return [(int(i), int(ours[i]), int(theirs[i])) for i in ordered]
+
+
+def _worst_of_several(expected, probabilities):
+    """The same: the margin is that of the class whose probability is farthest from its threshold."""
+    ours, theirs = expected.probabilities >= expected.thresholds, probabilities >= expected.thresholds
+    differing = ours != theirs
+    margin = np.where(differing, np.abs(expected.probabilities - expected.thresholds), -1).max(-1)
+    ordered = [i for i in np.argsort(-margin, kind="stable") if margin[i] >= 0]
+    only = [[tuple(np.flatnonzero(one[i] & differing[i]).tolist()) for one in (ours, theirs)] for i in ordered]
+    return [(int(i), *pair) for i, pair in zip(ordered, only)]
 
 
 def save(path, expected, labels, outputs):
@@ -55,11 +70,16 @@ def save(path, expected, labels, outputs):
         if not smooth:  # scans of a few pixels are shown as they are
             image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
         sheet.paste(image, (x, y))
-        lines = (f"{name}:", _short(labels[theirs]), f"Keras: {_short(labels[ours])}")
+        lines = (f"{name}:", _short(_named(theirs, labels)), f"Keras: {_short(_named(ours, labels))}")
         for line, text in enumerate(lines):
             draw.text((x, y + SIDE + 14 * line), _drawable(text), "#D55E00" if line == 1 else "#4D4D4D", font)
     sheet.save(path)
     return True
+
+
+def _named(classes, labels):
+    """The name of a class; the names of several, or that there is none."""
+    return (", ".join(labels[k] for k in classes) or "none") if isinstance(classes, tuple) else labels[classes]
 
 
 def _short(label):

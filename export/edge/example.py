@@ -3,6 +3,9 @@
 pip install ai-edge-litert numpy pillow
 python3 example.py image.jpg                        print the best classes
 python3 example.py --model NAME_int8.tflite *.jpg   with another file than the most exact one
+
+answers.json, where it is, says that an image may have several labels, and from which probability it has each; and below
+which score the image is unknown: of none of the classes.
 """
 
 import argparse
@@ -35,7 +38,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
     parser.add_argument("--model", type=Path, help="a .tflite file (default: the most exact one of this folder)")
-    parser.add_argument("--top", type=int, default=5, help="classes per image (default: %(default)s)")
+    parser.add_argument("--top", type=int, help="classes per image (default: 5; of several labels, all that it has)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: LiteRT's choice)")
     parser.add_argument(
         "--max-pixels", type=int, default=MAX_PIXELS, help="larger images are refused (default: %(default)s)"
@@ -43,6 +46,7 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     spec = json.loads((HERE / "preprocessing.json").read_text(encoding="utf-8"))
     labels = (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
+    answers = read_answers(HERE)
     model = arguments.model or most_exact(HERE)
     classify, spec["size"] = open_model(model, arguments.threads), image_size(model)
     status = 0
@@ -53,13 +57,32 @@ def main(argv=None):
             print(f"example.py: {path} cannot be read: {error}", file=sys.stderr)
             status = 1
             continue
-        scores = classify(image)
+        scores, known = classify(image)
         print(path)
-        best = np.argsort(-scores, kind="stable")[: arguments.top]
-        width = max(len(labels[k]) for k in best)
+        if known is not None and known < answers["unknown"]["threshold"]:
+            print(f"  unknown: {answers['unknown']['score']} {known:.2f}")
+        best = given(scores, answers, arguments.top)
+        width = max((len(labels[k]) for k in best), default=0)
         for k in best:
             print(f"  {labels[k]:{width}}  {100 * scores[k]:6.2f} %")
+        if not len(best):
+            print("  none")
     return status
+
+
+def read_answers(folder):
+    """The content of answers.json; {} where there is none: an image has one label then."""
+    path = folder / "answers.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def given(scores, answers, top=None):
+    """Numbers of the classes that an image has, best first: with one label, those of the 5 best scores."""
+    best = np.argsort(-scores, kind="stable")
+    if not answers.get("multi_label"):
+        return best[: top or 5]
+    thresholds = np.array(answers.get("thresholds", len(scores) * [0.5]), np.float32)
+    return best[scores[best] >= thresholds[best]][:top]
 
 
 def most_exact(folder):
@@ -143,19 +166,19 @@ def image_size(path):
 
 
 def open_model(path, threads=None):
-    """A function from an image, uint8 (H, W, 3), to probabilities (K)."""
+    """A function from an image, uint8 (H, W, 3), to probabilities (K), and its score as a known image or None."""
     interpreter = Interpreter(str(path), num_threads=threads)
     interpreter.allocate_tensors()
-    [image], [probability] = interpreter.get_input_details(), interpreter.get_output_details()
+    [image], [probability, *known] = interpreter.get_input_details(), interpreter.get_output_details()
 
     def classify(pixels):
         interpreter.set_tensor(image["index"], pixels[np.newaxis].astype(image["dtype"]))
         interpreter.invoke()
         values = interpreter.get_tensor(probability["index"])[0]
-        if values.dtype == np.float32:
-            return values
-        scale, zero_point = probability["quantization"]
-        return (values.astype(np.float32) - zero_point) * scale
+        if values.dtype != np.float32:
+            scale, zero_point = probability["quantization"]
+            values = (values.astype(np.float32) - zero_point) * scale
+        return values, (interpreter.get_tensor(known[0]["index"]).item() if known else None)
 
     return classify
 

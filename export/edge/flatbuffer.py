@@ -178,6 +178,20 @@ def offset_vector(builder, offsets):
     return builder.EndVector()
 
 
+def with_first_output(content, name):
+    """A .tflite file whose graph has the output that its signature calls `name` as the first one.
+
+    Readers without signatures, MediaPipe among them, know outputs by their place; converters sort them.
+    """
+    content = bytearray(content)
+    model = _schema().Model.GetRootAs(content, 0)
+    named = [model.SignatureDefs(0).Outputs(i) for i in range(model.SignatureDefs(0).OutputsLength())]
+    first = next(one.TensorIndex() for one in named if one.Name() == name.encode())
+    outputs = model.Subgraphs(0).OutputsAsNumpy()  # a view of the content
+    outputs[:] = [first, *(index for index in outputs.tolist() if index != first)]
+    return bytes(content)
+
+
 def unpack(content):
     """The bytes of a .tflite file as the schema's `ModelT`."""
     return _schema().ModelT.InitFromPackedBuf(content, 0)

@@ -2,14 +2,17 @@
 
 MediaPipe Tasks, ML Kit and Android Studio read it. It is a flatbuffer of its own (metadata_schema.fbs of TensorFlow
 Lite Support, file identifier M001), stored in the .tflite file as metadata called TFLITE_METADATA; labels.txt follows
-behind the .tflite flatbuffer as an uncompressed ZIP entry. The same model gives the same bytes.
+behind the .tflite flatbuffer as an uncompressed ZIP entry, and answers.json where there are several labels per image
+or a score of known images. The same model gives the same bytes.
 """
 
 import io
+import json
 import zipfile
 
 from keras_vit.export.edge import flatbuffer
 from keras_vit.export.model.files import labels_text
+from keras_vit.sources.answers import ANSWERS
 from keras_vit.sources.run_folder import LABELS
 
 NAME, IDENTIFIER = "TFLITE_METADATA", b"M001"
@@ -30,7 +33,7 @@ TABLES = {  # of metadata_schema.fbs, fields in order: a field's number is its p
 FEATURE, IMAGE = 1, 2  # union ContentProperties
 NORMALIZATION = 1  # union ProcessUnitOptions
 RGB = 1  # enum ColorSpaceType
-TENSOR_AXIS_LABELS = 2  # enum AssociatedFileType
+DESCRIPTIONS, TENSOR_AXIS_LABELS = 1, 2  # enum AssociatedFileType
 
 
 def embed(content, source, name, quantization):
@@ -43,11 +46,13 @@ def embed(content, source, name, quantization):
         quantization: for the description.
     """
     content = flatbuffer.add_metadata(content, NAME, _model_metadata(source, name, quantization))
-    file = io.BytesIO(content)
-    entry = zipfile.ZipInfo(LABELS)  # stored, of the year 1980
-    entry.create_system = 3  # as on Unix, wherever it is written
+    file, answers = io.BytesIO(content), source.answers.entries()
+    texts = {LABELS: labels_text(source.labels), **({ANSWERS: json.dumps(answers)} if answers else {})}
     with zipfile.ZipFile(file, "a") as archive:
-        archive.writestr(entry, labels_text(source.labels))
+        for entry_name, text in texts.items():
+            entry = zipfile.ZipInfo(entry_name)  # stored, of the year 1980
+            entry.create_system = 3  # as on Unix, wherever it is written
+            archive.writestr(entry, text)
     return file.getvalue()
 
 
@@ -56,8 +61,10 @@ def _model_metadata(source, name, quantization):
     import keras_vit
 
     write = _Writer()
-    image, probability = _image(write, source.spec), _probability(write, len(source.labels))
-    graph = write.table("SubGraphMetadata", input_tensor_metadata=[image], output_tensor_metadata=[probability])
+    answers = source.answers
+    image, outputs = _image(write, source.spec), [_probability(write, len(source.labels), answers.multi_label)]
+    outputs += [_known_score(write, answers.unknown)] if answers.unknown else []
+    graph = write.table("SubGraphMetadata", input_tensor_metadata=[image], output_tensor_metadata=outputs)
     root = write.table(
         "ModelMetadata",
         name=name,
@@ -65,9 +72,15 @@ def _model_metadata(source, name, quantization):
         version=f"keras_vit {keras_vit.__version__}",
         subgraph_metadata=[graph],
         min_parser_version=PARSER,
+        **({"associated_files": [_reading(write)]} if answers.entries() else {}),
         **_origin(source.published),
     )
     return write.finish(root)
+
+
+def _reading(write):
+    """The AssociatedFile of answers.json."""
+    return write.table("AssociatedFile", name=ANSWERS, description="how the outputs are read", type=DESCRIPTIONS)
 
 
 def _image(write, spec):
@@ -97,12 +110,27 @@ def _image(write, spec):
     )
 
 
-def _probability(write, classes):
+def _known_score(write, unknown):
+    """The TensorMetadata of the second output."""
+    return write.table(
+        "TensorMetadata",
+        name="known_score",
+        description=f"{unknown['score']} of the logits; below {unknown['threshold']:g} the image is unknown",
+        content=write.table(
+            "Content", content_properties_type=FEATURE, content_properties=write.table("FeatureProperties")
+        ),
+    )
+
+
+def _probability(write, classes, several):
     """The TensorMetadata of the output."""
+    kind = (
+        f"independent probabilities of the {classes} classes" if several else f"probabilities of the {classes} classes"
+    )
     return write.table(
         "TensorMetadata",
         name="probability",
-        description=f"probabilities of the {classes} classes",
+        description=kind,
         content=write.table(
             "Content", content_properties_type=FEATURE, content_properties=write.table("FeatureProperties")
         ),

@@ -8,6 +8,7 @@ import numpy as np
 from keras_vit.export.edge import flatbuffer
 from keras_vit.export.edge.quantizations import STATIC
 from keras_vit.export.edge.quantize import layer_name
+from keras_vit.export.edge.tolerance import KNOWN
 
 HEAD = ("", "MB", "top-1 %", "change", "agreement %", "cosine", "p50 ms", "p90 ms", "delegated", "kept float")
 
@@ -72,7 +73,8 @@ def as_table(report):
         if file["float_fallback_layers"]:
             lines.append(f"{file['quant']} keeps float: {', '.join(file['float_fallback_layers'])}")
         if file["quant"] in STATIC and file["output"] == "float32":
-            lines.append(f"{file['quant']} gives float32: best classes would change in steps of 1/255")
+            why = "as its score of known images is" if KNOWN in file else "best classes would change in steps of 1/255"
+            lines.append(f"{file['quant']} gives float32: {why}")
         if not file["within_limits"]:
             lines.append(f"{file['quant']} EXCEEDS ITS LIMITS and was written because of --force")
     if "note" in (report["calibration"] or {}):

@@ -7,7 +7,9 @@ Of several sizes, preprocessing.json has the first; a file's own size is that of
 
 image (1, H, W, 3) in [0, 255]  ->  probabilities (1, K); the graph normalises, the caller resizes and crops
 (preprocessing.json). int8 and int16x8 take uint8, and give uint8 in steps of 1/255 if that stays within the tolerance,
-else float32 as the others. All files of one command appear together, after every check.
+else float32 as the others. Of several labels per image, answers.json has the thresholds. A model that can tell unknown
+images has a second output, known_score (1, 1), and answers.json its threshold; both outputs are float32 then.
+All files of one command appear together, after every check.
 """
 
 import dataclasses
@@ -23,8 +25,9 @@ from keras_vit.export.edge import bundle, calibration, contract, disagreements, 
 from keras_vit.export.edge.quantizations import DEFAULT, MAX_LOSS, QUANTIZATIONS, STATIC
 from keras_vit.export.edge.quantize import STEPS, Quantizer, layer_name
 from keras_vit.export.model.files import REPORT, publish, size_in_name, write_labels_and_spec
-from keras_vit.export.model.inference import probabilities
+from keras_vit.export.model.inference import outputs as outputs_of
 from keras_vit.export.parity import parity
+from keras_vit.export.parity.outputs import given_classes, logits, share
 from keras_vit.layers.depthwise import depthwise_in_parts
 from keras_vit.prediction.tflite_interpreter import open_interpreter, signature_predictor
 from keras_vit.preprocessing import Spec
@@ -151,7 +154,7 @@ def make(job, quantization):
     allowed = tolerance.limits(quantization, expected, job.max_loss)
     kept, floats, exact, outputs = _search(job, quantization, path, allowed)
     given = outputs["probabilities"]
-    found = tolerance.figures(expected, exact, given)
+    found = tolerance.figures(expected, exact, given, outputs.get("known_score"))
     good = tolerance.within(found, allowed)
     if not good and not job.force:
         despite = f", with all of its {len(kept)} layers float" if kept else ""
@@ -187,7 +190,8 @@ def _search(job, quantization, path, allowed):
         return parity.replay_all([("tflite", path)], expected)[0]
 
     def holds(outputs):
-        return tolerance.within(tolerance.figures(expected, outputs["probabilities"]), allowed)
+        found = tolerance.figures(expected, outputs["probabilities"], known=outputs.get("known_score"))
+        return tolerance.within(found, allowed)
 
     layers = job.quantizer.layers(quantization)
     kept, outputs = sensitivity.search(layers, attempt, holds, error_of(job, quantization, layers))
@@ -196,7 +200,7 @@ def _search(job, quantization, path, allowed):
         error = error_of(job, "dynamic_int8", layers)
         floats, outputs = sensitivity.search(layers, lambda some: attempt(kept, floats=some), holds, error)
     exact = outputs["probabilities"]
-    if quantization in STATIC and may_be_rounded(exact, expected, allowed):
+    if quantization in STATIC and "known_score" not in outputs and may_be_rounded(exact, expected, allowed):
         outputs = attempt(kept, True, floats)
     return kept, floats, exact, outputs
 
@@ -206,16 +210,16 @@ def error_of(job, quantization, layers):
     images = job.quantizer.images[:RANKED_ON].astype("float32")
     path = job.folder / "alone.tflite"
 
-    def logits(kept):
+    def logits_with(kept):
         path.write_bytes(job.quantizer.quantized(quantization, kept))
         predict = signature_predictor(open_interpreter(path, parity.cores()))
-        return parity.logits(np.concatenate([predict(image[np.newaxis]) for image in images]))
+        return logits(np.concatenate([predict(image[np.newaxis]) for image in images]), job.expected.thresholds)
 
     reference = []
 
     def error(layer):
-        reference[:] = reference or [logits(layers)]
-        return sensitivity.error(logits([name for name in layers if name != layer]), reference[0])
+        reference[:] = reference or [logits_with(layers)]
+        return sensitivity.error(logits_with([name for name in layers if name != layer]), reference[0])
 
     return error
 
@@ -229,10 +233,14 @@ def run_converter(source, path, folder):
 
 def save_static(source, folder):
     """Write the SavedModel that is converted: batch 1, all shapes static."""
-    predict, module = probabilities(source), tf.Module()
+    predict, module = outputs_of(source), tf.Module()
     module.parameters = [weight.value for weight in source.model.weights]
     image = tf.TensorSpec([1, *source.spec.size, 3], tf.float32, name="image")
-    module.serve = tf.function(lambda image: {"probabilities": predict(image)}, [image], autograph=False)
+
+    def serve(image):  # outputs of rank 2, as MediaPipe wants them
+        return {name: tf.reshape(output, (1, -1)) for name, output in predict(image).items()}
+
+    module.serve = tf.function(serve, [image], autograph=False)
     with depthwise_in_parts(), translations_in(Path(folder).parent):
         tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
 
@@ -277,7 +285,7 @@ def _refuse_other_crops(output, made):
 def may_be_rounded(exact, expected, allowed):
     """Whether probabilities in steps of 1/255 stay within the limits and keep the best classes."""
     rounded = np.round(exact * STEPS) / STEPS
-    same = (parity.best_classes(rounded) == parity.best_classes(exact)).mean()
+    same = share(*(given_classes(one, expected.thresholds) for one in (rounded, exact)))
     return bool(same >= allowed.get("agreement", 0.99)) and tolerance.within(
         tolerance.figures(expected, exact, rounded), allowed
     )

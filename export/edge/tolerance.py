@@ -2,63 +2,75 @@
 
     float32           largest difference of probabilities at most 1e-4
     float16           the same, relative to the image's largest probability: at most 1e-2; the same best class for all
-                      images
+                      images. Of several labels per image, the same for at least 99 % of the images: a probability on
+                      its threshold falls to either side, and there are K of them
     int8 and others   images with known classes: at most `max_loss` points of accuracy lost, and at most twice as many
                       best classes changed; other images: best classes likewise, and a cosine of logits of at least
                       0.999
 
 On noise no class stands out: best classes mean little, and only differences and cosine are checked. The cosine is the
 least over the images, between the file's logits and the Keras model's.
+Of several labels per image, "best classes" are all that reach their thresholds, and accuracy counts the images of which
+all K decisions are right. Scores of known images, relative to the largest, have the limits 1e-4 (float32) and 1e-2
+(float16); of other files their difference is reported.
 """
 
 import numpy as np
 
 from keras_vit.export.edge.quantizations import MAX_LOSS
 from keras_vit.export.parity import parity
+from keras_vit.export.parity.outputs import logits
 
 FLOAT32, FLOAT16 = 1e-4, 1e-2
 COSINE = 0.999
+SEVERAL = 0.99  # of the images, with the same labels, where there are several
 SLACK = 1e-9  # for rounding
+KNOWN = "largest_difference_of_known_scores"
 
 
 def limits(quantization, expected, max_loss=MAX_LOSS):
     """{figure: its limit}, for `figures`: the largest difference, the smallest of other figures."""
+    known = {} if expected.known is None else {KNOWN: FLOAT32 if quantization == "none" else FLOAT16}
     if quantization == "none":
-        return {"largest_difference": FLOAT32}
+        return {"largest_difference": FLOAT32, **known}
     noise = expected.kind == "noise"
     if quantization == "float16":
-        return {"relative_difference": FLOAT16, **({} if noise else {"agreement": 1.0})}
+        same = 1.0 if expected.thresholds is None else SEVERAL
+        return {"relative_difference": FLOAT16, **({} if noise else {"agreement": same}), **known}
     if noise:
         return {"cosine": COSINE}
     accuracy = {"cosine": COSINE} if expected.classes is None else {"delta": -max_loss}
     return {"agreement": 1 - 2 * max_loss / 100, **accuracy}
 
 
-def figures(expected, probabilities, given=None):
+def figures(expected, probabilities, given=None, known=None):
     """Accuracy (percent), agreement and differences.
 
     Args:
         expected: `parity.Expected`.
         probabilities: float32 (N, K), not rounded.
         given: the file's outputs if they are rounded to uint8; accuracy and agreement are those of these.
+        known: float32 (N,), the file's scores of known images, where it has them.
     """
-    compared = parity.compare(expected, probabilities if given is None else given)
+    compared = parity.compare(expected, probabilities if given is None else given, known)
     exact = parity.compare(expected, probabilities)
-    known = expected.classes is not None
+    labelled = expected.classes is not None
     difference = np.abs(probabilities - expected.probabilities).max(-1)
-    reference = parity.logits(expected.probabilities)
-    signal, noise = np.square(reference).sum(), np.square(parity.logits(probabilities) - reference).sum()
+    reference = logits(expected.probabilities, expected.thresholds)
+    signal = np.square(reference).sum()
+    noise = np.square(logits(probabilities, expected.thresholds) - reference).sum()
     return {
         "n_images": compared["n_images"],
         "dataset": expected.kind,
-        "float_top1": 100 * compared["keras_accuracy"] if known else None,
-        "top1": 100 * compared["accuracy"] if known else None,
-        "delta": 100 * (compared["accuracy"] - compared["keras_accuracy"]) if known else None,
+        "float_top1": 100 * compared["keras_accuracy"] if labelled else None,
+        "top1": 100 * compared["accuracy"] if labelled else None,
+        "delta": 100 * (compared["accuracy"] - compared["keras_accuracy"]) if labelled else None,
         "agreement": compared["agreement"],
         "largest_difference": compared["largest_difference"],
         "relative_difference": float((difference / expected.probabilities.max(-1)).max()),
         "cosine": exact["cosine"],
         "sqnr_db": float(10 * np.log10(signal / noise)) if signal and noise else None,
+        **({KNOWN: compared[KNOWN]} if KNOWN in compared else {}),
     }
 
 
@@ -82,6 +94,8 @@ def describe(found, allowed):
         f"{difference.replace('_', ' ')} {found[difference]:.1e}" + _limit(allowed, difference, "at most {:.0e}")
     )
     parts.append(f"cosine of logits {found['cosine']:.5f}" + _limit(allowed, "cosine", "at least {}"))
+    if KNOWN in found:
+        parts.append(f"difference of known scores {found[KNOWN]:.1e}" + _limit(allowed, KNOWN, "at most {:.0e}"))
     return ", ".join(parts)
 
 

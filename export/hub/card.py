@@ -23,6 +23,19 @@ scores = predictor.predict(["image.jpg"])[0]
 print(predictor.labels[scores.argmax()], scores.max())
 ```
 """
+SEVERAL = """\
+**Keras**
+
+```python
+import keras_vit  # pip install keras-vit-models
+
+predictor = keras_vit.Predictor.open("hf://{reference}")
+scores = predictor.predict(["image.jpg"])[0]
+for k in (scores >= predictor.thresholds).nonzero()[0]:  # every label that the image has
+    print(predictor.labels[k], scores[k])
+```
+"""
+MEASURES = {"map": "mean average precision", "micro_f1": "micro F1", "macro_f1": "macro F1"}
 TIMM = """\
 **timm**
 
@@ -73,7 +86,7 @@ def card(facts, repository, revision=None, licence=None, without=None):
         f"---\n{_metadata(facts, licence, without)}---\n",
         f"# {_plain(facts.name)}\n",
         _summary(facts),
-        f"## How to use it\n\n{_code(repository, revision, without)}",
+        f"## How to use it\n\n{_code(facts, repository, revision, without)}",
         f"## What was measured\n\n{_measured(facts)}",
         f"## Data\n\n{_data(facts)}",
         f"## Training\n\n{_training(facts)}",
@@ -93,7 +106,10 @@ def _metadata(facts, licence, without):
         name = str(facts.run.get("data") or "images")
         identifier = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-.") or "images"
         shared = {"task_type": "image-classification", "dataset_type": identifier, "dataset_name": name}
-        values = {"accuracy": facts.measured.top1 / 100, "expected_calibration_error": facts.measured.calibration_error}
+        found = facts.measured
+        values = {"accuracy": None if found.top1 is None else found.top1 / 100}
+        values |= {MEASURES[name].lower().replace(" ", "_"): value / 100 for name, value in found.several.items()}
+        values["expected_calibration_error"] = found.calibration_error
         results = [
             EvalResult(**shared, metric_type=kind, metric_value=round(value, 6))
             for kind, value in values.items()
@@ -116,20 +132,38 @@ def _summary(facts):
     named = ", ".join(f"`{_plain(label)}`" for label in facts.labels[:SHOWN])
     more = f", and {len(facts.labels) - SHOWN:,} more in labels.txt" if len(facts.labels) > SHOWN else ""
     return (
-        f"{_plain(facts.model)}, {facts.parameters:,} parameters: tells {len(facts.labels):,} classes apart, in images "
+        f"{_plain(facts.model)}, {facts.parameters:,} parameters: {_task(facts)}, in images "
         f"of {height} x {width} pixels.\n\nClasses: {named}{more}.\n"
     )
 
 
-def _code(repository, revision, without):
+def _task(facts):
+    if facts.run.get("multi_label"):
+        return f"says which of {len(facts.labels):,} labels an image has, any number of them"
+    return f"tells {len(facts.labels):,} classes apart"
+
+
+def _code(facts, repository, revision, without):
     reference = f"{repository}@{revision}" if revision else repository
     values = {"reference": reference, "repository": repository}
     values["revision"] = f', "revision": {json.dumps(revision)}' if revision else ""
-    parts = [KERAS.format(**values)]
+    parts = [(SEVERAL if facts.run.get("multi_label") else KERAS).format(**values)]
+    if facts.run.get("unknown"):
+        parts.append(_known(facts.run["unknown"]))
     for library, text in LIBRARIES.items():
         reason = without.get(library)
         parts.append(text.format(**values) if reason is None else f"Not for {library}: {_plain(reason)}\n")
     return "\n".join(parts)
+
+
+def _known(unknown):
+    """How images of none of the classes are told, in words."""
+    score = {"energy": "the logsumexp of the logits", "max_logit": "the largest logit"}[unknown["score"]]
+    return (
+        f"An image is unknown, of none of the classes, if its score, {score}, is below {unknown['threshold']:g}: "
+        "`keras-vit predict` says so, and `predictor.predict_known` gives the scores. "
+        f"{100 * unknown['kept']:g} % of the validation images are not below.\n"
+    )
 
 
 def _measured(facts):
@@ -138,7 +172,8 @@ def _measured(facts):
         return f"Neither accuracy nor calibration was measured: {facts.missing}.\n"
     error = "not measured" if found.calibration_error is None else f"{found.calibration_error:.4f}"
     rows = [
-        ("top-1 accuracy", f"{found.top1:.2f} %"),
+        *([] if found.top1 is None else [("top-1 accuracy", f"{found.top1:.2f} %")]),
+        *((MEASURES[name], f"{value:.2f} %") for name, value in found.several.items()),
         *([] if found.top5 is None else [("top-5 accuracy", f"{found.top5:.2f} %")]),
         ("expected calibration error", error),
         ("images", f"{found.images:,}"),

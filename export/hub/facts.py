@@ -9,6 +9,7 @@ from typing import Any, Mapping
 
 from keras_vit.evaluation import accuracy, evaluate
 from keras_vit.evaluation.calibration import calibration
+from keras_vit.evaluation.multilabel import multilabel_accuracy
 from keras_vit.evaluation.results import read_results
 from keras_vit.prediction.doubts import doubts_about
 from keras_vit.prediction.predictor import keras_predictor
@@ -18,9 +19,11 @@ from keras_vit.system import bounded_json
 from keras_vit.weights import catalogue
 from keras_vit.weights.download import sha256
 
+SEVERAL = ("map", "micro_f1", "macro_f1")
 METRICS = "metrics.json"  # of `keras-vit validate --output`
 MAX_SETTINGS = 2**24  # bytes of args.yaml, which has the names of the classes
-KEPT = ("data", "weights", "finished", "held_out", "best_epoch", "train_seconds")  # entries of run.json that go up
+KEPT = ("data", "weights", "finished", "held_out", "best_epoch", "train_seconds")  # entries of run.json that go up,
+KEPT += ("multi_label", "thresholds", "temperature", "unknown")  # with those by which the model's outputs are read
 # Settings that are about one machine or said elsewhere; those with paths of it among them.
 _LEFT_OUT = {"model", "dataset", "data_dir", "train_split", "val_split", "weights", "architecture", "preprocessing"}
 _LEFT_OUT |= {"classes", "pictures", "data_sha256", "cache_megabytes", "recovery_interval", "recovery_minutes"}
@@ -31,12 +34,13 @@ _LEFT_OUT |= {"checkpoint_hist", "watchdog_minutes", "xla", "deterministic", "ma
 class Measured:
     """What was measured on labelled images; percentages as `keras-vit validate` prints them."""
 
-    top1: float
+    top1: float | None  # None where an image may have several labels
     images: int
     top5: float | None = None  # None where there are no more than five classes
     calibration_error: float | None = None  # expected calibration error, in [0, 1]
     by: str = ""  # how, in words
     chosen_on: bool = False  # whether the checkpoint was chosen by its accuracy on the same images
+    several: Mapping[str, float] = field(default_factory=dict)  # of SEVERAL, where an image may have several labels
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ def gather(source, folder=None, evaluation=None, measure=True, batch_size=32):
     """
     recorded = source.input_values
     kind, weights = ("keras model", source.weights) if folder is None else ("keras run", source.weights)
-    predictor = keras_predictor(kind, source.name, source.loaded, source.spec, source.labels, weights, recorded)
+    how = (weights, recorded, source.answers)
+    predictor = keras_predictor(kind, source.name, source.loaded, source.spec, source.labels, *how)
     entries = read_entries(folder / RUN) if folder is not None else {}
     settings = _settings(folder / SETTINGS) if folder is not None else {}
     run = {key: public(entries[key]) for key in KEPT if entries.get(key) is not None}
@@ -140,11 +145,17 @@ def _base(entries):
 
 def _measure(predictor, source, run, batch_size):
     predictions = evaluate(predictor, source.images, batch_size)
-    total, chosen_on = accuracy(predictions), bool((run.get("held_out") or {}).get("chosen_on_same_pictures"))
+    chosen_on = bool((run.get("held_out") or {}).get("chosen_on_same_pictures"))
     by = "by `keras-vit push`, on the validation split" if chosen_on else "by `keras-vit push`, on the test split"
-    found = Measured(
-        total.top1, total.images, _top5(total.k, total.top5), calibration(predictions).error, by, chosen_on
-    )
+    error = calibration(predictions).error
+    if predictor.multi_label:
+        total = multilabel_accuracy(predictions)
+        values = (total.map, total.tallies.micro_f1, total.tallies.macro_f1)
+        several = {name: 100 * value for name, value in zip(SEVERAL, values)}
+        found = Measured(None, total.images, None, error, by, chosen_on, several)
+    else:
+        total = accuracy(predictions)
+        found = Measured(total.top1, total.images, _top5(total.k, total.top5), error, by, chosen_on)
     return found, doubts_about(predictor, predictions, source.accuracy)
 
 
@@ -154,28 +165,36 @@ def _of_validate(path, predictor):
         raise ValueError(f"{path} is not there. Expected the folder that `keras-vit validate --output` wrote.")
     try:
         entries = bounded_json.parse(path.read_bytes())
-        numbers = (float(entries["top1"]), int(entries["n_images"]), _top5(entries["k"], float(entries["top5"])))
+        several = _several(entries) if predictor.multi_label else {}
+        single = (None, None) if several else (float(entries["top1"]), _top5(entries["k"], float(entries["top5"])))
+        numbers = (single[0], int(entries["n_images"]), single[1])
         error, name = float(entries["expected_calibration_error"]), entries["model"]
     except (ValueError, KeyError, TypeError) as problem:
         raise ValueError(f"{path} is not of `keras-vit validate --output`: {problem!r}. Run it again.") from problem
     if name != predictor.name:
         raise ValueError(f"{path} is the evaluation of {name!r}. Expected that of {predictor.name!r}.")
-    return Measured(*numbers, error, "by `keras-vit validate`")
+    return Measured(*numbers, error, "by `keras-vit validate`", several=several)
 
 
 def _recorded(folder, run, weights):
     """(what training measured on these weights, or None; what is missing and why)."""
     found, same = run.get("held_out"), False
-    if isinstance(found, dict) and run.get("finished") and {"top1", "n_images"} <= set(found):
+    needed = {"n_images", *(SEVERAL if run.get("multi_label") else ("top1",))}
+    if isinstance(found, dict) and run.get("finished") and needed <= set(found):
         digest = sha256(weights)
         same = any(row["weights_sha256"] == digest for row in read_results(folder / RESULTS))
     if not same:
         return None, "no test images, and no evaluation by `keras-vit validate` was given"
     chosen_on = bool(found.get("chosen_on_same_pictures"))
     by = f"by training, on the {'validation' if chosen_on else 'test'} split"
-    top5 = _top5(5, found.get("top5"))
-    measured = Measured(float(found["top1"]), int(found["n_images"]), top5, None, by, chosen_on)
+    several, top5 = _several(found) if run.get("multi_label") else {}, _top5(5, found.get("top5"))
+    top1 = None if several else float(found["top1"])
+    measured = Measured(top1, int(found["n_images"]), None if several else top5, None, by, chosen_on, several)
     return measured, "the test images are not there any more, and no evaluation by `keras-vit validate` was given"
+
+
+def _several(entries):
+    return {name: float(entries[name]) for name in SEVERAL}
 
 
 def _top5(k, value):

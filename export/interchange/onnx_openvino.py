@@ -5,7 +5,9 @@
     labels.txt, preprocessing.json
 
 images float32 (B, H, W, 3) in [0, 255]  ->  probabilities float32 (B, K); the graph normalises, the caller resizes and
-crops (preprocessing.json). Both need Keras on TensorFlow.
+crops (preprocessing.json). Of several labels per image, answers.json has the thresholds; a model that can tell unknown
+images has a second output, known_score float32 (B), and answers.json its threshold. Both formats need Keras on
+TensorFlow.
 
 Note: Keras computes an exact GELU by erfc, for which tf2onnx (1.17) has no conversion: it leaves a node that no runtime
 has. A conversion is registered here. OpenVINO (2026.4) cannot convert Swin's masked attention from TensorFlow, but it
@@ -21,14 +23,15 @@ from pathlib import Path
 import numpy as np
 
 from keras_vit.export.model.files import labels_text, publish, size_in_name, write_labels_and_spec
-from keras_vit.export.model.inference import probabilities
+from keras_vit.export.model.inference import outputs as outputs_of
 from keras_vit.export.parity import parity
 from keras_vit.sources.run_folder import LABELS
 from keras_vit.system.files import scratch_folder
 
 PACKAGES = {"onnx": ("onnx", "tf2onnx", "onnxruntime"), "openvino": ("openvino", "scipy")}
 SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
-TOLERANCE = 1e-4  # largest difference of probabilities
+TOLERANCE = 1e-4  # largest difference of probabilities, and of scores of known images relative to the largest
+BY_RANK = {2: "probabilities", 1: "known_score"}  # outputs: exporters have names and an order of their own
 
 
 def convert(source, output, format, expected=None):
@@ -84,26 +87,28 @@ def check_packages(format):
 
 
 def whole_model(source):
-    """The Keras model that is exported: images in [0, 255] -> probabilities."""
+    """The Keras model that is exported: images in [0, 255] -> [probabilities], and known_score where it has one."""
     import keras
 
     images = keras.Input((*source.spec.size, 3), name="images")
-    return keras.Model(images, probabilities(source)(images), name=source.name)
+    return keras.Model(images, list(outputs_of(source)(images).values()), name=source.name)
 
 
 def write_onnx(source, path):
-    """Write a checked ONNX file with input "images" and output "probabilities", and the free dimension B."""
+    """Write a checked ONNX file with input "images" and outputs named as BY_RANK, and the free dimension B."""
     import onnx
 
     _register_erfc()
     _export(source, path, "onnx")
     model = onnx.load(path)
-    [images], [result] = model.graph.input, model.graph.output
+    [images], results = model.graph.input, model.graph.output
+    names = {result.name: BY_RANK[len(result.type.tensor_type.shape.dim)] for result in results}
     for node in model.graph.node:
         for ends in (node.input, node.output):
-            ends[:] = ["probabilities" if name == result.name else name for name in ends]
-    result.name = "probabilities"
-    for end in (images, result):
+            ends[:] = [names.get(name, name) for name in ends]
+    for result in results:
+        result.name = names[result.name]
+    for end in (images, *results):
         end.type.tensor_type.shape.dim[0].dim_param = "B"
     try:
         onnx.checker.check_model(model)
@@ -113,14 +118,15 @@ def write_onnx(source, path):
 
 
 def write_openvino(source, path):
-    """Write an OpenVINO model (.xml, with .bin beside it) with input "images" and output "probabilities"."""
+    """Write an OpenVINO model (.xml, with .bin beside it) with input "images" and outputs named as BY_RANK."""
     import openvino
 
     with scratch_folder() as folder:
         written = Path(folder, "model.xml")
         _export(source, written, "openvino")
         model = openvino.Core().read_model(written)
-        model.outputs[0].get_tensor().set_names({"probabilities"})
+        for output in model.outputs:
+            output.get_tensor().set_names({BY_RANK[output.get_partial_shape().rank.get_length()]})
         openvino.save_model(model, path, compress_to_fp16=False)
 
 
@@ -163,13 +169,14 @@ def _checked(path, format, expected):
         ValueError: if its outputs differ from the Keras model's.
     """
     with scratch_folder() as folder:
-        images, outputs = Path(folder, "images.npy"), Path(folder, "outputs.npy")
+        images, outputs = Path(folder, "images.npy"), Path(folder, "outputs.npz")
         np.save(images, expected.images)
         script = Path(__file__).with_name("replay.py")
         arguments = ["-P", str(script), format, str(path), str(images), str(outputs)]
         parity.run_python(arguments, f"{path.name} could not be run")
-        report = {**parity.compare(expected, np.load(outputs)), "tolerance": TOLERANCE}
-    if not report["largest_difference"] <= TOLERANCE:
+        given = np.load(outputs)
+        report = {**parity.compare(expected, given["probabilities"], given.get("known_score")), "tolerance": TOLERANCE}
+    if not max(value for name, value in report.items() if name.startswith("largest_difference")) <= TOLERANCE:
         raise ValueError(
             f"The outputs of {path.name} differ from the Keras model's, so it is not kept. {parity.describe(report)}."
         )

@@ -1,8 +1,8 @@
 """Run an ONNX or OpenVINO file as its users will: in a process of its own, with its runtime and numpy alone.
 
-    python replay.py onnx|openvino FILE IMAGES.npy OUTPUTS.npy
+    python replay.py onnx|openvino FILE IMAGES.npy OUTPUTS.npz
 
-IMAGES: uint8 (N, H, W, 3); OUTPUTS: float32 (N, K).
+IMAGES: uint8 (N, H, W, 3); OUTPUTS: probabilities float32 (N, K), and known_score (N,) where the file has it.
 """
 
 import sys
@@ -13,11 +13,12 @@ BATCH = 3  # not 1, to test the free batch dimension
 
 
 def onnx(path):
-    """images (B, H, W, 3) -> probabilities (B, K), by ONNX Runtime on the CPU."""
+    """images (B, H, W, 3) -> {output: array}, by ONNX Runtime on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(["probabilities"], {"images": images})[0]
+    names = [output.name for output in session.get_outputs()]
+    return lambda images: dict(zip(names, session.run(names, {"images": images})))
 
 
 def openvino(path):
@@ -25,14 +26,15 @@ def openvino(path):
     import openvino as runtime
 
     compiled = runtime.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda images: compiled({"images": images})["probabilities"]
+    return lambda images: {output.get_any_name(): x for output, x in compiled({"images": images}).items()}
 
 
 def main(format, path, images, outputs):
-    """Write the probabilities of the images."""
+    """Write the outputs for the images."""
     predict, images = {"onnx": onnx, "openvino": openvino}[format](path), np.load(images, mmap_mode="r")
     batches = [images[start : start + BATCH].astype(np.float32) for start in range(0, len(images), BATCH)]
-    np.save(outputs, np.concatenate([predict(batch) for batch in batches]))
+    found = [predict(batch) for batch in batches]
+    np.savez(outputs, **{name: np.concatenate([one[name] for one in found]) for name in found[0]})
     if "keras" in sys.modules or "tensorflow" in sys.modules:
         raise RuntimeError(f"{path} imported Keras or TensorFlow.")
 

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import shutil
 
+from keras_vit.sources.answers import ANSWERS
 from keras_vit.sources.run_folder import LABELS, SPEC
 from keras_vit.system.files import atomic_file
 
@@ -16,11 +17,18 @@ def labels_text(labels):
 
 
 def write_labels_and_spec(folder, source):
-    """Write labels.txt and preprocessing.json of an `ExportedModel`; returns their paths."""
-    labels, spec = folder / LABELS, folder / SPEC
+    """Write labels.txt and preprocessing.json of an `ExportedModel`, and, where it has any entry, answers.json.
+
+    Returns:
+        Their paths.
+    """
+    labels, spec, answers = folder / LABELS, folder / SPEC, folder / ANSWERS
     labels.write_text(labels_text(source.labels), encoding="utf-8")
     dataclasses.replace(source.spec, input_values=None).save(spec)  # every artifact takes pixels
-    return [labels, spec]
+    if not source.answers.entries():
+        return [labels, spec]
+    source.answers.save(answers)
+    return [labels, spec, answers]
 
 
 def size_in_name(spec):
@@ -29,7 +37,12 @@ def size_in_name(spec):
 
 
 def publish(paths, output):
-    """Copy files into a folder: all are written completely before the first gets its name."""
+    """Copy files into a folder: all are written completely before the first gets its name.
+
+    An answers.json that is there goes if these have none: the model has one label per image and no score now.
+    """
     with contextlib.ExitStack() as stack:
         for path in paths:
             shutil.copyfile(path, stack.enter_context(atomic_file(output / path.name)))
+    if ANSWERS not in {path.name for path in paths}:
+        (output / ANSWERS).unlink(missing_ok=True)

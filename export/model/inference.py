@@ -1,6 +1,7 @@
-"""The function that is traced for every artifact: pixels in, probabilities out."""
+"""The functions that are traced for every artifact: pixels in; probabilities out, and the score of known images."""
 
 from keras_vit.prediction.activations import as_probabilities
+from keras_vit.prediction.known import known_score, with_logits
 from keras_vit.preprocessing import as_taken, find_input_values
 
 
@@ -13,7 +14,26 @@ def probabilities(source):
     Returns:
         images float32 (B, H, W, 3) in [0, 255], of the model's size -> probabilities (B, K).
     """
-    model, spec = source.model, source.spec
-    finish = as_probabilities(model, spec.size, len(source.labels))
+    predict = outputs(source)
+    return lambda images: predict(images)["probabilities"]
+
+
+def outputs(source):
+    """The function to trace for all that a classifier gives.
+
+    Returns:
+        images float32 (B, H, W, 3) in [0, 255], of the model's size -> {"probabilities": (B, K)}, and, of a model that
+        can tell unknown images, "known_score": (B,).
+    """
+    model, spec, answers = source.model, source.spec, source.answers
+    finish = as_probabilities(model, spec.size, len(source.labels), answers.multi_label)
     values = find_input_values(model, spec.size, source.input_values)
-    return lambda images: finish(model(as_taken(images, spec, values), training=False))
+    if answers.unknown is None:
+        return lambda images: {"probabilities": finish(model(as_taken(images, spec, values), training=False))}
+    both = with_logits(model)
+
+    def predict(images):
+        given, logits = both(as_taken(images, spec, values), training=False)
+        return {"probabilities": finish(given), "known_score": known_score(logits, answers.unknown["score"])}
+
+    return predict

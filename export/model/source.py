@@ -13,6 +13,7 @@ from keras_vit.prediction.doubts import recorded_accuracy
 from keras_vit.prediction.image_size import KERAS, model_at, run_model_at, spec_at
 from keras_vit.prediction.predictor import ONE_OF_TWO
 from keras_vit.preprocessing import IMAGE_SUFFIXES, Spec
+from keras_vit.sources.answers import Answers
 from keras_vit.sources.library_folder import open_folder
 from keras_vit.sources.resolve import resolve, resolve_spec
 from keras_vit.sources.run_folder import MODEL, TEST_IMAGES, Run, load_keras_model, read_labels
@@ -26,13 +27,14 @@ class ExportedModel:
     spec: Spec
     labels: tuple[str, ...]  # K names, in the order of the outputs
     name: str  # for folders, files and URLs
-    images: tuple = ()  # (path, class number) of images that the model was not trained on
+    images: tuple = ()  # (path, class number or tuple of numbers) of images that the model was not trained on
     published: Any = None  # catalogue row of a published model
     weights: Path | None = None  # file of the weights
     input_values: str | None = None  # which values the model takes, asked for or recorded; None: to be found out
     asked: bool = False  # whether the user said `input_values`
     loaded: Any = None  # the model as it was loaded, in its own precision; None: `model`
     accuracy: float | None = None  # in [0, 1], that training measured on `images`
+    answers: Answers = Answers()  # how the outputs are read
 
 
 def open_source(source, preprocessing=None, labels=None, input_values=None, img_size=None, crop_pct=None):
@@ -82,16 +84,18 @@ def of_any_size(source):
     return dataclasses.replace(source, model=model, loaded=model if source.loaded is source.model else source.loaded)
 
 
-def image_files(paths, labels=()):
+def image_files(paths, labels=(), multi_label=False):
     """The images that paths of files and folders name.
 
     Args:
         paths: image files; folders, which are searched recursively; and CSV files with the columns path,label.
         labels: the model's K class names. Where all images of a folder lie in folders that are called like them, their
             classes are known.
+        multi_label: whether an image may have several labels, or none.
 
     Returns:
-        (path, number of the class or None where it is not known) pairs, sorted within each folder.
+        (path, number of the class or None where it is not known) pairs, sorted within each folder; a tuple of numbers
+        where there may be several labels.
 
     Raises:
         ValueError: for a path that does not exist and a folder without images.
@@ -99,9 +103,9 @@ def image_files(paths, labels=()):
     found = []
     for path in map(Path, paths):
         if path.is_dir():
-            found.extend(_in_folder(path, labels))
+            found.extend(_in_folder(path, labels, multi_label))
         elif path.suffix.lower() == ".csv" and path.is_file():
-            found.extend(find_images(path, labels))
+            found.extend(find_images(path, labels, multi_label=multi_label))
         elif path.is_file():
             found.append((path, None))
         else:
@@ -109,13 +113,13 @@ def image_files(paths, labels=()):
     return tuple(found)
 
 
-def _in_folder(folder, labels):
+def _in_folder(folder, labels, multi_label):
     """(path, number of the class) of all images below a folder; None for the class where it is not known."""
     inside = list_images(folder).images
     if not inside:
         raise ValueError(f"{folder} has no images ({', '.join(IMAGE_SUFFIXES)}).")
     try:
-        known = find_images(folder, labels, order="name") if labels else []
+        known = find_images(folder, labels, order="name", multi_label=multi_label) if labels else []
     except ValueError:  # its folders are no classes
         known = []
     return known if len(known) == len(inside) else [(Path(path), None) for path in inside]
@@ -126,7 +130,8 @@ def _open_run(found, spec, labels, resized):
     images = tuple(run.test_images()) if (path / TEST_IMAGES).is_file() else ()
     measured = recorded_accuracy(path) if images else None
     model, weights = run_model_at(run, spec.size) if resized else run.load_model(), path / MODEL
-    return ExportedModel(model, spec, run.labels, run.name, images, weights=weights, accuracy=measured)
+    more = {"weights": weights, "accuracy": measured, "answers": run.answers}
+    return ExportedModel(model, spec, run.labels, run.name, images, **more)
 
 
 def _open_keras(found, spec, labels, resized):
@@ -139,7 +144,7 @@ def _open_keras(found, spec, labels, resized):
     model = load_keras_model(path)
     model = as_functional(model_at(model, spec.size) if resized else model, spec.size)
     names = (read_labels(labels) if labels else found.labels()) or tuple(str(k) for k in range(_classes(model)))
-    return ExportedModel(model, spec, names, path.stem, weights=path)
+    return ExportedModel(model, spec, names, path.stem, weights=path, answers=found.answers())
 
 
 def _open_library(found, spec, labels, resized):

@@ -9,6 +9,9 @@ it is the exporter's. `replay_all` runs the artifacts; an artifact is rejected i
 A model in half precision rounds more coarsely than that: its float32 copy is the reference, once the copy has been held
 to the model (HALF). Without images, seeded noise is used. Where the classes of the images are known, an accuracy that
 shows that the model is fed the wrong values is an error (`prediction.doubts`): no artifact of it is right.
+
+Of several labels per image, the classes of an image are those whose probabilities reach their thresholds; it counts as
+right, or as agreed on, if all K decisions are.
 """
 
 import contextlib
@@ -23,6 +26,14 @@ from pathlib import Path
 import numpy as np
 
 from keras_vit.export.model.features import signatures_of_images
+from keras_vit.export.parity.outputs import (
+    cosine_of_logits,
+    difference_from_bytes,
+    given_classes,
+    known_from_bytes,
+    relative,
+    share,
+)
 from keras_vit.export.parity.replay import twice
 from keras_vit.models.blocks import blocks
 from keras_vit.prediction import tflite_interpreter
@@ -47,10 +58,12 @@ class Expected:
 
     files: tuple[str, ...]  # N encoded images
     kind: str  # "test" (a run's test split), "given" or "noise"
-    classes: np.ndarray | None  # N true classes, where known
+    classes: np.ndarray | None  # N true classes, where known; of several labels per image bool (N, K)
     images: np.ndarray  # uint8, N H W 3, resized
     probabilities: np.ndarray  # float32, N K
     warnings: tuple[str, ...] = ()  # what makes the accuracy suspicious
+    thresholds: np.ndarray | None = None  # float32 (K,), where there are several labels
+    known: np.ndarray | None = None  # float32 (N,), the scores by which the images are known, where the model has one
 
 
 def expect(source, images=(), max_images=1000, folder=None):
@@ -81,33 +94,44 @@ def expect(source, images=(), max_images=1000, folder=None):
         images = [images[i] for i in np.linspace(0, len(images) - 1, max_images).astype(int)]
     files = tuple(os.path.abspath(path) for path, _ in images)
     known = all(label is not None for _, label in images)
-    classes = np.array([label for _, label in images]) if known else None
+    classes = _classes([label for _, label in images], source) if known else None
     predictor = reference(source)
     images = np.stack([predictor.prepare(path).astype(np.uint8) for path in files])
-    probabilities = _predict(predictor, images)
+    probabilities, scores = _predict(predictor, images)
     if source.loaded is not None and source.loaded is not source.model:
-        probabilities = _of_float32_copy(source, images, probabilities)
+        probabilities, scores = _of_float32_copy(source, images, probabilities)
     warnings = () if classes is None else _doubts(source, predictor, kind, classes, images, probabilities)
-    return Expected(files, kind, classes, images, probabilities, warnings)
+    return Expected(files, kind, classes, images, probabilities, warnings, predictor.thresholds, scores)
+
+
+def _classes(labels, source):
+    """The classes of images as an array: numbers (N,), or, of several labels, bool (N, K)."""
+    if not source.answers.multi_label:
+        return np.array(labels)
+    found = np.zeros((len(labels), len(source.labels)), bool)
+    for row, numbers in zip(found, labels):
+        row[list(np.atleast_1d(np.array(numbers, int)))] = True
+    return found
 
 
 def reference(source):
     """The `Predictor` of an `ExportedModel` as it was loaded."""
     model = source.model if source.loaded is None else source.loaded
-    return keras_predictor("keras model", source.name, model, source.spec, source.labels, None, source.input_values)
+    how = (source.input_values, source.answers)
+    return keras_predictor("keras model", source.name, model, source.spec, source.labels, None, *how)
 
 
 def _of_float32_copy(source, images, half):
     """The outputs of the model's float32 copy; ValueError if they are not what the model gives, up to rounding."""
     copy = dataclasses.replace(source, loaded=None)
-    probabilities = _predict(reference(copy), images)
+    probabilities, known = _predict(reference(copy), images)
     difference = float(np.abs(probabilities - half).max(-1).mean())
     if not difference <= HALF:
         raise ValueError(
             f"{source.name}: its copy in float32, which is exported, does not give what the model gives: the largest "
             f"difference of an image's probabilities is {difference:.1e} on average (at most {HALF:.0e})."
         )
-    return probabilities
+    return probabilities, known
 
 
 def _doubts(source, predictor, kind, classes, images, probabilities):
@@ -116,7 +140,7 @@ def _doubts(source, predictor, kind, classes, images, probabilities):
     Raises:
         ValueError: if the model is better when it is fed other values, unless the user said which it takes.
     """
-    best = best_classes(probabilities)
+    best = given_classes(probabilities, predictor.thresholds)
     better = better_input_values(predictor, classes, best, lambda number: images[number].astype(np.float32))
     if better and not source.asked:
         raise ValueError(f"{source.name} does not take {better.own_values} values, it seems: {better}.")
@@ -148,15 +172,15 @@ def check_saved_model(outputs, expected, source):
     Raises:
         ValueError: if they differ from the Keras model's, with the figures; if all files are refused.
     """
-    class_ids, taken = outputs["class_ids"], outputs["class_ids"][:, 0] >= 0
+    class_ids, taken = outputs["class_ids"], outputs.get("decoded", outputs["class_ids"][:, 0] >= 0)
     refused = [Path(file).name for file, ok in zip(expected.files, taken) if not ok]
     if not taken.any():
         raise ValueError(f"The SavedModel cannot decode any of the {len(refused)} images: {_some(refused)}.")
-    scores = np.take_along_axis(expected.probabilities, np.maximum(class_ids, 0), axis=1)
     report = {
-        **compare(expected, outputs["probabilities"]),
-        "largest_difference_from_bytes": float(np.abs(outputs["scores"] - scores)[taken].max()),
+        **compare(expected, outputs["probabilities"], outputs.get("known_score")),
+        "largest_difference_from_bytes": difference_from_bytes(outputs, expected, taken),
         **({"refused": refused} if refused else {}),
+        **known_from_bytes(outputs, expected, taken, source.answers),
         "tolerance": SAVED_MODEL,
         "versions": versions(),
     }
@@ -177,16 +201,23 @@ def check_saved_model(outputs, expected, source):
     return report
 
 
-def compare(expected, probabilities):
-    """Accuracy of both (where the classes are known), agreement and differences of an artifact and the Keras model."""
-    best, reference = best_classes(probabilities), best_classes(expected.probabilities)
+def compare(expected, probabilities, known=None):
+    """Accuracy of both (where the classes are known), agreement and differences of an artifact and the Keras model.
+
+    Args:
+        expected, probabilities: `Expected`, and those of the artifact (N, K).
+        known: (N,), its scores of known images, where it has them.
+    """
+    best, reference = (given_classes(one, expected.thresholds) for one in (probabilities, expected.probabilities))
     report = {"n_images": len(probabilities), "pictures": expected.kind}
     if expected.classes is not None:
-        report["keras_accuracy"] = float((reference == expected.classes).mean())
-        report["accuracy"] = float((best == expected.classes).mean())
-    report["agreement"] = float((best == reference).mean())
+        report["keras_accuracy"] = share(reference, expected.classes)
+        report["accuracy"] = share(best, expected.classes)
+    report["agreement"] = share(best, reference)
     report["largest_difference"] = float(np.abs(probabilities - expected.probabilities).max())
-    report["cosine"] = float(_cosine_of_logits(probabilities, expected.probabilities).min())
+    report["cosine"] = float(cosine_of_logits(probabilities, expected.probabilities, expected.thresholds).min())
+    if known is not None and expected.known is not None:
+        report["largest_difference_of_known_scores"] = relative(known, expected.known)
     if expected.warnings:
         report["warnings"] = list(expected.warnings)
     return report
@@ -316,12 +347,12 @@ def read_image(name, encoded, spec):
 
 
 def _difference_of_features(embedding, images, source):
-    """Largest difference of features from the Keras model's, relative to the largest of those."""
+    """The `outputs.relative` difference of features from the Keras model's."""
     copy = reference(dataclasses.replace(source, loaded=None))
     model = without_head(copy.model)
     with _exact(model):
         features = np.concatenate([model.predict_on_batch(copy.inputs(batch)) for batch in _batches(images)])
-    return float(np.abs(embedding - features).max() / max(np.abs(features).max(), 1.0))
+    return relative(embedding, features)
 
 
 def _difference_at_another_size(outputs, expected, source):
@@ -338,14 +369,16 @@ def _difference_at_another_size(outputs, expected, source):
             for signature, function in signatures_of_images(fixed).items()
             for output, value in function(images).items()
         }
-    differences = [np.abs(outputs[name] - x).max() / max(np.abs(x).max(), 1.0) for name, x in given.items()]
-    return float(np.max(differences))
+    return float(np.max([relative(outputs[name], x) for name, x in given.items()]))
 
 
 def _predict(predictor, images):
-    """The probabilities of uint8 images of the model's size."""
+    """The probabilities of uint8 images of the model's size, and their scores of known images or None."""
+    prepared = (image.astype(np.float32) for image in images)
     with _exact(predictor.model):
-        return predictor.predict_prepared((image.astype(np.float32) for image in images), BATCH)
+        if predictor.unknown is None:
+            return predictor.predict_prepared(prepared, BATCH), None
+        return predictor.predict_known(prepared, BATCH)
 
 
 def _batches(images):
@@ -365,26 +398,3 @@ def _exact(model):
     finally:
         tf.config.experimental.enable_tensor_float_32_execution(kept)
         model.jit_compile = compiled
-
-
-def best_classes(probabilities):
-    """The most probable class of each image, int64 (N,); with a single class, 1 where its probability is below 0.5."""
-    return _distributions(probabilities).argmax(-1)
-
-
-def logits(probabilities):
-    """Logits, known up to a constant per image: log-probabilities minus their mean, float64 (N, K or 2)."""
-    found = np.log(np.maximum(_distributions(probabilities).astype(np.float64), 1e-12))
-    return found - found.mean(-1, keepdims=True)
-
-
-def _distributions(probabilities):
-    """The probabilities; those of a single class get its complement as a second one."""
-    return np.concatenate([probabilities, 1 - probabilities], -1) if probabilities.shape[-1] == 1 else probabilities
-
-
-def _cosine_of_logits(one, other):
-    """Per image."""
-    one, other = logits(one), logits(other)
-    lengths = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
-    return np.where(lengths == 0, 1.0, (one * other).sum(-1) / np.maximum(lengths, 1e-30))  # NaN stays NaN

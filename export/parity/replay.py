@@ -7,10 +7,11 @@ import before anything else is imported. Reads a request and writes the outputs 
      "files": [encoded images], "images": uint8 .npy (N, H, W, 3), "threads": int, "runs": timed runs, 0 for none,
      "interpreter": path of keras_vit/prediction/tflite_interpreter.py}
 
-outputs: probabilities (N, K) and milliseconds of each run at batch 1; for a SavedModel also classes, scores, class_ids
-and, where it has features, embedding (N, D), and what its signatures of images of any size give for the first images,
-each twice beside itself: features_of_images.embedding, maps_of_images.P2; for a .tflite file also delegation: number of
-operators that XNNPACK runs, of all operators, and of partitions.
+outputs: probabilities (N, K) and milliseconds of each run at batch 1; known_score (N,) of a model that can tell unknown
+images. For a SavedModel also what serving_default gives, classes, scores, class_ids and so on, its known_score as
+known_score_of_files; where it has features, embedding (N, D); and what its signatures of images of any size give for
+the first images, each twice beside itself: features_of_images.embedding, maps_of_images.P2. For a .tflite file also
+delegation: number of operators that XNNPACK runs, of all operators, and of partitions.
 """
 
 import importlib.machinery
@@ -75,7 +76,8 @@ def replay_saved_model(path, images, request):
         encoded = tf.constant([read(file) for file in files[batch]])
         outputs = dict(predict(images=tf.constant(images[batch], tf.float32)))
         for signature in of_bytes:
-            outputs.update(signature(image_bytes=encoded))
+            given = signature(image_bytes=encoded)
+            outputs |= {f"{name}_of_files" if name in outputs else name: value for name, value in given.items()}
         batches.append({key: value.numpy() for key, value in outputs.items()})
     one = tf.constant(images[:1], tf.float32)
     outputs = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
@@ -101,11 +103,14 @@ def replay_tflite(path, images, request):
 
     tflite = module_at(request["interpreter"])
     interpreter = tflite.open_interpreter(path, request["threads"])
-    predict = tflite.signature_predictor(interpreter)
-    probabilities = [predict(np.asarray(image, np.float32)[np.newaxis])[0] for image in images]
-    one = np.asarray(images[:1], np.float32)
+    has_score = tflite.known_index(interpreter) is not None
+    names = ("probabilities", tflite.KNOWN_SCORE) if has_score else ("probabilities",)
+    predict, one = tflite.signature_predictor(interpreter, names), np.asarray(images[:1], np.float32)
+    found = [predict(np.asarray(image, np.float32)[np.newaxis]) for image in images]
+    probabilities, *known = zip(*found) if has_score else [found]
     return {
-        "probabilities": np.stack(probabilities),
+        "probabilities": np.concatenate(probabilities),
+        **({tflite.KNOWN_SCORE: np.concatenate(known[0])[:, 0]} if has_score else {}),
         "delegation": delegation(interpreter),
         "milliseconds": timed(lambda: predict(one), request["runs"]),
     }

@@ -14,6 +14,7 @@ docker-compose.yml, kubernetes.yaml, batching.config and monitoring.config are w
 import json
 import re
 import shutil
+import textwrap
 from pathlib import Path
 from string import Template
 
@@ -32,7 +33,7 @@ KEPT = ("docker-compose.yml", "kubernetes.yaml", "monitoring.config", serving_co
 UNREADABLE = "unreadable.jpg"
 
 
-def export(source, output, expected, *, name=None, top_k=5, batch_sizes=None, label=None, examples=4):
+def export(source, output, expected, *, name=None, top_k=None, batch_sizes=None, label=None, examples=4):
     """Write the next version of a model into a bundle, which is created or added to.
 
     Args:
@@ -40,7 +41,7 @@ def export(source, output, expected, *, name=None, top_k=5, batch_sizes=None, la
         output: the bundle's folder.
         expected: `parity.Expected` to check against.
         name: the model's name on the server; default the source's.
-        top_k: classes returned per image.
+        top_k: classes returned per image; default as of `saved_model.export`.
         batch_sizes: that the server may form, ascending; default those of the bundle, or 1, 2, 4 ... 32.
         label: for this version, under which clients can request it.
         examples: how many of the expected images are stored with their outputs.
@@ -58,7 +59,7 @@ def export(source, output, expected, *, name=None, top_k=5, batch_sizes=None, la
         raise ValueError(f"A version's label has letters, digits and _ . - only. Received: {label!r}.")
     version, report, outputs = saved_model.export(source, output, name, top_k, expected, sizes)
     _clear_examples(output, version)
-    _write_examples(output, version, expected, outputs, examples)
+    _write_examples(output, version, expected, outputs, examples, source.answers)
     serving_config.add_model(output, report["model"], label, report["version"])
     _write_files(output, report["model"], sizes, replace_sizes=batch_sizes is not None)
     return version, report
@@ -81,19 +82,26 @@ def _clear_examples(output, version):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _write_examples(output, version, expected, outputs, number):
+def _write_examples(output, version, expected, outputs, number, answers):
     """Copy images, evenly picked, and write the saved model's outputs for them."""
     name, k = version.parent.name, outputs["scores"].shape[1]
     picked = np.linspace(0, len(expected.files) - 1, min(number, len(expected.files))).astype(int)
+    further = [key for key in ("decoded", "unknown") if key in outputs]
     stored = {UNREADABLE: {"classes": [""] * k, "scores": [0.0] * k, "class_ids": [-1] * k}}
+    stored[UNREADABLE] |= {key: key == "unknown" for key in further}
+    known = outputs.get("known_score_of_files")
+    stored[UNREADABLE] |= {} if known is None else {"known_score": 0.0}
     with atomic_folder(output / "examples" / name / version.name) as temporary:
         (temporary / UNREADABLE).write_bytes(b"no image\n")
         for place, index in enumerate(picked):
             file = f"{place:02}{Path(expected.files[index]).suffix.lower()}"
             shutil.copyfile(expected.files[index], temporary / file)
-            stored[file] = {key: outputs[key][index].tolist() for key in ("classes", "class_ids")}
+            stored[file] = {key: outputs[key][index].tolist() for key in ("classes", "class_ids", *further)}
             stored[file]["scores"] = [round(score, 6) for score in outputs["scores"][index].tolist()]
+            stored[file] |= {} if known is None else {"known_score": round(float(known[index]), 6)}
     entry = {"model": name, "version": int(version.name), "tolerance": TOLERANCE, "answers": stored}
+    entry |= {"thresholds": expected.thresholds.tolist()} if expected.thresholds is not None else {}
+    entry |= {"unknown": answers.unknown} if answers.unknown else {}
     _write(output / "expected" / name / f"{version.name}.json", json.dumps(entry, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -108,6 +116,7 @@ def _write_files(output, name, sizes, replace_sizes):
         "most": sizes[-1],
         "allowed": "\n".join(f"allowed_batch_sizes: {size}" for size in sizes),
         "models": "\n".join(_described(reports)),
+        "answers": _answers(reports),
     }
     replaced = ["README.md", *([serving_config.BATCHING] if replace_sizes else [])]
     for file in {*KEPT, *replaced}:
@@ -138,6 +147,26 @@ def _described(reports):
             f"- `{model}`, version{'s' * (len(versions) > 1)} {', '.join(versions)}: {classes} classes, {height} x "
             f"{width} pixels. Version {newest}: {parity.describe(report)}."
         )
+
+
+def _answers(reports):
+    """What the outputs of the newest versions mean beyond the k best classes, in words; "" where there is no more."""
+    newest = [list(versions.values())[-1]["signatures"]["serving_default"]["outputs"] for versions in reports.values()]
+    said = []
+    if any("decoded" in outputs for outputs in newest):
+        said.append(
+            "A model with several labels per image gives those whose probabilities reach their thresholds, best first; "
+            'the places left over have `classes` "", `scores` 0 and `class_ids` -1, and an image may have no label at '
+            "all. `decoded`, bool (B), tells such an image from one that cannot be decoded. The thresholds are in "
+            "`assets/answers.json` of the version's folder."
+        )
+    if any("unknown" in outputs for outputs in newest):
+        said.append(
+            "`unknown`, bool (B), is true for images that are not like those that the model was trained on: their "
+            "`known_score`, float32 (B), is below the threshold in `assets/answers.json`. It is also true for images "
+            "that cannot be decoded. `predict_images` gives `known_score` as well."
+        )
+    return "".join(f"\n{textwrap.fill(text, 120, break_on_hyphens=False)}\n" for text in said)
 
 
 def _write(path, text):

@@ -3,6 +3,9 @@
 python3 client.py image.jpg                       print the best classes
 python3 client.py --url http://host:8501 *.jpg    of another server
 python3 client.py --check                         compare its responses for the stored examples with the stored ones
+
+Of a model with several labels per image, all that an image has are printed, or "none"; a model that can tell images of
+none of its classes says "unknown".
 """
 
 import argparse
@@ -17,6 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BATCH = 8  # images in a request
+OF_LOGITS = 10  # times the tolerance of scores, which are probabilities: that of known_score, relative to it
 
 
 class Failure(Exception):
@@ -31,7 +35,7 @@ def main(argv=None):
     parser.add_argument("--model", help="name of the model (default: the only one of this folder)")
     parser.add_argument("--version", type=int, help="of the model (default: the newest)")
     parser.add_argument("--label", help="of the version, instead of its number")
-    parser.add_argument("--top", type=int, default=5, help="classes per image (default: %(default)s)")
+    parser.add_argument("--top", type=int, help="classes per image (default: 5; of several labels, all that it has)")
     parser.add_argument(
         "--timeout", type=float, default=60, help="seconds to wait for a response (default: %(default)s)"
     )
@@ -69,7 +73,8 @@ class Server:
             at: "", "/versions/<number>" or "/labels/<label>".
 
         Returns:
-            A dictionary with classes, scores and class_ids per image.
+            A dictionary with classes, scores and class_ids per image; decoded, known_score and unknown if the model
+            has them.
         """
         instances = [{"b64": base64.b64encode(content).decode()} for content in files]
         return self._send(f"{urllib.parse.quote(model)}{at}:predict", {"instances": instances})["predictions"]
@@ -124,15 +129,35 @@ def classify(server, model, arguments):
         paths = arguments.images[start : start + BATCH]
         for path, result in zip(paths, server.predict(model, [Path(p).read_bytes() for p in paths], at)):
             print(path)
-            if result["class_ids"][0] < 0:
+            if not decoded(result):
                 print("  cannot be read as an image")
                 status = 1
                 continue
-            best = list(zip(result["classes"], result["scores"]))[: arguments.top]
-            width = max(len(name) for name, _ in best)
-            for name, score in best:
+            if result.get("unknown"):
+                print(f"  unknown: score {result['known_score']:.2f}")
+            best = labels(result)[: arguments.top if arguments.top or several(result) else 5]
+            width = max((len(name) for _, name, _ in best), default=0)
+            for _, name, score in best:
                 print(f"  {name:{width}}  {100 * score:6.2f} %")
+            if not best:
+                print("  none")
     return status
+
+
+def decoded(result):
+    """Whether the server could read the image."""
+    return result.get("decoded", result["class_ids"][0] >= 0)
+
+
+def several(result):
+    """Whether the model gives several labels per image."""
+    return "decoded" in result
+
+
+def labels(result):
+    """(number, name, score) of the classes, best first, without the places that are left over."""
+    rows = zip(result["class_ids"], result["classes"], result["scores"])
+    return [row for row in rows if row[0] >= 0]
 
 
 def stored_models():
@@ -173,9 +198,48 @@ def differences(server, model, version, expected):
     for name, file, result in zip(names, files, together):
         stored = expected["answers"][name]
         alone = server.predict(model, [file], at)[0]
-        if not (alike(result, stored, expected["tolerance"]) and alike(alone, stored, expected["tolerance"])):
+        if not (agree(result, stored, expected) and agree(alone, stored, expected)):
             problems.append(f"{name}: expected {brief(stored)}. Received: {brief(result)}")
     return problems
+
+
+def agree(result, stored, expected):
+    """Whether two results agree, as the entries of the stored file measure it."""
+    tolerance, known = expected["tolerance"], expected.get("unknown")
+    if known and not alike_known(result, stored, tolerance, known["threshold"]):
+        return False
+    if "thresholds" not in expected:
+        return alike(result, stored, tolerance)
+    return alike_several(result, stored, tolerance, expected["thresholds"])
+
+
+def alike_known(result, stored, tolerance, threshold):
+    """Whether the scores of known images agree, and what they say, unless the score is at its threshold."""
+    score, near = stored["known_score"], OF_LOGITS * tolerance * max(1, abs(stored["known_score"]))
+    if abs(result["known_score"] - score) > near:
+        return False
+    return result["unknown"] == stored["unknown"] or decoded(stored) and abs(score - threshold) <= near
+
+
+def alike_several(result, stored, tolerance, thresholds):
+    """Whether two results have the same labels; one may lack those whose scores are within the tolerance of the limit.
+
+    The limit is the class's threshold, or the last score where all places are taken.
+    """
+    if len(result["scores"]) != len(stored["scores"]) or decoded(result) != decoded(stored):
+        return False
+    ours, theirs = ({number: (name, score) for number, name, score in labels(one)} for one in (result, stored))
+    last = min(one["scores"][-1] for one in (result, stored))
+    for number in {*ours, *theirs}:
+        if number in ours and number in theirs:
+            (name, score), (other, expected) = ours[number], theirs[number]
+            good = name == other and abs(score - expected) <= tolerance
+        else:
+            _, score = ours.get(number) or theirs[number]
+            good = score - max(thresholds[number], last) <= tolerance
+        if not good:
+            return False
+    return True
 
 
 def alike(result, stored, tolerance):
@@ -190,7 +254,9 @@ def alike(result, stored, tolerance):
 
 
 def brief(result):
-    """The best class of a result."""
+    """The best class of a result, or all of several labels."""
+    if several(result):
+        return ", ".join(f"{name} ({score:.4f})" for _, name, score in labels(result)) or "no class"
     return f"{result['classes'][0] or 'no class'} ({result['scores'][0]:.4f})"
 
 

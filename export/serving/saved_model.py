@@ -1,13 +1,20 @@
 """A SavedModel for TF Serving: encoded images in, names and scores out, everything between in the graph.
 
-    DIR/models/<name>/<version>/   saved_model.pb, variables/, assets/labels.txt, assets/preprocessing.json,
+    DIR/models/<name>/<version>/   saved_model.pb, variables/, assets/labels.txt, assets/preprocessing.json, for several
+                                   labels or a score of known images assets/answers.json,
                                    assets.extra/report.json, assets.extra/tf_serving_warmup_requests
 
 serving_default   image_bytes string (B)  ->  classes string (B, k), scores float32 (B, k), class_ids int32 (B, k),
                   the k best, best first. JPEG, PNG, WebP, plain BMP and GIF (first frame), turned upright as their
                   orientation note says. An image that cannot be decoded as Pillow would, or has more than 89 million
                   pixels, gets classes "", scores 0 and class_ids -1, and does not affect the others.
-predict_images    images float32 (B, H, W, 3) in [0, 255], of the model's size  ->  probabilities float32 (B, K)
+                  Of several labels per image they are those whose probabilities reach their thresholds, the k best of
+                  them where there are more; the places left over have classes "", scores 0 and class_ids -1, and an
+                  output decoded bool (B) tells an image that has none of the classes from one that is no image.
+                  Of a model that can tell unknown images also known_score float32 (B) and unknown bool (B): true if
+                  that score is below the model's threshold, and for an image that cannot be decoded.
+predict_images    images float32 (B, H, W, 3) in [0, 255], of the model's size  ->  probabilities float32 (B, K), and
+                  of a model that can tell unknown images known_score float32 (B)
 features          image_bytes string (B)  ->  embedding float32 (B, D), penultimate-layer features: include_top=False
                   with the classifier's pooling. Zeros for an image that cannot be decoded. Absent for a model whose
                   classifier is not a Dense layer.
@@ -30,7 +37,7 @@ import tensorflow as tf
 
 from keras_vit.export.model import files
 from keras_vit.export.model.features import features, signatures_of_images, takes_any_size
-from keras_vit.export.model.inference import probabilities
+from keras_vit.export.model.inference import outputs as outputs_of
 from keras_vit.export.parity import parity
 from keras_vit.export.serving import operators, serving_config, warmup
 from keras_vit.export.serving.decoding import decode_or_skip
@@ -40,6 +47,8 @@ from keras_vit.system.graphs import translations_in
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # safe in a path, in a REST URL and in models.config
 REPORT = f"assets.extra/{files.REPORT}"
 BATCH_SIZES = serving_config.Batching.sizes  # that a server forms of waiting requests
+TOP_K = 5  # classes in an answer
+NO_CLASS = -1.0  # a score below all others
 
 
 class ServedModel(tf.Module):
@@ -47,7 +56,11 @@ class ServedModel(tf.Module):
 
     def __init__(self, source, top_k, asset_files):
         super().__init__(name="served_model")
-        self._top_k = min(top_k, len(source.labels))
+        classes = len(source.labels)
+        self._top_k = min(top_k or (classes if source.answers.multi_label else TOP_K), classes)
+        least, unknown = source.answers.least(classes), source.answers.unknown
+        self._least = None if least is None else tf.constant(least)
+        self._known_from = unknown and tf.constant(unknown["threshold"])
         self._names = tf.constant([*source.labels, ""])  # "": for images that cannot be decoded
         self.parameters = [weight.value for weight in source.model.weights]
         self.assets = [tf.saved_model.Asset(str(path)) for path in asset_files]
@@ -55,7 +68,7 @@ class ServedModel(tf.Module):
         encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
         # What two signatures share is a function of its own, traced and stored once; `servables` calls _decode too.
         self._decode = tf.function(lambda files: decode_or_skip(files, source.spec), [encoded], autograph=False)
-        self._probabilities = tf.function(_or_empty(probabilities(source)), [images], autograph=False)
+        self._outputs = tf.function(_or_empty(outputs_of(source)), [images], autograph=False)
         embed = features(source)
         self._features = _or_empty(embed) if embed else None
         any_size = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
@@ -74,17 +87,28 @@ class ServedModel(tf.Module):
         return {name: function for name, function in named.items() if function} | self.of_images
 
     def _predict_images(self, images):
-        return {"probabilities": self._probabilities(images)}
+        return dict(self._outputs(images))
 
     def _classify(self, image_bytes):
         images, decoded = self._decode(image_bytes)
-        decoded = decoded[:, tf.newaxis]
-        scores = tf.where(decoded, self._probabilities(images), 0.0)
-        scores, class_ids = tf.math.top_k(scores, self._top_k, sorted=True)
-        class_ids = tf.where(decoded, class_ids, -1)
+        found = self._outputs(images)
+        scores, given = found["probabilities"], decoded[:, tf.newaxis]
+        if self._least is not None:
+            given &= scores >= self._least
+        scores, class_ids = tf.math.top_k(tf.where(given, scores, NO_CLASS), self._top_k, sorted=True)
+        given = scores != NO_CLASS  # B k
         nameless = tf.size(self._names) - 1
-        classes = tf.gather(self._names, tf.where(decoded, class_ids, nameless))
-        return {"classes": classes, "scores": scores, "class_ids": class_ids}
+        answer = {
+            "classes": tf.gather(self._names, tf.where(given, class_ids, nameless)),
+            "scores": tf.where(given, scores, 0.0),
+            "class_ids": tf.where(given, class_ids, -1),
+        }
+        if self._least is not None:
+            answer["decoded"] = decoded
+        if self._known_from is not None:
+            answer["known_score"] = tf.where(decoded, found["known_score"], 0.0)
+            answer["unknown"] = ~decoded | (found["known_score"] < self._known_from)
+        return answer
 
     def _embed(self, image_bytes):
         images, decoded = self._decode(image_bytes)
@@ -103,14 +127,14 @@ def _or_empty(predict):
     return or_empty
 
 
-def export(source, output, name=None, top_k=5, expected=None, batch_sizes=BATCH_SIZES):
+def export(source, output, name=None, top_k=None, expected=None, batch_sizes=BATCH_SIZES):
     """Write the next version of the model under output/models/<name>/, checked; nothing stays if the check fails.
 
     Args:
         source: an `ExportedModel`.
         output: the bundle's folder.
         name: the model's name on the server; default the source's.
-        top_k: classes returned per image, at most all.
+        top_k: classes returned per image, at most all; default TOP_K, or all of a model with several labels.
         expected: `parity.Expected` to check against; default for the source's own images.
         batch_sizes: for which the server is warmed up.
 
@@ -123,7 +147,7 @@ def export(source, output, name=None, top_k=5, expected=None, batch_sizes=BATCH_
     name = name or source.name
     if not NAME.fullmatch(name):
         raise ValueError(f"A served model's name has letters, digits and _ . - only. Received: {name!r}.")
-    if top_k < 1:
+    if top_k is not None and top_k < 1:
         raise ValueError(f"top_k must be at least 1. Received: {top_k}.")
     refuse_pattern(output)
     expected = expected or parity.expect(source)
@@ -146,7 +170,7 @@ def export(source, output, name=None, top_k=5, expected=None, batch_sizes=BATCH_
     return version, report, outputs
 
 
-def save(source, path, top_k=5):
+def save(source, path, top_k=None):
     """Write the SavedModel into the folder `path`, unchecked.
 
     Returns:

@@ -241,7 +241,7 @@ def expected_outputs(arguments, source, folder):
     from keras_vit.export.model.source import image_files
     from keras_vit.export.parity.parity import expect
 
-    images = image_files(arguments.images, source.labels)
+    images = image_files(arguments.images, source.labels, source.answers.multi_label)
     expected = expect(source, images, arguments.max_images, folder)
     for warning in expected.warnings:
         print(f"WARNING: {source.name}: {warning}", file=sys.stderr)

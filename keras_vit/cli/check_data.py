@@ -7,9 +7,9 @@ from keras_vit.cli.arguments import add_max_pixels, verb_parser
 
 DESCRIPTION = """\
 Read every file of a data set and tell which are unreadable, truncated, not RGB, of another format than their name says,
-there twice, or no images, which folders are which split, and which class folders are empty or differ between splits. Of
-shards, the checksums are compared. Exit code 1 if images cannot be read, or training would refuse the data set; 0
-otherwise.
+there twice, or no images, which folders are which split, which class folders are empty or differ between splits, and
+how many images the rarest and the largest class have. Of shards, the checksums are compared. Exit code 1 if images
+cannot be read, or training would refuse the data set; 0 otherwise.
 """
 
 
@@ -47,7 +47,7 @@ def _print(report):
 
     parts = "" if report.splits == ("all",) else f" in {', '.join(report.splits)}"
     print(f"{report.files:,} files of {report.classes} classes{parts}")
-    for name, text in report.notes.items():
+    for name, text in (report.notes | _spreads(report)).items():
         print(f"{name}: {text}")
     if not report.findings:
         print("Nothing is wrong with them.")
@@ -60,6 +60,18 @@ def _print(report):
     problem, files, meaning, _ = (max(map(len, column)) for column in zip(*rows))
     for row in rows:
         print(f"{row[0]:{problem}}  {row[1]:>{files}}  {row[2]:{meaning}}  {row[3]}")
+
+
+def _spreads(report):
+    """{"images per class": text}: of each split, and what training can do where they are very uneven."""
+    from keras_vit.training.datasets.evenness import VERY_UNEVEN, ratio, spread
+
+    counts = {split: counts for split, counts in report.counts.items() if counts}
+    texts = [f"{split} " * (split != "all") + spread(list(c), list(c.values())) for split, c in counts.items()]
+    trained = counts.get("train", counts.get("all"))
+    if trained and VERY_UNEVEN <= ratio(list(trained.values())) < float("inf"):
+        texts.append("training can make up for it by --class-weights or --sampler")
+    return {"images per class": "; ".join(texts)} if texts else {}
 
 
 def _write(path, findings):

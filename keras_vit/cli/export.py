@@ -10,7 +10,9 @@ Write a version of a model into OUTPUT, the folder of a model server, which is m
 
   models/NAME/VERSION/   a SavedModel with labels, preprocessing and warm-up requests; its signatures are
     serving_default      image_bytes (JPEG, PNG, WebP, plain BMP, GIF) -> classes, scores, class_ids: the best k,
-                         best first; an image that cannot be decoded gets classes "", scores 0 and class_ids -1
+                         best first; an image that cannot be decoded gets classes "", scores 0 and class_ids -1.
+                         Of several labels per image, those that it has; places left over are filled like these, and
+                         decoded tells both apart. Also known_score and unknown, if the run has such a score
     predict_images       images, float32 in [0, 255], of the model's size -> probabilities
     features             image_bytes -> embedding, what the classifier reads
     features_of_images   images of any size -> embedding, and
@@ -39,7 +41,9 @@ def parser():
         help="serving: for TF Serving; timm, transformers: a folder that the library loads (default: serving)",
     )
     parser.add_argument("--name", help="what the server calls the model (default: the run's or the model's name)")
-    parser.add_argument("--top-k", type=int, default=5, help="classes in an answer (default: 5)")
+    parser.add_argument(
+        "--top-k", type=int, help="classes in an answer, at most (default: 5; of several labels per image, all)"
+    )
     parser.add_argument(
         "--any-size",
         action="store_true",

@@ -1,12 +1,14 @@
 """`keras-vit predict`: labels and scores for images, from any artifact."""
 
 import contextlib
+import functools
 import sys
 
 from keras_vit.cli.arguments import add_images, add_model, images_of, open_predictor, require_positive, verb_parser
 from keras_vit.cli.progress import Progress
 from keras_vit.system import startup
 
+TOP = 5  # classes per image, where it has one label
 BAR = 24  # characters of a score of 1
 DESCRIPTION = """\
 Classify images: print the best classes of each, or write them to a file:
@@ -19,6 +21,10 @@ Classify images: print the best classes of each, or write them to a file:
   .jsonl    {"path": ..., "labels": [...], "scores": [...]}, a line per image
   .parquet  path, labels and scores, the latter two lists; needs pyarrow
 
+Of a model with several labels per image, every class that an image has is printed, or "none"; a .csv is then
+path,labels,scores with labels joined by "|". A model that has a score of known images marks those that are unknown,
+and its files have the columns known_score and unknown.
+
 Images that cannot be read are skipped, listed at the end, and the exit code is then 1.
 """
 
@@ -28,7 +34,9 @@ def parser():
     parser = verb_parser("predict", DESCRIPTION)
     add_model(parser)
     add_images(parser)
-    parser.add_argument("--top", type=int, default=5, help="classes per image (default: 5)")
+    parser.add_argument(
+        "--top", type=int, help="classes per image, at most (default: 5; of several labels, all that it has)"
+    )
     parser.add_argument("--output", metavar="FILE", help="write to this .csv, .jsonl or .parquet file instead")
     return parser
 
@@ -42,18 +50,19 @@ def main(argv=None):
     from keras_vit.prediction.many import best_classes, predict_files, printable
 
     predictor = open_predictor(arguments)
-    k = min(arguments.top, len(predictor.labels), predictor.top_k or arguments.top)
+    top = arguments.top or (len(predictor.labels) if predictor.multi_label else TOP)
+    k, least = min(top, len(predictor.labels), predictor.top_k or top), predictor.thresholds
     shown = arguments.output or not sys.stdout.isatty()  # else the answers themselves are seen
     progress, bad = Progress(len(images), "images") if shown else None, []
-    with _rows(arguments.output, k) as write, contextlib.closing(
+    with _rows(arguments.output, predictor, k) as write, contextlib.closing(
         predict_files(predictor, images, arguments.batch_size)
     ) as answers:
         for number, answer in enumerate(answers, 1):
             if answer.scores is None:
                 bad.append(answer)
             else:
-                best, scores = best_classes(answer, k)
-                write(answer.path, [predictor.labels[one] for one in best], scores)
+                best, scores = best_classes(answer, k, least)
+                write(answer.path, [predictor.labels[one] for one in best], scores, _known(predictor, answer))
             if progress:
                 progress(number)
     if progress:
@@ -69,23 +78,35 @@ def _images(arguments):
     """The paths of the images; all that can be refused before the model is loaded is."""
     from keras_vit.prediction.table import check_table
 
-    require_positive(arguments, "top")
+    if arguments.top is not None:
+        require_positive(arguments, "top")
     if arguments.output:
         check_table(arguments.output)
     return images_of(arguments, "predict")
 
 
-def _rows(output, k):
+def _known(predictor, answer):
+    """(score, whether the image is unknown), of a model that has such a score; else None."""
+    return None if answer.known is None else (answer.known, bool(predictor.is_unknown(answer.known)))
+
+
+def _rows(output, predictor, k):
     """A context that yields what writes an image's row, or prints it."""
     from keras_vit.prediction.table import table
 
-    return table(output, k) if output else contextlib.nullcontext(_print)
+    if output:
+        return table(output, None if predictor.multi_label else k, known=predictor.unknown is not None)
+    return contextlib.nullcontext(functools.partial(_print, predictor.unknown))
 
 
-def _print(path, labels, scores):
+def _print(unknown, path, labels, scores, known):
     from keras_vit.prediction.many import printable
 
     print(printable(path))
-    width = max(map(len, labels))
+    if known and known[1]:
+        print(f"  unknown: {unknown['score']} {known[0]:.2f}, below {unknown['threshold']:.2f}")
+    if not labels:
+        print("  none")
+    width = max(map(len, labels), default=0)
     for label, score in zip(labels, scores):
         print(f"  {label:{width}}  {100 * score:6.2f} %  {'#' * round(BAR * float(score))}".rstrip())

@@ -32,6 +32,7 @@ def parser():
     parser.add_argument("--data-dir", metavar="DIR", help="where tensorflow-datasets prepared tfds/NAME")
     parser.add_argument("--train-split", default="train", metavar="SPLIT", help="of tfds/NAME (default: train)")
     parser.add_argument("--val-split", default="validation", metavar="SPLIT", help="of tfds/NAME (default: validation)")
+    parser.add_argument("--target-key", metavar="KEY", help="feature of tfds/NAME with the classes, if several can be")
     return parser
 
 
@@ -73,7 +74,8 @@ def _load(arguments):
         return digits.load(), None
     if arguments.source.startswith("tfds/"):
         name = arguments.source.removeprefix("tfds/")
-        return tfds.load(name, arguments.data_dir, arguments.train_split, arguments.val_split), None
+        chosen = arguments.train_split, arguments.val_split, arguments.target_key
+        return tfds.load(name, arguments.data_dir, *chosen), None
     raise ValueError(f"SOURCE is a folder, a CSV file, tfds/NAME or digits. There is no {arguments.source!r}.")
 
 

@@ -16,7 +16,8 @@ def add_group(parser, title, kind, values, completers):
         parser: an argparse.ArgumentParser.
         title: of the group.
         kind: the dataclass; the string that follows a field in its source is the option's help. A field is a bool, int,
-            float, str, Literal of strings or tuple of numbers, or one of these or None.
+            float, str, Literal of strings or tuple of numbers, or one of these or None; a number may be a word instead,
+            as in int | Literal["auto"].
         values: {name of a field: default}.
         completers: {name of a field: function for tab completion}, where there is one.
     """
@@ -77,9 +78,12 @@ def _shown(value):
 
 def _form(hint):
     """What argparse has to know of an option whose value is of a type."""
-    optional = type(None) in get_args(hint)
-    if optional:
-        (hint,) = (kind for kind in get_args(hint) if kind is not type(None))
+    union = () if get_origin(hint) in (Literal, tuple) else get_args(hint)
+    words = {word: word for kind in union if get_origin(kind) is Literal for word in get_args(kind)}
+    words |= {"None": None} if type(None) in union else {}
+    optional = None in words.values()
+    if union:
+        (hint,) = (kind for kind in union if kind is not type(None) and get_origin(kind) is not Literal)
     if hint is bool:
         return {"action": argparse.BooleanOptionalAction}
     if get_origin(hint) is Literal:
@@ -90,10 +94,10 @@ def _form(hint):
         return {"action": _tuple_action(kinds, optional), "nargs": "+", "metavar": metavar[0]}
 
     def convert(text):
-        return None if optional and text == "None" else hint(text)
+        return words[text] if text in words else hint(text)
 
     convert.__name__ = hint.__name__  # what argparse calls a value that is none
-    return {"type": convert, "metavar": f"{hint.__name__.upper()}{'|None' if optional else ''}"}
+    return {"type": convert, "metavar": "|".join([hint.__name__.upper(), *words])}
 
 
 def _tuple_action(kinds, optional):

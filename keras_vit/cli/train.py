@@ -17,6 +17,7 @@ Train a model from scratch or fine-tune one, by a recipe:
     keras-vit train --recipe quickstart --output runs/digits
     keras-vit train --data-dir photos --model ConvNeXtT --output runs/photos
     keras-vit train --data-dir photos --dry-run        the plan in words, and dry_run.png with the first batch
+    keras-vit train --data-dir photos --lr-finder      a learning rate to begin with, and lr_finder.png with its curve
 
 Every setting of a recipe is an option; the defaults below are those of --recipe {chosen}. The recipes:
 
@@ -32,14 +33,17 @@ def main(argv=None):
     """Parse `argv`, train, and return the exit code; a mistake is one line on standard error and code 1."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        recipe, output, dry = parse(argv)
+        recipe, output, instead = parse(argv)
         startup.start_tensorflow()
-        if dry:
+        if instead == "dry_run":
             from keras_vit.training.dry_run import dry_run
 
             dry_run(recipe, output)
-            return 0
-        return run(recipe, output)
+        elif instead == "lr_finder":
+            from keras_vit.training.lr_finder import find_lr
+
+            find_lr(recipe, output)
+        return 0 if instead else run(recipe, output)
     except (ValueError, FloatingPointError, OSError) as error:
         if ends.received() is not None:  # what was interrupted may say so in its own way
             raise
@@ -65,22 +69,29 @@ def run(recipe, output):
 
 
 def parse(argv):
-    """(Recipe, output folder, whether it is a dry run); the recipe's own values are the options' defaults."""
+    """(Recipe, output folder, "dry_run" or "lr_finder" if that is asked for instead of a run, else None).
+
+    The recipe's own values are the options' defaults.
+    """
     from keras_vit.training import recipe as recipes
+    from keras_vit.training.settings import GROUPS
 
     name, folder = _chosen(argv)
     base = recipes.load(name).replace(dataset="folder") if folder else recipes.load(name)
     argv = refuse_unknown(
-        argv, recipes.GROUPS.values(), ("--recipe", "--output", "--dry-run", "--max-pixels", "--help")
+        argv, GROUPS.values(), ("--recipe", "--output", "--dry-run", "--lr-finder", "--max-pixels", "--help")
     )
     options = parser(name, base)
     arguments = vars(options.parse_args(argv))
     arguments.pop("recipe")
-    output, dry = arguments.pop("output"), arguments.pop("dry_run")
-    if output is None and not dry:
+    output = arguments.pop("output")
+    asked = [name for name in ("dry_run", "lr_finder") if arguments.pop(name)]
+    if len(asked) > 1:
+        options.error("--dry-run and --lr-finder are two things. Give one of them.")
+    if output is None and not asked:
         options.error("the following arguments are required: --output")
     try:
-        return base.replace(**arguments), output or Path(), dry
+        return base.replace(**arguments), output or Path(), next(iter(asked), None)
     except ValueError as error:
         options.error(str(error))
 
@@ -88,11 +99,12 @@ def parse(argv):
 def parser(name="finetune", base=None):
     """The options of `keras-vit train`: the folder, and every setting, with the values of the recipe `name`."""
     from keras_vit.training import recipe as recipes
+    from keras_vit.training.settings import GROUPS
 
     base = base or recipes.load(name)
     names = textwrap.fill(", ".join(recipes.names()), 110, initial_indent="    ", subsequent_indent="    ")
     parser = verb_parser("train", DESCRIPTION.format(chosen=name, names=names))
-    parser.usage = "keras-vit train [--recipe NAME] [--data-dir DIR] --output DIR [--dry-run] [settings]"
+    parser.usage = "keras-vit train [--recipe NAME] [--data-dir DIR] --output DIR [--dry-run] [--lr-finder] [settings]"
     parser.add_argument("--recipe", choices=recipes.names(), metavar="NAME", help="where the settings come from")
     parser.add_argument("--output", type=Path, metavar="DIR", help="the run folder")
     parser.add_argument(
@@ -101,8 +113,15 @@ def parser(name="finetune", base=None):
         default=False,
         help="say what would be done, and write an augmented batch as dry_run.png into the folder (by default: here)",
     )
+    parser.add_argument(
+        "--lr-finder",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="train 100 updates at rising rates instead, and write lr_finder.png and lr_finder.csv into the folder (by "
+        "default: here) with a suggestion for --lr",
+    )
     add_max_pixels(parser)
-    for title, kind in recipes.GROUPS.items():
+    for title, kind in GROUPS.items():
         add_group(parser, title, kind, base.settings(), {"model": complete_name, "teacher": complete_name})
     return parser
 

@@ -1,4 +1,4 @@
-"""`keras-vit validate`: accuracy, confusions and calibration over images with known classes."""
+"""`keras-vit validate`: accuracy, confusions, calibration and unknown images, over images with known classes."""
 
 import sys
 from pathlib import Path
@@ -7,12 +7,25 @@ from keras_vit.cli.arguments import add_model, open_predictor, verb_parser
 from keras_vit.system import startup
 
 DESCRIPTION = """\
-Print top-1 and top-5 accuracy over the run's test images, or over those of --data-dir: a folder with a folder of
-images per class, or a CSV file with the columns path,label and perhaps split. Classes are called as the model's label
-or, for ImageNet, by WordNet id or number (ImageNet-V2's folders 0 to 999); --label-order and --class-names tell what
-other names mean. Where scores are equal the class with the lower number goes first.
+Print accuracy over the run's test images, or over those of --data-dir: a folder with a folder of images per class, or a
+CSV file with the columns path,label and perhaps split. Classes are called as the model's label or, for ImageNet, by
+WordNet id or number (ImageNet-V2's folders 0 to 999); --label-order and --class-names tell what other names mean. Where
+scores are equal the class with the lower number goes first.
 
---output DIR writes metrics.json, classes.csv, confusions.csv, confusion.png, calibration.csv and reliability.png.
+Printed are top-1 and top-5 accuracy, and by class: balanced accuracy (the mean of the classes' recalls), macro F1 and
+the lowest recall. --output DIR writes metrics.json, classes.csv, confusions.csv, confusion.png, calibration.csv and
+reliability.png.
+
+Of a model with several labels per image it prints mAP, and micro and macro F1 at the model's thresholds; --data-dir is
+then a CSV file with labels as a|b, or a column of 0 and 1 per class. classes.csv has average precision and F1 per
+class.
+
+--unknown FOLDER measures how well a run trained with --unknown-score tells the images of that folder, which are of none
+of its classes, from the others: AUROC, and the share that is rejected at the run's threshold.
+
+--tta averages the probabilities of several views of every image: itself and its mirror image (hflip), four corners and
+the centre (fivecrop), or both (tencrop). --average best:3 averages the weights of a run's three best epochs, or of its
+last ones, which it kept if it was trained with --average-hist 3; the mean is a run folder of its own, which is named.
 
 --img-size with several sizes measures the model at each, and prints accuracy against cost: multiply-adds of an image,
 and the model's time for one in a batch. --output then has sizes.csv, sizes.png and a folder per size:
@@ -27,11 +40,14 @@ def main(argv=None):
     _refuse_early(arguments)
 
     startup.start_tensorflow()
+    if arguments.average:
+        arguments.source = _average(arguments.source, arguments.average)
     sizes = list(dict.fromkeys(arguments.img_size or [None]))  # None: the model's own
     if len(sizes) > 1:
         return _at_sizes(arguments, sizes)
-    predictor = open_predictor(arguments, sizes[0])
-    images = _images(arguments, predictor.labels)
+    predictor = _open(arguments, sizes[0])
+    _refuse_for(arguments, predictor)
+    images = _images(arguments, predictor)
     _measure(arguments, predictor, images, _real_labels(arguments, images, predictor.labels), arguments.output)
     return 0
 
@@ -41,11 +57,12 @@ def _at_sizes(arguments, sizes):
     from keras_vit.evaluation.sizes import as_table, at_size, write_sizes
 
     for size in sizes:  # one that the model cannot have is told before hours of measuring
-        labels = open_predictor(arguments, size).labels
-    images, measured = _images(arguments, labels), []
-    real_labels = _real_labels(arguments, images, labels)
+        predictor = _open(arguments, size)
+    _refuse_for(arguments, predictor)
+    images, measured = _images(arguments, predictor), []
+    real_labels = _real_labels(arguments, images, predictor.labels)
     for size in sizes:
-        predictor = open_predictor(arguments, size)
+        predictor = _open(arguments, size)
         folder = arguments.output and Path(arguments.output, predictor.spec.size_name)
         counted, real = _measure(arguments, predictor, images, real_labels, folder)
         measured.append(at_size(predictor, counted, arguments.batch_size, real))
@@ -64,12 +81,16 @@ def _measure(arguments, predictor, images, real_labels, folder):
         print(f"keras-vit validate: skipped {path}: {reason}", file=sys.stderr)
     counted, real = accuracy(predictions), _real_accuracy(predictions, real_labels)
     size = f" at {predictor.spec.size_name}" if arguments.img_size else ""
-    print(_sentence(f"{predictor.name} ({predictor.kind}){size}", counted, len(predictions.bad)))
+    sentence = _sentence_of_several(counted) if predictor.multi_label else _sentence(counted)
+    skipped = f", {len(predictions.bad)} unreadable skipped" if predictions.bad else ""
+    by_class = "" if predictor.multi_label else f"; {_classes_in_words(predictions)}"
+    print(f"{predictor.name} ({predictor.kind}){size}: {sentence}{skipped}{by_class}")
+    unknown = _unknown(arguments, predictor, predictions)
     for doubt in _doubts(arguments, predictor, predictions):
         print(f"keras-vit validate: WARNING: {doubt}", file=sys.stderr)
     if real:
-        print(_sentence("ImageNet-ReaL", real))
-    _write(arguments, predictor, predictions, counted, real, folder)
+        print(f"ImageNet-ReaL: {_sentence(real)}")
+    _write(arguments, predictor, predictions, counted, real, folder, unknown)
     return counted, real
 
 
@@ -97,6 +118,9 @@ def parser():
         metavar="FILE",
         help="real.json of ImageNet-ReaL: measure by it too, on ILSVRC2012_val_*.JPEG; --results-file then gets that",
     )
+    add("--unknown", metavar="FOLDER", help="images of none of the classes: how many of them does the run reject?")
+    add("--tta", choices=("hflip", "fivecrop", "tencrop"), help="test-time augmentation: average over these views")
+    add("--average", metavar="last:K|best:K", help="measure the mean of the weights of the run's last or best K epochs")
     add("--batch-size", type=int, default=32)
     add(
         "--max-bad-fraction",
@@ -118,6 +142,12 @@ def _refuse_early(arguments):
     """What would otherwise fail after hours of measuring."""
     if arguments.predictions and len(arguments.img_size or ()) > 1:
         raise ValueError("--predictions is a file of one size. Give one --img-size, or leave --predictions out.")
+    if arguments.unknown and arguments.tta:
+        raise ValueError("--unknown measures the score of single images, and --tta averages views. Give one of them.")
+    if arguments.unknown:
+        from keras_vit.evaluation.unknown import unknown_images
+
+        unknown_images(arguments.unknown)
     if arguments.output:
         import matplotlib  # noqa: F401
     if arguments.results_file:
@@ -126,14 +156,52 @@ def _refuse_early(arguments):
         read_results(arguments.results_file)
 
 
-def _images(arguments, labels):
+def _refuse_for(arguments, predictor):
+    """What cannot be measured of this model."""
+    given = [f"--{n.replace('_', '-')}" for n in ("real_labels", "results_file") if getattr(arguments, n)]
+    if predictor.multi_label and given:
+        raise ValueError(
+            f"{predictor.name} has several labels per image, and {' and '.join(given)} top-1 accuracies of one. Leave "
+            "it out; --output has all measures in metrics.json and classes.csv."
+        )
+    if arguments.unknown:
+        from keras_vit.evaluation.unknown import require_score
+
+        require_score(predictor)
+
+
+def _average(source, which):
+    """The run folder with the mean of a run's epochs."""
+    from keras_vit.sources.resolve import at_path
+    from keras_vit.training.averaging import write_average
+
+    found = at_path(source)
+    if found is None or found.kind != "run":
+        raise ValueError(f"--average is of a run's epochs, and {source} is no run folder.")
+    folder, epochs = write_average(found.path, which)
+    numbers = ", ".join(str(epoch + 1) for epoch in epochs)
+    print(f"keras-vit validate: {folder} is the average of the epochs {numbers}", file=sys.stderr)
+    return str(folder)
+
+
+def _open(arguments, size):
+    """The predictor, averaged over views if --tta says so."""
+    from keras_vit.prediction.tta import augmented
+
+    predictor = open_predictor(arguments, size)
+    return augmented(predictor, arguments.tta) if arguments.tta else predictor
+
+
+def _images(arguments, predictor):
     from keras_vit.evaluation.images import label_images
     from keras_vit.sources.run_folder import read_labels
 
     if arguments.data_dir is None:
         return _test_images(arguments.source)
+    several = predictor.multi_label
     class_names = read_labels(arguments.class_names) if arguments.class_names else None
-    found = label_images(arguments.data_dir, labels, arguments.split, arguments.label_order, class_names)
+    names = arguments.label_order, class_names
+    found = label_images(arguments.data_dir, predictor.labels, arguments.split, *names, multi_label=several)
     for name, text in found.notes.items():
         print(f"keras-vit validate: {name}: {text}", file=sys.stderr)
     return found.images
@@ -176,19 +244,60 @@ def _progress(done, total):
         print(f"\r{done} of {total}", end="\n" if done == total else "", file=sys.stderr)
 
 
-def _sentence(what, counted, bad=0):
-    return f"{what}: top-1 {counted.top1:.3f} %, top-{counted.k} {counted.top5:.3f} % on {counted.images} images" + (
-        f", {bad} unreadable skipped" if bad else ""
+def _sentence(counted):
+    return f"top-1 {counted.top1:.3f} %, top-{counted.k} {counted.top5:.3f} % on {counted.images} images"
+
+
+def _sentence_of_several(counted):
+    tallies, exact = counted.tallies, 100 * counted.exact / counted.images
+    return (
+        f"mAP {100 * counted.map:.3f} %, micro F1 {100 * tallies.micro_f1:.3f} %, macro F1 "
+        f"{100 * tallies.macro_f1:.3f} %, {exact:.3f} % with exactly their labels, on {counted.images} images"
     )
 
 
-def _write(arguments, predictor, predictions, counted, real, folder):
-    from keras_vit.evaluation.report import write_predictions, write_report
+def _classes_in_words(predictions):
+    """How accuracy is spread over the classes."""
+    import numpy as np
+
+    from keras_vit.evaluation.metrics import tallies_of
+
+    tallies = tallies_of(predictions)
+    worst = int(np.nanargmin(tallies.recall))
+    return (
+        f"balanced accuracy {100 * tallies.balanced_accuracy:.3f} %, macro F1 {100 * tallies.macro_f1:.3f} %, lowest "
+        f"recall {100 * tallies.recall[worst]:.3f} % ({predictions.names[worst]})"
+    )
+
+
+def _unknown(arguments, predictor, predictions):
+    """How well images of no class are told, printed; None without --unknown."""
+    if not arguments.unknown:
+        return None
+    from keras_vit.evaluation.unknown import separation
+
+    found = separation(predictor, predictions, arguments.unknown, arguments.batch_size)
+    for path, reason in found.bad:
+        print(f"keras-vit validate: skipped {path}: {reason}", file=sys.stderr)
+    print(
+        f"unknown images, by {found.score}: AUROC {100 * found.auroc:.3f} %; below the threshold "
+        f"{found.threshold:.3f} are {100 * found.rejected:.3f} % of {len(found.unknown)} unknown images and "
+        f"{100 * (1 - found.kept):.3f} % of {len(found.known)} known ones"
+    )
+    return found
+
+
+def _write(arguments, predictor, predictions, counted, real, folder, unknown):
+    from keras_vit.evaluation import multilabel_report, report
     from keras_vit.evaluation.results import result, write_result
 
+    several = predictor.multi_label
     if arguments.predictions:
-        write_predictions(arguments.predictions, predictions)
-    if folder:
-        write_report(folder, predictor, predictions, real)
+        write = multilabel_report.write_multilabel_predictions if several else report.write_predictions
+        write(arguments.predictions, predictions)
+    if folder and several:
+        multilabel_report.write_multilabel_report(folder, predictor, predictions, unknown)
+    elif folder:
+        report.write_report(folder, predictor, predictions, real, unknown)
     if arguments.results_file:
         write_result(arguments.results_file, result(predictor, real or counted))

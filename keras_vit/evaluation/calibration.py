@@ -1,7 +1,8 @@
 """Calibration: of the images with confidence 0.8, are 80 % right?
 
 Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, arXiv:1706.04599, Sec. 2. An image's confidence
-is the score of its best class; the confidences are divided into M bins ((m - 1) / M, m / M] of equal width.
+is the score of its best class; the confidences are divided into M bins ((m - 1) / M, m / M] of equal width. Where an
+image may have several labels, every class of every image counts: of those with probability 0.8, do 80 % have the class?
 """
 
 from dataclasses import dataclass
@@ -13,11 +14,15 @@ BINS = 15  # M, as in the paper's tables
 
 @dataclass(frozen=True)
 class Calibration:
-    """Per bin, from low to high confidence: images, correct predictions, and the sum of the confidences."""
+    """Per bin, from low to high confidence: images, correct predictions, and the sum of the confidences.
+
+    Of several labels per image, in place of images: classes of images, and those of them that the image has.
+    """
 
     images: np.ndarray  # int64 (M,)
     correct: np.ndarray  # int64 (M,)
     confidence: np.ndarray  # float64 (M,)
+    several: bool = False  # whether images may have several labels
 
     @property
     def error(self):
@@ -26,12 +31,13 @@ class Calibration:
 
 
 def calibration(predictions, bins=BINS):
-    """The `Calibration` of `Predictions`.
+    """The `Calibration` of `Predictions` or `MultiLabelPredictions`.
 
     Raises:
         ValueError: for scores outside [0, 1].
     """
-    confidence = predictions.scores[:, 0].astype("float64")
+    confidence, right = predictions.judged
+    confidence = confidence.astype("float64")
     if confidence.min() < -1e-6 or confidence.max() > 1 + 1e-6:
         raise ValueError(
             "Calibration needs probabilities, in [0, 1]. Received scores from "
@@ -41,6 +47,7 @@ def calibration(predictions, bins=BINS):
     index = np.minimum(np.searchsorted(upper, confidence, side="left"), bins - 1)
     return Calibration(
         np.bincount(index, minlength=bins),
-        np.bincount(index[predictions.hits[:, 0]], minlength=bins),
+        np.bincount(index[right], minlength=bins),
         np.bincount(index, weights=confidence, minlength=bins),
+        predictions.labels.ndim == 2,
     )

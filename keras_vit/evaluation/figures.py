@@ -1,4 +1,4 @@
-"""Two figures of an evaluation: the confusion matrix, and the reliability diagram.
+"""Figures of an evaluation: the confusion matrix, the reliability diagram, the worst classes, and unknown images.
 
 Sizes are in inches. Axes and texts are placed at fixed distances and the figure is cropped to them, so that names of
 any length and any number of classes fit.
@@ -16,6 +16,7 @@ COUNTED = 30  # most classes for counts in the cells, colours by share and large
 NAMED = 120  # most classes for names at the axes
 CELLS = 1000  # most cells along a side; with more classes several share a cell
 LISTED = 30  # most confused pairs of classes that are listed
+WORST = 40  # classes of several labels per image that are drawn
 LONGEST = 28  # characters of a name
 DOT = 0.02  # side of the smallest cell, so that a single one is visible
 
@@ -45,29 +46,79 @@ def save_confusion(path, predictions, title):
 
 
 def save_reliability(path, calibration, title):
-    """Draw accuracy over confidence per bin (arXiv:1706.04599, Fig. 1), above the number of images per bin."""
+    """Draw accuracy over confidence per bin (arXiv:1706.04599, Fig. 1), above the number of images per bin.
+
+    Of several labels per image: how many of the images have a class, over its probability.
+    """
+    words = ("accuracy", "confidence: the score of the best class", "images", "confidence")
+    if calibration.several:
+        words = ("share that has the class", "probability of a class", "pairs of image and class", "probability")
+    accuracy_name, axis_name, counted, confidence_name = words
     bins, n = len(calibration.images), calibration.images.sum()
     figure, (axis, below) = _figure((0, 1.6, 4.6, 4.6), (0, 0, 4.6, 1.3))
     filled = calibration.images > 0
     images, left = calibration.images[filled], np.arange(bins)[filled] / bins
     accuracy, confidence = calibration.correct[filled] / images, calibration.confidence[filled] / images
-    axis.bar(left, accuracy, 1 / bins, align="edge", color=BLUE, edgecolor="white", label="accuracy")
-    axis.vlines(confidence, accuracy, confidence, color=ORANGE, lw=2.5, label="gap to the mean confidence")
+    axis.bar(left, accuracy, 1 / bins, align="edge", color=BLUE, edgecolor="white", label=accuracy_name)
+    axis.vlines(confidence, accuracy, confidence, color=ORANGE, lw=2.5, label=f"gap to the mean {confidence_name}")
     axis.plot(confidence, confidence, "o", color=ORANGE, ms=4)
     axis.plot((0, 1), (0, 1), "--", color=GREY, lw=1, label="perfectly calibrated")
-    axis.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy", xticklabels=[])
+    axis.set(xlim=(0, 1), ylim=(0, 1), ylabel=accuracy_name, xticklabels=[])
     axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=9)
     bars = below.bar(left, 100 * images / n, 1 / bins, align="edge", color=GREY, edgecolor="white")
     counts = [f"{count:,}" if count < 10_000 else f"{count / 1000:,.0f}k" for count in images]
     below.bar_label(bars, counts, fontsize=7, padding=1)
     below.margins(y=0.2)
-    below.set(xlim=(0, 1), xlabel="confidence: the score of the best class", ylabel="images (%)")
+    below.set(xlim=(0, 1), xlabel=axis_name, ylabel=f"{counted.split()[0]} (%)")
     for each in (axis, below):
         each.spines[["top", "right"]].set_visible(False)
     text = (
         f"{_drawable(title)}\nexpected calibration error {100 * calibration.error:.2f} % ({bins} bins)\n"
-        f"accuracy {100 * calibration.correct.sum() / n:.2f} %, mean confidence "
-        f"{100 * calibration.confidence.sum() / n:.2f} %, {n:,} images"
+        f"{accuracy_name} {100 * calibration.correct.sum() / n:.2f} %, mean {confidence_name} "
+        f"{100 * calibration.confidence.sum() / n:.2f} %, {n:,} {counted}"
+    )
+    axis.set_title(text, loc="left", fontsize=10, parse_math=False)
+    return save_figure(figure, path)
+
+
+def save_classes(path, names, columns, title):
+    """Draw measures of the classes as bars, of the classes with the lowest first measure, the lowest on top.
+
+    Args:
+        path: of the file.
+        names: K names of classes.
+        columns: {name of a measure: (K,) in [0, 1], NaN where it is not known}, two of them.
+        title: of the figure.
+    """
+    (first, low), (second, other) = columns.items()
+    order = np.argsort(low, kind="stable")[: min(WORST, int((~np.isnan(low)).sum()))]  # NaN is last
+    figure, (axis,) = _figure((0, 0, 5.2, max(1.0, 0.26 * len(order))))
+    places = np.arange(len(order))
+    axis.barh(places, low[order], color=BLUE, height=0.7, label=first)
+    axis.plot(other[order], places, "o", color=ORANGE, ms=5, label=second)
+    axis.set_yticks(places, [short_name(names[k], k) for k in order], fontsize=9, parse_math=False)
+    axis.set(xlim=(0, 1.02), ylim=(len(order) - 0.4, -0.6))
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=9)
+    shown = "" if len(order) == len(names) else f"\nthe {len(order)} lowest of {len(names):,} classes"
+    axis.set_title(f"{_drawable(title)}{shown}", loc="left", fontsize=10, parse_math=False)
+    return save_figure(figure, path)
+
+
+def save_separation(path, separation, title):
+    """Draw how the scores of known and of unknown images are distributed, with the threshold between them."""
+    figure, (axis,) = _figure((0, 0, 5.2, 3.2))
+    edges = np.histogram_bin_edges(np.concatenate([separation.known, separation.unknown]), 40)
+    for scores, color, name in ((separation.known, BLUE, "known"), (separation.unknown, ORANGE, "unknown")):
+        axis.hist(scores, edges, weights=np.full(len(scores), 100 / len(scores)), color=color, alpha=0.6, label=name)
+    axis.axvline(separation.threshold, color=GREY, ls="--", lw=1.5, label="threshold: unknown below")
+    axis.set(xlabel=f"{separation.score}, the score of known images", ylabel="images of each kind (%)")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=9)
+    text = (
+        f"{_drawable(title)}\nAUROC {100 * separation.auroc:.2f} %\n{100 * separation.rejected:.2f} % of "
+        f"{len(separation.unknown):,} unknown images rejected, {100 * separation.kept:.2f} % of "
+        f"{len(separation.known):,} known ones kept"
     )
     axis.set_title(text, loc="left", fontsize=10, parse_math=False)
     return save_figure(figure, path)

@@ -23,11 +23,11 @@ ORDERS = ("name", "numeric", "sorted")
 class LabelledImages:
     """Images with the numbers of their classes, and what to tell the user about how they were found."""
 
-    images: list  # of (path, number of the class), in order
+    images: list  # of (path, number of the class), in order; of several labels, (path, numbers of the classes)
     notes: dict[str, str] = field(default_factory=dict)  # {name: text}
 
 
-def find_images(path, labels, split=None, order=None, class_names=None):
+def find_images(path, labels, split=None, order=None, class_names=None, multi_label=False):
     """The images of a folder or of a CSV file as (path, number of the class), in order.
 
     Args:
@@ -37,20 +37,23 @@ def find_images(path, labels, split=None, order=None, class_names=None):
         split: "train", "val", "test" or any other name of these; the name of a folder inside; or what the file's lines
             have as split. None: all.
         order, class_names: how the folders' names, or the file's labels, map to classes; see `class_numbers`.
+        multi_label: whether an image may have several classes, or none; pairs are then (path, tuple of numbers).
 
     Raises:
         ValueError: naming what is missing, or a folder or label that is none of the classes.
     """
-    return label_images(path, labels, split, order, class_names).images
+    return label_images(path, labels, split, order, class_names, multi_label).images
 
 
-def label_images(path, labels, split=None, order=None, class_names=None):
+def label_images(path, labels, split=None, order=None, class_names=None, multi_label=False):
     """As `find_images`, with notes: a `LabelledImages`."""
     path = Path(path)
     if path.is_file():
-        return LabelledImages(_csv_images(path, labels, split, order, class_names))
+        return LabelledImages(_csv_images(path, labels, split, order, class_names, multi_label))
     if path.is_dir():
-        return _folder_images(path, labels, split, order, class_names)
+        found = _folder_images(path, labels, split, order, class_names)
+        images = [(file, (number,)) for file, number in found.images] if multi_label else found.images
+        return LabelledImages(images, found.notes)
     raise ValueError(f"{path} does not exist; expected a folder with a folder per class, or a CSV file path,label.")
 
 
@@ -183,20 +186,21 @@ def _split_folder(folder, labels, split, class_names):
     return found, {name: text for name, text in notes.items() if text}
 
 
-def _csv_images(path, labels, split, order, class_names):
-    rows = _csv_rows(path, split)
-    names = {row.label for row in rows}
+def _csv_images(path, labels, split, order, class_names, multi_label):
+    rows = _csv_rows(path, split, multi_label)
+    names = {label for row in rows for label in row.labels}
     try:
         numbers = class_numbers(names, labels, order, class_names)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     _refuse_ambiguous(path, names, numbers, len(labels), order or class_names)
-    return [(Path(row.path), numbers[row.label]) for row in rows]
+    found = [(Path(row.path), tuple(numbers[label] for label in row.labels)) for row in rows]
+    return found if multi_label else [(file, number) for file, (number,) in found]
 
 
-def _csv_rows(path, split):
+def _csv_rows(path, split, multi_label):
     """The rows of the split."""
-    rows = read_manifest(path)
+    rows = read_manifest(path, multi_label).rows
     splits = sorted({row.split or "" for row in rows})
     chosen = [row for row in rows if not split or _is_split(row.split or "", split)]
     if (len({split_of(name) or name for name in splits}) > 1 and split is None) or (split and rows and not chosen):

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_vit.evaluation import multilabel, tallies
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -24,6 +26,11 @@ class Accuracy:
         """Top-k accuracy in percent."""
         return 100 * self.correct5 / self.images
 
+    @property
+    def measures(self):
+        """The two accuracies by the names that files have for them."""
+        return {"top1": self.top1, "top5": self.top5}
+
 
 @dataclass(frozen=True)
 class ClassAccuracy(Accuracy):
@@ -35,13 +42,20 @@ class ClassAccuracy(Accuracy):
 
 
 def accuracy(predictions):
-    """Top-1 and top-5 `Accuracy` of `Predictions`."""
+    """Top-1 and top-5 `Accuracy` of `Predictions`; of several labels per image the `multilabel.MultiLabelAccuracy`."""
+    if predictions.labels.ndim == 2:
+        return multilabel.multilabel_accuracy(predictions)
     return accuracy_of(predictions.hits)
 
 
 def accuracy_of(hits):
     """The `Accuracy` of bool (N, k), N >= 1: whether the first, the second, ... prediction is right."""
     return Accuracy(len(hits), int(hits[:, 0].sum()), int(hits.any(1).sum()), hits.shape[1])
+
+
+def tallies_of(predictions):
+    """The `Tallies` of `Predictions`: recall, precision and F1 per class, balanced accuracy, macro F1."""
+    return tallies.tally(predictions.labels, predictions.best[:, 0], len(predictions.names))
 
 
 def confusion(predictions):

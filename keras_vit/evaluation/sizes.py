@@ -2,11 +2,14 @@
 
 sizes.csv   a line per size: the size, the crop, top-1 and top-5 accuracy, multiply-adds and milliseconds of an image
 sizes.png   top-1 accuracy over multiply-adds
+
+Where an image may have several labels, mAP and macro F1 stand for the two accuracies.
 """
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +19,7 @@ from keras_vit.evaluation.report import write_csv
 from keras_vit.preprocessing import Spec
 
 RUNS = 3  # timed batches
-COLUMNS = ("img_size", "crop_pct", "top1", "top5", "multiply_adds", "ms_per_image", "n_images", "real_top1")
+NAMES = {"top1": "top-1", "map": "mAP", "macro_f1": "macro F1"}  # in tables and figures
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class AtSize:
     """A model at one image size."""
 
     spec: Spec  # its preprocessing, with the size
-    accuracy: Accuracy
+    accuracy: Any  # `Accuracy`, or of several labels `MultiLabelAccuracy`
     multiply_adds: int | None  # of one image; None where they cannot be counted
     milliseconds: float  # of one image, in a batch: the model alone
     real: Accuracy | None = None  # by ImageNet-ReaL's labels, if measured
@@ -49,7 +52,8 @@ def as_table(measured):
     Args:
         measured: `AtSize`s of one model.
     """
-    head = ["size", "top-1 %", f"top-{measured[0].accuracy.k} %", "GMACs", "ms/image"]
+    names = [f"{_name(measured[0], column)} %" for column in measured[0].accuracy.measures]
+    head = ["size", *names, "GMACs", "ms/image"]
     rows = [head + ["ReaL %"] * (measured[0].real is not None), *map(_cells, measured)]
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows)
@@ -63,17 +67,23 @@ def write_sizes(folder, measured, title):
         measured: `AtSize`s of one model.
         title: of the figure.
     """
-    write_csv(Path(folder) / "sizes.csv", COLUMNS, map(_line, measured))
+    first, second = measured[0].accuracy.measures
+    columns = ("img_size", "crop_pct", first, second, "multiply_adds", "ms_per_image", "n_images", "real_top1")
+    write_csv(Path(folder) / "sizes.csv", columns, map(_line, measured))
     counted = all(one.multiply_adds for one in measured)
     cost = [one.multiply_adds / 1e9 if counted else one.milliseconds for one in measured]
     label = "multiply-adds of an image, in billions" if counted else "milliseconds of an image"
     figures.save_curve(
         Path(folder) / "sizes.png",
         (cost, label),
-        ([one.accuracy.top1 for one in measured], "top-1 accuracy in percent"),
+        ([one.accuracy.measures[first] for one in measured], f"{_name(measured[0], first)} in percent"),
         [one.spec.size_name for one in measured],
         title,
     )
+
+
+def _name(one, column):
+    return f"top-{one.accuracy.k}" if column == "top5" else NAMES[column]
 
 
 def _milliseconds(predictor, batch):
@@ -98,14 +108,14 @@ def _multiply_adds(predictor):
 
 
 def _cells(one):
-    accuracies = f"{one.accuracy.top1:.3f}", f"{one.accuracy.top5:.3f}"
+    accuracies = [f"{value:.3f}" for value in one.accuracy.measures.values()]
     macs = "-" if one.multiply_adds is None else f"{one.multiply_adds / 1e9:.3g}"
     real = [f"{one.real.top1:.3f}"] if one.real else []
     return [one.spec.size_name, *accuracies, macs, f"{one.milliseconds:.3g}", *real]
 
 
 def _line(one):
-    accuracies = f"{one.accuracy.top1:.3f}", f"{one.accuracy.top5:.3f}"
+    accuracies = [f"{value:.3f}" for value in one.accuracy.measures.values()]
     cost = one.multiply_adds or "", f"{one.milliseconds:.4f}"
     real = f"{one.real.top1:.3f}" if one.real else ""
     return one.spec.size_name, one.spec.crop_pct, *accuracies, *cost, one.accuracy.images, real

@@ -20,7 +20,7 @@ def at_image_size(model, size):
 
     Args:
         model: a functional model of this library, with or without its classifier, fresh or loaded from a .keras file.
-        size: (H, W) in pixels, or (None, None) for images of any size.
+        size: (H, W) in pixels, or one number for both, or (None, None) for images of any size.
 
     Returns:
         A functional `keras.Model` with layers and weights of its own; its tables of positions stay as they are and are
@@ -29,7 +29,7 @@ def at_image_size(model, size):
     Raises:
         ValueError: for a size that the model cannot run on, and for a model that cannot be of another size.
     """
-    copies = {}
+    copies, size = {}, (size, size) if isinstance(size, int) else size
 
     def copy(layer):
         if id(layer) not in copies:
@@ -82,8 +82,10 @@ def _checked_size(model, size):
     require_blocks("at_image_size", model)
     size = tuple(size)
     if len(size) != 2 or not (size == (None, None) or all(isinstance(n, int) and n > 0 for n in size)):
+        smallest = "{} x {}".format(*sides_of(model).rounded((1, 1)))
         raise ValueError(
-            f"at_image_size: expected (height, width) in pixels, or (None, None) for any size. Received: {size!r}"
+            f"at_image_size: expected (height, width) in pixels, at least {smallest}, or (None, None) for any size. "
+            f"Received: {size!r}"
         )
     bound = [layer.name for layer in keras_private.all_layers(model) if _keeps_size(layer)]
     if bound:

@@ -1,7 +1,8 @@
 """Whether an accuracy on labelled images is that of a working model; if not, what may be wrong.
 
 A model that is fed other values than it was trained on still answers, at the rate of guessing. Only images with known
-classes show it.
+classes show it. Where an image may have several labels, classes are bool (N, K), and the mean of the Jaccard index
+stands for the accuracy: of the classes that an image has or is given, the share that it both has and is given.
 """
 
 import json
@@ -42,20 +43,21 @@ def better_input_values(predictor, classes, best, prepared):
 
     Args:
         predictor: a `Predictor`; None is returned for one without a Keras model.
-        classes: numbers of the true classes, int (N,).
-        best: numbers of the classes that it gives, (N,).
+        classes: numbers of the true classes, int (N,), or bool (N, K).
+        best: those that it gives, of the same shape.
         prepared: function: number of an image, below N -> the image, prepared.
     """
     if predictor.model is None:
         return None
     picked = _evenly(len(classes))
-    classes, own = np.asarray(classes)[picked], _mean(np.asarray(best)[picked] == np.asarray(classes)[picked])
+    classes = np.asarray(classes)[picked]
+    own = agreement(np.asarray(best)[picked], classes)
     if own > 1 - POINTS:  # which nothing can be better than by that much
         return None
     images, found = [prepared(int(number)) for number in picked], []
     for values in INPUT_VALUES:
         if values != predictor.input_values:
-            other = _mean(predictor.taking(values).predict_prepared(images).argmax(-1) == classes)
+            other = agreement(given(predictor.taking(values).predict_prepared(images), predictor.thresholds), classes)
             if other - own > max(POINTS, DEVIATIONS * np.hypot(_error(own, len(picked)), _error(other, len(picked)))):
                 found.append(Better(values, other, predictor.input_values, own, len(picked)))
     return max(found, key=lambda better: better.accuracy, default=None)
@@ -69,8 +71,12 @@ def doubts(predictor, classes, best, recorded=None):
         recorded: the accuracy that was measured on the same images before, in [0, 1].
     """
     classes, best, names = np.asarray(classes), np.asarray(best), predictor.labels
-    N, K, accuracy, found = (len(classes), len(names), _mean(np.asarray(best) == np.asarray(classes)), [])
-    if K > 1 and N >= ENOUGH:
+    N, K, accuracy, found = len(classes), len(names), agreement(best, classes), []
+    if classes.ndim == 2:
+        if N >= ENOUGH and (classes != classes[0]).any() and (best == best[0]).all():
+            alike = ", ".join(names[k] for k in np.flatnonzero(best[0])) or "none of the classes"
+            found.append(f"all {N} images get the same labels: {alike}")
+    elif K > 1 and N >= ENOUGH:
         error = np.sqrt(1 / K * (1 - 1 / K) / N)
         if DEVIATIONS * error < (1 - 1 / K) / 2 and accuracy <= 1 / K + DEVIATIONS * error:
             found.append(f"an accuracy of {100 * accuracy:.2f} % is that of guessing one of {K} classes")
@@ -81,9 +87,23 @@ def doubts(predictor, classes, best, recorded=None):
     return found
 
 
+def given(scores, thresholds=None):
+    """The classes that scores (N, K) give images: numbers (N,) of the best; with thresholds (K,) bool (N, K)."""
+    return scores.argmax(-1) if thresholds is None else scores >= thresholds
+
+
+def agreement(best, classes):
+    """The accuracy of classes (N,); of bool (N, K) the mean of the Jaccard index, 1 for an image without any."""
+    if np.ndim(classes) == 1:
+        return float(np.mean(best == classes))
+    either = (best | classes).sum(-1)
+    return float(np.where(either == 0, 1.0, (best & classes).sum(-1) / np.maximum(either, 1)).mean())
+
+
 def doubts_about(predictor, predictions, recorded=None):
-    """`doubts` of `evaluation.Predictions`, and the input values that would be better, a sentence each."""
-    classes, best, paths = predictions.labels, predictions.best[:, 0], predictions.paths
+    """`doubts` of `evaluation`'s predictions, and the input values that would be better, a sentence each."""
+    classes, paths = predictions.labels, predictions.paths
+    best = predictions.best[:, 0] if classes.ndim == 1 else predictions.predicted
     better = better_input_values(predictor, classes, best, lambda number: predictor.prepare(paths[number]))
     return [*doubts(predictor, classes, best, recorded), *([str(better)] if better else [])]
 
@@ -98,10 +118,6 @@ def recorded_accuracy(folder):
 
 def _evenly(number):
     return np.linspace(0, number - 1, min(number, TRIED)).astype(int)
-
-
-def _mean(hits):
-    return float(np.mean(hits))
 
 
 def _error(accuracy, number):

@@ -13,12 +13,16 @@ READERS = 4  # threads that decode and resize while the model runs
 AHEAD = 2  # batches read in advance
 
 
-class Answer(NamedTuple):
-    """What a model says of one image file."""
-
+class _Answer(NamedTuple):
     path: Any  # as it was given
     scores: np.ndarray | None  # probabilities float32 (K,); None for a file that cannot be read
     reason: str | None = None  # why it cannot be read
+
+
+class Answer(_Answer):
+    """What a model says of one image file: path, scores, reason; beside these three, `known`."""
+
+    known: float | None = None  # the score by which the image is known, of a model that has one
 
 
 def predict_files(predictor, paths, batch_size=32):
@@ -44,9 +48,10 @@ def predict_files(predictor, paths, batch_size=32):
     return _answers(predictor, paths, batch_size)
 
 
-def best_classes(answer, k):
+def best_classes(answer, k, thresholds=None):
     """Numbers of the k best classes of an answer, best first, and their scores, (k,) each; fewer where K is below k.
 
+    With `thresholds` (K,), where an image may have several labels, only those whose scores reach them: maybe none.
     Of equal scores the class with the lower number comes first, as in argmax and `keras_vit.decode_predictions`.
 
     Raises:
@@ -55,9 +60,9 @@ def best_classes(answer, k):
     scores = answer.scores
     if not np.isfinite(scores).all():
         raise ValueError(f"The scores of {printable(answer.path)} are not finite; check the model's weights.")
-    near = np.arange(len(scores))
-    if k < len(scores):  # only what reaches the k-th largest is sorted: there may be 21,843 classes
-        near = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+    near = np.arange(len(scores)) if thresholds is None else np.flatnonzero(scores >= thresholds)
+    if k < len(near):  # only what reaches the k-th largest is sorted: there may be 21,843 classes
+        near = near[scores[near] >= np.partition(scores[near], -k)[-k]]
     best = near[np.argsort(-scores[near], kind="stable")][:k]
     return best, scores[best]
 
@@ -75,19 +80,29 @@ def _answers(predictor, paths, batch_size):
             if image is not None:
                 batch.append(image)
             if len(batch) in (0, batch_size):  # none: only files that cannot be read are waiting
-                yield from _answered(waiting, predictor.run(batch) if batch else ())
+                yield from _answered(waiting, *(_run(predictor, batch) if batch else ((), ())))
                 waiting, batch, ran_full = [], [], ran_full or bool(batch)
         if batch:
             filled = batch_size - len(batch) if ran_full and predictor.model is not None else 0
-            yield from _answered(waiting, predictor.run(batch + filled * batch[-1:]))
+            yield from _answered(waiting, *_run(predictor, batch + filled * batch[-1:]))
     finally:
         pool.shutdown(cancel_futures=True)  # when the caller stops early, too
 
 
-def _answered(waiting, scores):
-    scores = iter(scores)
+def _run(predictor, batch):
+    """Probabilities (B, K), and the scores of known images (B,), None each for a model without them."""
+    run_known = getattr(predictor, "run_known", None)  # an `Embedder` has no answers
+    return run_known(batch) if run_known else (predictor.run(batch), len(batch) * [None])
+
+
+def _answered(waiting, scores, known):
+    found = zip(scores, known)
     for path, reason in waiting:
-        yield Answer(path, None if reason else next(scores), reason)
+        one, score = (None, None) if reason else next(found)
+        answer = Answer(path, one, reason)
+        if score is not None:
+            answer.known = float(score)
+        yield answer
 
 
 def _prepared(predictor, path):

@@ -2,7 +2,8 @@
 
 `Predictor.open` resolves a source and loads its preprocessing and labels with it; the `Predictor` takes images of any
 size. What runs underneath (Keras, a signature, the LiteRT interpreter) is a function from images (B, H, W, 3) in
-[0, 255], already of the model's size, to probabilities (B, K).
+[0, 255], already of the model's size, to probabilities (B, K). Of a model that can tell unknown images, a second
+function gives the score of each image as well.
 """
 
 import dataclasses
@@ -17,8 +18,10 @@ from keras_vit.prediction import runtimes
 from keras_vit.prediction.activations import as_probabilities, of_both
 from keras_vit.prediction.classifier import as_functional
 from keras_vit.prediction.image_size import KERAS, model_at, run_model_at, spec_at
+from keras_vit.prediction.known import known_score, with_logits
 from keras_vit.preprocessing import Spec, as_taken, find_input_values, read_image
 from keras_vit.preprocessing.resizing import resize_array
+from keras_vit.sources.answers import Answers
 from keras_vit.sources.resolve import KINDS, resolve, resolve_spec
 from keras_vit.sources.run_folder import LABELS, MODEL, SPEC, Run, load_keras_model, read_labels, recorded_input_values
 
@@ -39,6 +42,8 @@ class Predictor:
     top_k: int | None = None  # how many classes get a score, the others being 0; None: all of them
     model: Any = None  # the keras.Model; None for a SavedModel and a .tflite file
     input_values: str | None = None  # which values `model` takes, of INPUT_VALUES; `run` takes [0, 255] in any case
+    answers: Answers = Answers()  # how outputs are read
+    run_known: Callable | None = None  # as `run` -> (probabilities, float32 (B,)); None unless `unknown`
 
     @classmethod
     def open(cls, source, spec=None, labels=None, input_values=None, img_size=None, crop_pct=None):
@@ -81,6 +86,26 @@ class Predictor:
         return OPENERS[found.kind](found, spec, labels, recorded, img_size is not None)
 
     @property
+    def multi_label(self):
+        """Whether an image may have several labels, or none."""
+        return self.answers.multi_label
+
+    @property
+    def thresholds(self):
+        """Where an image may have several labels: the probability from which it has each class, float32 (K,)."""
+        least = self.answers.least(len(self.labels))
+        return None if least is None else np.array(least, "float32")
+
+    @property
+    def unknown(self):
+        """{"score", "threshold", "kept"} of a model that can tell unknown images; else None."""
+        return self.answers.unknown if self.run_known else None
+
+    def is_unknown(self, known):
+        """Whether images with these scores are of none of the classes, bool of the same shape."""
+        return np.asarray(known) < np.float32(self.unknown["threshold"])
+
+    @property
     def runtime(self):
         """What computes: "keras-<backend>", "savedmodel" or "litert"."""
         if self.kind not in ("SavedModel", "tflite"):
@@ -112,8 +137,8 @@ class Predictor:
 
     def taking(self, input_values):
         """The predictor of the same Keras model, were it one of other input values."""
-        run = _keras_run(self.model, self.spec, input_values, len(self.labels))
-        return dataclasses.replace(self, run=run, input_values=input_values)
+        run, run_known = _keras_runs(self.model, self.spec, input_values, len(self.labels), self.answers)
+        return dataclasses.replace(self, run=run, run_known=run_known, input_values=input_values)
 
     def predict(self, images, batch_size=32):
         """Paths or uint8 arrays (H, W, 3), of any sizes -> probabilities float32 (N, K)."""
@@ -123,25 +148,44 @@ class Predictor:
 
     def predict_prepared(self, images, batch_size=32):
         """The same for an iterable of prepared images, never holding more than one batch."""
-        found, batch = [np.zeros((0, len(self.labels)), "float32")], []
-        for image in images:
-            batch.append(image)
-            if len(batch) == batch_size:
-                found.append(self.run(batch))
-                batch = []
-        if batch:
-            found.append(self.run(batch))
-        return np.concatenate(found)
+        none = np.zeros((0, len(self.labels)), "float32")
+        return np.concatenate([none, *(self.run(batch) for batch in _batches(images, batch_size))])
+
+    def predict_known(self, images, batch_size=32):
+        """As `predict_prepared`, with the score by which each image is known: (float32 (N, K), float32 (N,)).
+
+        Raises:
+            ValueError: for a model without such a score.
+        """
+        if self.run_known is None:
+            raise ValueError(
+                f"{self.name} has no score of known images. Train with --unknown-score energy or max_logit."
+            )
+        none = (np.zeros((0, len(self.labels)), "float32"), np.zeros(0, "float32"))
+        found = [none, *(self.run_known(batch) for batch in _batches(images, batch_size))]
+        return tuple(np.concatenate(part) for part in zip(*found))
+
+
+def _batches(images, size):
+    """Lists of `size` images, the last of those that are left."""
+    batch = []
+    for image in images:
+        batch.append(image)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def run_predictor(run, model, spec=None, labels=None, recorded=None):
     """The predictor of a `Run` whose model is loaded already; by default with the run's preprocessing and labels."""
     labels, spec = run.labels if labels is None else labels, spec or run.spec
     recorded = recorded or recorded_input_values(run.path)
-    return keras_predictor("keras run", run.name, model, spec, labels, run.path / MODEL, recorded)
+    return keras_predictor("keras run", run.name, model, spec, labels, run.path / MODEL, recorded, run.answers)
 
 
-def keras_predictor(kind, name, model, spec, labels, weights=None, recorded=None):
+def keras_predictor(kind, name, model, spec, labels, weights=None, recorded=None, answers=Answers()):
     """The predictor of a loaded Keras model.
 
     Args:
@@ -149,10 +193,14 @@ def keras_predictor(kind, name, model, spec, labels, weights=None, recorded=None
         model: a `keras.Model` with one output (B, K).
         labels: K names, or None for numbers; two where K is 1.
         recorded: which values it takes, if that is known; see `find_input_values`.
+        answers: how its outputs are read.
 
     Raises:
-        ValueError: for another size than the spec's, or another number of labels; if it cannot be told what it takes.
+        ValueError: for another size than the spec's, or another number of labels; if it cannot be told what it takes;
+            if it cannot give such answers.
     """
+    from keras_vit.layers.image_size import ImageSize
+
     model = as_functional(model, spec.size)
     shape = model.input_shape
     if len(shape) != 4 or any(n not in (None, m) for n, m in zip(shape[1:], (*spec.size, 3))):
@@ -161,21 +209,50 @@ def keras_predictor(kind, name, model, spec, labels, weights=None, recorded=None
             "--img-size runs it at another size (in Python: img_size=)."
         )
     labels = _checked_labels(labels, model.output_shape[-1], weights or name)
+    for layer in model.layers:
+        if isinstance(layer, ImageSize):  # of a model of any size; in its own words, before images fail in it
+            layer.check(*spec.size)
     values = find_input_values(model, spec.size, recorded or spec.input_values)
-    run, parameters = _keras_run(model, spec, values, len(labels)), model.count_params()
-    return Predictor(kind, name, labels, spec, run, weights, parameters, model=model, input_values=values)
+    run, run_known = _keras_runs(model, spec, values, len(labels), answers)
+    known = {"answers": answers, "run_known": run_known}
+    more = {"parameters": model.count_params(), "model": model, "input_values": values}
+    return Predictor(kind, name, labels, spec, run, weights, **more, **known)
 
 
-def _keras_run(model, spec, values, classes):
+def _stacked(images):
+    """A batch (B, H, W, 3) of prepared images; a ValueError unless all have one size."""
+    sizes = sorted({image.shape[:2] for image in images})
+    if len(sizes) > 1:
+        received = ", ".join(f"{height} x {width}" for height, width in sizes[:3])
+        raise ValueError(
+            f"The images of a batch must have one size. Received: {received} pixels. `Predictor.prepare` gives all "
+            "the same; a model of any size takes others one at a time, with batch_size=1."
+        )
+    return np.stack(images)
+
+
+def _keras_runs(model, spec, values, classes, answers):
+    """`run` and `run_known` of a Keras model."""
     from keras import ops
 
-    finish = as_probabilities(model, spec.size, classes)
+    finish = as_probabilities(model, spec.size, classes, answers.multi_label)
 
-    def run(images):
-        outputs = model.predict_on_batch(as_taken(np.stack(images), spec, values))
+    def taken(images):
+        return as_taken(_stacked(images), spec, values)
+
+    def probabilities(outputs):
         return ops.convert_to_numpy(finish(np.asarray(outputs, "float32")))
 
-    return run
+    if answers.unknown is None:
+        return lambda images: probabilities(model.predict_on_batch(taken(images))), None
+    both = with_logits(model)
+
+    def run_known(images):
+        both.jit_compile = model.jit_compile  # which `parity` changes
+        outputs, logits = both.predict_on_batch(taken(images))
+        return probabilities(outputs), known_score(np.asarray(logits), answers.unknown["score"])
+
+    return lambda images: run_known(images)[0], run_known
 
 
 def _open_run(found, spec, labels, recorded, resized):
@@ -188,7 +265,7 @@ def _open_keras(found, spec, labels, recorded, resized):
     spec = _required(spec, found)
     model = load_keras_model(found.path)
     model = model_at(model, spec.size) if resized else model
-    return keras_predictor("keras model", found.name, model, spec, labels, found.path, recorded)
+    return keras_predictor("keras model", found.name, model, spec, labels, found.path, recorded, found.answers())
 
 
 def _open_published(found, spec, labels, recorded, resized):
@@ -225,9 +302,11 @@ def _open_saved_model(found, spec, labels, *_):
     else:
         spec, classes = None, len(labels)
         run, top_k = runtimes.bytes_signature(loaded, folder, classes)
+    run_known, answers = _known_by(run, found)
     run, labels = _named(run, labels, classes, folder)
     weights = min(folder.glob("variables/variables.data-*"), default=None)
-    return Predictor("SavedModel", found.name, labels, spec, run, weights, runtimes.parameters(loaded), top_k)
+    more = {"parameters": runtimes.parameters(loaded), "top_k": top_k, "answers": answers, "run_known": run_known}
+    return Predictor("SavedModel", found.name, labels, spec, run, weights, **more)
 
 
 def _open_tflite(found, spec, labels, *_):
@@ -238,8 +317,18 @@ def _open_tflite(found, spec, labels, *_):
             f"{found.path} must take one image of shape {(1, *spec.size, 3)}, which its preprocessing gives. It takes "
             f"{(1, *size, 3)}."
         )
+    run_known, answers = _known_by(run, found)
     run, labels = _named(run, labels, classes, found.path)
-    return Predictor("tflite", found.name, labels, spec.at(size), run, found.path)  # of a folder with several sizes
+    known = {"answers": answers, "run_known": run_known}
+    return Predictor("tflite", found.name, labels, spec.at(size), run, found.path, **known)  # the folder may have sizes
+
+
+def _known_by(run, found):
+    """`run_known` of what runs, None where it has no score of known images, and the `Answers` that it can give."""
+    answers, run_known = found.answers(), getattr(run, "known", None)
+    if answers.unknown is None or run_known is None:  # e.g. made before, in a folder with other files
+        return None, dataclasses.replace(answers, unknown=None)
+    return run_known, answers
 
 
 def _required(spec, found):

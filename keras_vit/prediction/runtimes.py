@@ -1,6 +1,7 @@
 """What the predictor runs besides Keras: a SavedModel's signatures, and the LiteRT interpreter.
 
-Each becomes a function from a list of B prepared images to probabilities float32 (B, K).
+Each becomes a function from a list of B prepared images to probabilities float32 (B, K). Of a model that can tell
+unknown images, its attribute `known` is the function to (probabilities, score of each image, float32 (B,)).
 TensorFlow and the interpreter are imported when first needed.
 """
 
@@ -9,7 +10,13 @@ import os
 
 import numpy as np
 
-from keras_vit.prediction.tflite_interpreter import dequantized, open_interpreter, quantized
+from keras_vit.prediction.tflite_interpreter import (
+    KNOWN_SCORE,
+    dequantized,
+    known_index,
+    open_interpreter,
+    quantized,
+)
 from keras_vit.system import startup
 from keras_vit.system.files import refuse_pattern
 
@@ -34,13 +41,20 @@ def image_signature(loaded, folder):
         raise ValueError(f"{folder}: predict_images must take one input. Received: {sorted(inputs)}.")
     ((name, tensor),) = inputs.items()
 
-    def run(pixels):
+    def call(pixels):
         import tensorflow as tf
 
-        images = tf.cast(np.stack(pixels), tensor.dtype)
-        return signature(**{name: images})[output].numpy()
+        return signature(**{name: tf.cast(np.stack(pixels), tensor.dtype)})
+
+    def run(pixels):
+        return call(pixels)[output].numpy()
+
+    def known(pixels):
+        found = call(pixels)
+        return found[output].numpy(), found[KNOWN_SCORE].numpy()
 
     run.loaded = loaded  # its variables live only as long as it does
+    run.known = known if KNOWN_SCORE in outputs else None
     return run, outputs[output].shape[-1]
 
 
@@ -51,7 +65,7 @@ def parameters(loaded):
 
 
 def bytes_signature(loaded, folder, classes):
-    """serving_default as a function of encoded images, with scores of 0 except for the best k; and k."""
+    """serving_default as a function of encoded images, with scores of 0 except for those that it gives; and k."""
     signature = loaded.signatures["serving_default"]
     inputs = set(signature.structured_input_signature[1])
     if inputs != {"image_bytes"} or not {"scores", "class_ids"} <= set(signature.structured_outputs):
@@ -60,15 +74,25 @@ def bytes_signature(loaded, folder, classes):
             f"It takes {sorted(inputs)} and returns {sorted(signature.structured_outputs)}."
         )
 
-    def run(images):
+    def call(images):
         import tensorflow as tf
 
         outputs = signature(image_bytes=tf.constant(images))
         probabilities = np.zeros((len(images), classes), "float32")
-        np.put_along_axis(probabilities, outputs["class_ids"].numpy(), outputs["scores"].numpy(), 1)
-        return probabilities
+        numbers, scores = outputs["class_ids"].numpy(), outputs["scores"].numpy()
+        given = numbers >= 0  # -1: no class, the image has fewer
+        probabilities[np.nonzero(given)[0], numbers[given]] = scores[given]
+        return probabilities, outputs
+
+    def known(images):
+        probabilities, outputs = call(images)
+        return probabilities, outputs[KNOWN_SCORE].numpy()
+
+    def run(images):
+        return call(images)[0]
 
     run.loaded = loaded
+    run.known = known if KNOWN_SCORE in signature.structured_outputs else None
     return run, signature.structured_outputs["scores"].shape[-1] or 1  # of unknown width: at least the best one
 
 
@@ -85,21 +109,28 @@ def tflite(path):
     """A `.tflite` file as a function of prepared images, its number of classes, and the size (H, W) of its images."""
     interpreter = checked_interpreter(path)
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    scores = [tensor for tensor in outputs if tensor["index"] == known_index(interpreter)]
+    outputs = [tensor for tensor in outputs if tensor not in scores]
     shapes = [tuple(int(n) for n in tensor["shape"]) for tensor in (*inputs, *outputs)]
     if len(inputs) != 1 or len(outputs) != 1 or len(shapes[0]) != 4 or (shapes[0][0], shapes[0][3]) != (1, 3):
         raise ValueError(
-            f"{path} must take one image of shape (1, H, W, 3) and have one output. "
+            f"{path} must take one image of shape (1, H, W, 3) and have one output, or {KNOWN_SCORE} besides. "
             f"It has {len(inputs)} inputs and {len(outputs)} outputs, of the shapes {shapes}."
         )
 
     def run_one(image):
         interpreter.set_tensor(inputs[0]["index"], quantized(image[None], inputs[0]))
         interpreter.invoke()
-        return dequantized(interpreter.get_tensor(outputs[0]["index"]), outputs[0])
+        return [dequantized(interpreter.get_tensor(tensor["index"]), tensor) for tensor in (*outputs, *scores)]
 
     def run(images):
-        return np.concatenate([run_one(image) for image in images])
+        return np.concatenate([run_one(image)[0] for image in images])
 
+    def known(images):
+        probabilities, scores = zip(*map(run_one, images))
+        return np.concatenate(probabilities), np.concatenate(scores)[:, 0]
+
+    run.known = known if scores else None
     return run, shapes[1][-1], shapes[0][1:3]
 
 

@@ -6,6 +6,8 @@ import keras_vit.
 
 import numpy as np
 
+SIGNATURE, KNOWN_SCORE = "serving_default", "known_score"  # the latter, of models that can tell unknown images
+
 
 def open_interpreter(path, threads):
     """LiteRT's interpreter of a file, or TensorFlow's where ai-edge-litert is not installed; it runs on the CPU.
@@ -23,19 +25,32 @@ def open_interpreter(path, threads):
     return interpreter
 
 
-def signature_predictor(interpreter):
+def signature_predictor(interpreter, outputs=("probabilities",)):
     """The file's signature "serving_default" as a function.
 
+    Args:
+        interpreter: of the file.
+        outputs: names of those that are wanted.
+
     Returns:
-        images (1, H, W, 3) in [0, 255] -> probabilities (1, K), float32.
+        images (1, H, W, 3) in [0, 255] -> probabilities (1, K), float32; of several outputs a tuple of them.
     """
-    run = interpreter.get_signature_runner("serving_default")
-    image, probabilities = run.get_input_details()["image"], run.get_output_details()["probabilities"]
+    run = interpreter.get_signature_runner(SIGNATURE)
+    image, details = run.get_input_details()["image"], run.get_output_details()
 
     def predict(pixels):
-        return dequantized(run(image=quantized(pixels, image))["probabilities"], probabilities)
+        found = run(image=quantized(pixels, image))
+        wanted = tuple(dequantized(found[name], details[name]) for name in outputs)
+        return wanted if len(outputs) > 1 else wanted[0]
 
     return predict
+
+
+def known_index(interpreter):
+    """Number of the tensor that is the score of a known image, (1, 1); None if the file has none."""
+    if KNOWN_SCORE not in interpreter.get_signature_list().get(SIGNATURE, {}).get("outputs", ()):
+        return None
+    return interpreter.get_signature_runner(SIGNATURE).get_output_details()[KNOWN_SCORE]["index"]
 
 
 def quantized(values, details):

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from keras_vit.sources.answers import ANSWERS
 from keras_vit.sources.run_folder import LABELS, MODEL, RESULTS, RUN, SPEC
 from keras_vit.system import bounded_json
 from keras_vit.system.limits import MAX_HEADER
@@ -120,7 +121,7 @@ def needed(names, asked):
         ValueError: if there is no model, or more than one.
     """
     if asked.inside in names:
-        return [asked.inside, *_present((SPEC, LABELS), asked.inside.rpartition("/")[0], names)]
+        return [asked.inside, *_present((SPEC, LABELS, ANSWERS), asked.inside.rpartition("/")[0], names)]
     here = [name.rpartition("/")[2] for name in names if name.rpartition("/")[0] == asked.inside]
     weights = [name for name in LIBRARY_WEIGHTS if name in here]
     if MODEL in here:
@@ -130,7 +131,7 @@ def needed(names, asked):
     for suffix in SINGLE:
         files = sorted(name for name in here if name.lower().endswith(suffix))
         if len(files) == 1:
-            return _present((files[0], SPEC, LABELS), asked.inside, names)
+            return _present((files[0], SPEC, LABELS, ANSWERS), asked.inside, names)
         if files:
             first = Reference(asked.repository, _join(asked.inside, files[0]), asked.revision)
             raise ValueError(f"{asked} has several models: {_few(files)}. Name one of them, e.g. {first}.")

@@ -12,7 +12,16 @@ from pathlib import Path
 from keras_vit.imagenet.labels import imagenet_labels
 from keras_vit.preprocessing.spec import Spec
 from keras_vit.sources import hub, library_folder, registry
-from keras_vit.sources.run_folder import LABELS, MODEL, RUN, SPEC, read_labels, recorded_input_values
+from keras_vit.sources.answers import Answers
+from keras_vit.sources.run_folder import (
+    LABELS,
+    MODEL,
+    RUN,
+    SPEC,
+    read_labels,
+    recorded_answers,
+    recorded_input_values,
+)
 from keras_vit.weights import catalogue, keras_file
 from keras_vit.weights.entries import WeightFileError
 
@@ -62,6 +71,15 @@ class Resolved:
         recorded = recorded_input_values(self.folder) if self.kind == "run" or self.path.name == MODEL else None
         spec = self.spec()
         return recorded or (spec and spec.input_values)
+
+    def answers(self):
+        """How its outputs are read, `Answers`: as its run says, or the answers.json beside it."""
+        if self.folder is None or self.kind == "library":
+            return Answers()
+        if self.kind == "run" or self.path.name == MODEL and (self.folder / RUN).is_file():
+            return recorded_answers(self.folder)
+        labels = self.labels()
+        return Answers.beside(self.folder, len(labels)) if labels else Answers()
 
     def labels(self):
         """The names of its classes, in the order of the outputs; None without a labels.txt or a classifier."""

@@ -3,9 +3,11 @@
 model.keras          the best weights, with the architecture
 preprocessing.json   how its images are prepared (`keras_vit.preprocessing.Spec`)
 labels.txt           the classes' names, one per line; a class's number is its line, from 0
-run.json             {"model": ..., "name": ..., "classes": ..., and further entries of training}
+run.json             {"model": ..., "name": ..., "classes": ..., and further entries of training}; of those, read here:
+                     "multi_label": true, "thresholds": [K numbers], "unknown": {"score", "threshold", "kept"}
 held_out.csv         path,label: the image files of the test split, and the number of their class; a relative path is
-                     relative to the run folder: of images in it or near it (`NEAR`), so that both can move together
+                     relative to the run folder: of images in it or near it (`NEAR`), so that both can move together.
+                     Where an image may have several labels, its classes' numbers joined by "|", "" for none
 """
 
 import csv
@@ -14,7 +16,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from keras_vit.images.manifest import BETWEEN
 from keras_vit.preprocessing.spec import Spec
+from keras_vit.sources.answers import Answers
 from keras_vit.sources.keras_archive import load_keras_model
 from keras_vit.system.files import atomic_file
 
@@ -34,7 +38,7 @@ NEAR = 2  # folders above the run, below which images have relative paths: runs/
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder, opened."""
+    """One run folder, opened. What its last three fields mean, `keras_vit.sources.answers.Answers` says."""
 
     path: Path
     name: str  # what the exported model is called
@@ -42,6 +46,9 @@ class Run:
     classes: int
     labels: tuple[str, ...]
     spec: Spec
+    multi_label: bool = False
+    thresholds: tuple[float, ...] | None = None  # K, where there are several labels; None: not chosen yet
+    unknown: dict | None = None  # {"score": of SCORES, "threshold": t, "kept": share of known images above t}
 
     @classmethod
     def open(cls, folder):
@@ -64,14 +71,22 @@ class Run:
         if entries["classes"] != len(labels):
             raise ValueError(f"{folder}: {RUN} has {entries['classes']} classes, {LABELS} has {len(labels)}.")
         spec = Spec.load(folder / SPEC)
-        return cls(folder, entries["name"], entries["model"], len(labels), labels, spec)
+        answers = Answers.of(entries, len(labels), folder / RUN)
+        how = (answers.multi_label, answers.thresholds, answers.unknown)
+        return cls(folder, entries["name"], entries["model"], len(labels), labels, spec, *how)
+
+    @property
+    def answers(self):
+        """How the model's outputs are read, `Answers`."""
+        return Answers(self.multi_label, self.thresholds, self.unknown)
 
     def load_model(self):
         """The trained `keras.Model`, not compiled."""
         return load_keras_model(self.path / MODEL)
 
     def test_images(self):
-        """The test split as (path, number of the class), in the order of held_out.csv.
+        """The test split as (path, number of the class), in the order of held_out.csv; (path, tuple of numbers) where
+        an image may have several labels.
 
         Whether the files are still there is not looked at; `require_test_images` does.
 
@@ -89,15 +104,18 @@ class Run:
 
     def _test_image(self, csv_path, line, row):
         label = row["label"] or ""
-        if not label.isdigit() or int(label) >= self.classes:
+        numbers = label.split(BETWEEN) if label or not self.multi_label else []
+        bad = [number for number in numbers if not number.isdecimal() or int(number) >= self.classes]
+        if bad or len(numbers) > 1 and not self.multi_label:
+            several = f', or several joined by "{BETWEEN}"' if self.multi_label else ""
             raise ValueError(
-                f"{csv_path}, line {line}: label must be a class's number below {self.classes}. "
+                f"{csv_path}, line {line}: label must be a class's number below {self.classes}{several}. "
                 f"Received: {label!r}."
             )
         image = self.path / row["path"]
         if ".." in Path(row["path"]).parts:  # from where the folder lies, whatever links lead to it
             image = Path(os.path.normpath(os.path.join(os.path.realpath(self.path), row["path"])))
-        return image, int(label)
+        return image, tuple(map(int, numbers)) if self.multi_label else int(label)
 
     def require_test_images(self):
         """The same, of which every file is there.
@@ -134,7 +152,10 @@ class Run:
 
     @staticmethod
     def write_test_images(folder, images):
-        """Write held_out.csv from (path, number of the class); paths inside the folder and near it become relative."""
+        """Write held_out.csv from (path, number of the class, or a tuple of numbers).
+
+        Paths inside the folder and near it become relative.
+        """
         folder = Path(folder).absolute()
         real = os.path.realpath(folder)
         with atomic_file(folder / TEST_IMAGES) as temporary:
@@ -142,7 +163,9 @@ class Run:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(("path", "label"))
                 for path, label in images:
-                    writer.writerow((_relative(folder / path, folder, real), int(label)))
+                    numbers = label if isinstance(label, tuple) else (label,)
+                    text = BETWEEN.join(str(int(number)) for number in numbers)
+                    writer.writerow((_relative(folder / path, folder, real), text))
 
 
 def require_files(images, run):
@@ -195,6 +218,15 @@ def recorded_input_values(folder):
     path = Path(folder) / RUN
     entries = _read_description(path) if path.is_file() else {}
     return entries.get("input_values") or ("normalized" if "finished" in entries else None)
+
+
+def recorded_answers(folder):
+    """How the outputs of a run's model are read, `Answers`; that of one label per image where there is no run.json."""
+    path = Path(folder) / RUN
+    if not path.is_file():
+        return Answers()
+    entries = _read_description(path)
+    return Answers.of(entries, entries["classes"], path)
 
 
 def read_labels(path):

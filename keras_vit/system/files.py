@@ -113,6 +113,20 @@ def scratch_folder():
         yield Path(folder)
 
 
+@contextlib.contextmanager
+def temporaries_in(folder):
+    """Let what libraries put into the system's temporary folder meanwhile lie in another.
+
+    TensorFlow translates functions into files there, and Keras has a folder for the parts of a model that it saves;
+    killed, both leave them behind.
+    """
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
 def keep_temporaries_together():
     """Let all temporary files of this process, and of those that it starts, lie in a scratch folder until it ends.
 

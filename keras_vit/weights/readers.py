@@ -151,7 +151,24 @@ def _describe(start):
 
 
 def _safetensors(path):
-    """{name: Entry} of a safetensors file; the safetensors package validates the header."""
+    """{name: Entry} of a safetensors file."""
+    header, start = _safetensors_header(path)
+    header.pop("__metadata__", None)
+    return {name: _safetensors_entry(path, name, item, start) for name, item in header.items()}
+
+
+def safetensors_metadata(path):
+    """The metadata of a safetensors file, {name: text}; empty without any.
+
+    Raises:
+        WeightFileError: if it is no complete file of this format.
+    """
+    found, _ = _safetensors_header(pathlib.Path(path))
+    return found.get("__metadata__", {})
+
+
+def _safetensors_header(path):
+    """(what its JSON says, first byte behind it) of a file; the safetensors package validates it."""
     import safetensors
 
     with open(path, "rb") as file:
@@ -165,9 +182,7 @@ def _safetensors(path):
         raise damaged(path, "a complete safetensors file", f"{error}") from error
     with open(path, "rb") as file:
         file.seek(8)
-        header = json.loads(file.read(length))
-    header.pop("__metadata__", None)
-    return {name: _safetensors_entry(path, name, item, 8 + length) for name, item in header.items()}
+        return json.loads(file.read(length)), 8 + length
 
 
 def _safetensors_entry(path, name, item, start):

@@ -79,17 +79,19 @@ def _supplied(layout, arrays):
     return found
 
 
-def write_safetensors(path, arrays):
+def write_safetensors(path, arrays, metadata=None):
     """Write a .safetensors file; one of that name is replaced once the new one is complete.
 
     Args:
         path: of the file.
         arrays: {name: array}; half-precision numbers become float32, as they do when they are read.
+        metadata: {name: text}; by default those that transformers asks for. Several are in no particular order.
     """
     from safetensors.numpy import save_file
 
-    with atomic_file(path) as temporary:  # the metadata are what transformers asks for
-        save_file({name: _storable(array) for name, array in arrays.items()}, temporary, metadata={"format": "pt"})
+    metadata = {"format": "pt"} if metadata is None else metadata
+    with atomic_file(path) as temporary:
+        save_file({name: _storable(array) for name, array in arrays.items()}, temporary, metadata=metadata)
 
 
 def _storable(array):

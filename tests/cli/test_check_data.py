@@ -14,7 +14,7 @@ def folder(tmp_path):
 
 def test_a_sound_folder_is_said_to_be_so(tmp_path, capsys):
     assert command.main(["check-data", str(write_folder(tmp_path / "d", per_class=10))]) == 0
-    assert capsys.readouterr().out == "30 files of 3 classes\nNothing is wrong with them.\n"
+    assert capsys.readouterr().out == ("30 files of 3 classes\nimages per class: 10\nNothing is wrong with them.\n")
 
 
 def test_findings_are_a_table_and_a_file_and_what_is_serious_the_exit_code(tmp_path, folder, capsys):
@@ -62,3 +62,14 @@ def test_names_in_another_encoding_are_printed_and_written(tmp_path, folder, cap
 def test_no_folder(tmp_path, capsys):
     assert command.main(["check-data", str(tmp_path / "none")]) == 1
     assert "keras-vit check-data: data_dir is not a folder" in capsys.readouterr().err
+
+
+def test_uneven_classes_are_told_with_what_training_can_do(tmp_path, capsys):
+    write_folder(tmp_path / "train", 20), write_folder(tmp_path / "val", 2)
+    for path in sorted((tmp_path / "train" / "red").glob("*.png"))[2:]:
+        path.unlink()
+    assert command.main(["check-data", str(tmp_path)]) == 0
+    assert (
+        "images per class: train 2 (red) to 20 (blue), 10 : 1; val 2; training can make up for it by --class-weights "
+        "or --sampler"
+    ) in capsys.readouterr().out.splitlines()

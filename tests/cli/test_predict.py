@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from keras_vit.cli.main import main
+from keras_vit.sources.run_folder import Run
 from tests import toy_artifacts as toy
 
 
@@ -203,3 +204,48 @@ def test_an_interrupt_leaves_no_file(run, album, tmp_path):
         err = process.stderr.read()
     assert process.returncode == 130 and b"interrupted" in err
     assert not list(tmp_path.glob("*found*"))
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """A run of several labels, each with 4 x the mean of its channel as logit, and of known images."""
+    folder = tmp_path_factory.mktemp("several")
+    unknown = {"score": "max_logit", "threshold": 0.5, "kept": 0.95}
+    details = {"multi_label": True, "thresholds": [0.9, 0.25, 0.5], "unknown": unknown}
+    Run.write_description(folder, name="s", model_name="Toy", labels=toy.LABELS, spec=toy.SPEC, details=details)
+    toy.keras_model("sigmoid").save(folder / "model.keras")
+    return folder
+
+
+@pytest.fixture
+def colours(tmp_path):
+    """Red and some green; green alone; nothing, which is unknown."""
+    means = {"red": (1.0, 0.1, -1.0), "green": (0.5, 1.0, -0.5), "dark": (-1.0, -1.0, -1.0)}
+    for name, mean in means.items():
+        pixel = 255 * (np.array(mean) * toy.SPEC.std + toy.SPEC.mean)
+        image = np.broadcast_to(np.clip(np.rint(pixel), 0, 255).astype("uint8"), (6, 8, 3))
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
+    return [tmp_path / f"{name}.png" for name in means]
+
+
+def test_all_labels_that_an_image_has_are_printed(several, colours, capsys):
+    assert main(["predict", str(several), *map(str, colours)]) == 0
+    red, green, dark = colours
+    lines = [line.split("#")[0].rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert [line.split("  ")[0] if line[0] != " " else line.split()[0] for line in lines] == [
+        *(str(red), "red", "green", str(green), "green", str(dark), "unknown:", "none")
+    ]
+    assert float(lines[1].split()[1]) == pytest.approx(98.2, abs=0.1)  # sigmoid(4), of rounded pixels
+    assert lines[6].startswith("  unknown: max_logit -3.98,") and lines[6].endswith("below 0.50")
+
+
+def test_top_limits_several_labels(several, colours, capsys):
+    assert main(["predict", str(several), str(colours[0]), "--top", "1"]) == 0
+    assert "green" not in capsys.readouterr().out
+
+
+def test_files_of_several_labels(several, colours, tmp_path):
+    assert main(["predict", str(several), *map(str, colours), "--output", str(tmp_path / "found.csv")]) == 0
+    head, *rows = [line.split(",") for line in (tmp_path / "found.csv").read_text().splitlines()]
+    assert head == ["path", "labels", "scores", "known_score", "unknown"]
+    assert [(row[1], row[4]) for row in rows] == [("red|green", "false"), ("green", "false"), ("", "true")]

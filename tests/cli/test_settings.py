@@ -27,6 +27,7 @@ class Kind:
     mode: Literal["one", "two"] = "one"
     size: tuple[int, int] | None = None
     betas: tuple[float, float] = (0.9, 0.999)
+    steps: int | Literal["auto"] = 1
 
 
 def parse(*argv):
@@ -50,6 +51,8 @@ def test_the_defaults_are_the_values_given():
         (["--mode", "two"], {"mode": "two"}),
         (["--size", "16", "24", "--betas", ".8", ".9"], {"size": (16, 24), "betas": (0.8, 0.9)}),
         (["--size", "None"], {"size": None}),
+        (["--steps", "auto"], {"steps": "auto"}),
+        (["--steps", "4"], {"steps": 4}),
     ],
 )
 def test_values_have_their_types(argv, changes):
@@ -62,6 +65,8 @@ def test_values_have_their_types(argv, changes):
         (["--count", "x"], "argument --count: invalid int value: 'x'"),
         (["--count", "None"], "invalid int value: 'None'"),
         (["--mode", "three"], "invalid choice: 'three'"),
+        (["--steps", "autos"], "argument --steps: invalid int value: 'autos'"),
+        (["--steps", "None"], "argument --steps: invalid int value: 'None'"),
         (["--size", "16"], "argument --size: expected 2 of type int or None. Received: 16"),
         (["--betas", "1", "2", "3"], "expected 2 of type float. Received: 1 2 3"),
         (["--betas", "None"], "expected 2 of type float"),

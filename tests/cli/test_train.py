@@ -3,14 +3,14 @@ import signal
 import pytest
 
 from keras_vit.cli import train
-from keras_vit.training import recipe, trainer
+from keras_vit.training import lr_finder, recipe, trainer
 from keras_vit.training.run.signals import Stopped
 from tests.training import toy
 
 
 def test_the_recipes_values_are_the_defaults():
-    parsed, output, dry = train.parse(["--recipe", "quickstart", "--output", "runs/digits"])
-    assert parsed == recipe.load("quickstart") and str(output) == "runs/digits" and not dry
+    parsed, output, instead = train.parse(["--recipe", "quickstart", "--output", "runs/digits"])
+    assert parsed == recipe.load("quickstart") and str(output) == "runs/digits" and instead is None
 
 
 def test_every_setting_is_an_option():
@@ -88,6 +88,16 @@ def test_a_dry_run_shows_a_batch_and_writes_nothing_else(tmp_path, capsys, monke
     assert {path.name for path in tmp_path.iterdir()} == {"data", "dry_run.png"}
     assert train.main(["--data-dir", data, "--output", "run", "--dry-run"]) == 0
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"dry_run.png"}
+
+
+def test_a_rate_is_looked_for_instead_of_a_run(tmp_path, monkeypatch, capsys):
+    called = []
+    monkeypatch.setattr(lr_finder, "find_lr", lambda *arguments: called.append(arguments))
+    assert train.main(["--recipe", "quickstart", "--lr-finder", "--output", str(tmp_path)]) == 0
+    assert called == [(recipe.load("quickstart"), tmp_path)]
+    with pytest.raises(SystemExit):
+        train.parse(["--lr-finder", "--dry-run"])
+    assert "Give one of them" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -13,10 +13,12 @@ from keras_vit.evaluation.results import HEADER
 from keras_vit.models import vit
 from keras_vit.models.family import Variant
 from keras_vit.prediction.predictor import Predictor
+from keras_vit.prediction.tta import augmented
 from keras_vit.sources.run_folder import Run
 from keras_vit.weights.download import sha256
 from tests import toy_artifacts as toy
 from tests.evaluation.toys import predictor_of
+from tests.export import toys
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,27 @@ def read(path):
 def test_held_out_images(run, capsys):
     assert main(["validate", str(run)]) == 0
     assert "top-1 75.000 %, top-3 100.000 % on 4 images" in capsys.readouterr().out
+
+
+def test_views_are_averaged_and_the_model_is_called_so(run, tmp_path, capsys):
+    written = tmp_path / "predictions.csv"
+    assert main(["validate", str(run), "--tta", "fivecrop", "--predictions", str(written)]) == 0
+    assert ", tta fivecrop (keras run): top-1 " in capsys.readouterr().out
+    images = [path for path, _ in Run.open(run).test_images()]
+    expected = augmented(Predictor.open(run), "fivecrop").predict(images).max(1)
+    np.testing.assert_allclose([float(row["score_1"]) for row in read(written)], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--tta", "hflip", "--unknown", "x"], "--tta averages views. Give one of them"),
+        (["--average", "best:2"], "has no checkpoints, and so no epochs to average"),
+    ],
+)
+def test_what_cannot_be_averaged_is_said(run, options, message, capsys):
+    assert main(["validate", str(run), *options]) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_class_folders_and_results_file(run, data, tmp_path, capsys):
@@ -217,3 +240,72 @@ def test_a_size_that_does_not_fit_is_told_before_measuring(vit_run, tmp_path, ca
     several = ["--img-size", "32", "16", "--predictions", str(tmp_path / "p.csv")]
     assert main(["validate", str(vit_run), *several]) == 1
     assert "--predictions" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """A run with several labels per image that is right on all its test images, and rejects two of them."""
+    return toys.write_several(tmp_path_factory.mktemp("several"))
+
+
+def test_of_several_labels_map_and_f1_are_printed(several, capsys):
+    assert main(["validate", str(several)]) == 0
+    assert capsys.readouterr().out == (
+        "several (keras run): mAP 100.000 %, micro F1 100.000 %, macro F1 100.000 %, 100.000 % with exactly their "
+        "labels, on 12 images\n"
+    )
+
+
+def test_a_csv_file_of_several_labels_is_measured_and_written(several, tmp_path, capsys):
+    rows = Run.open(several).test_images()
+    names = ["|".join(toys.LABELS[number] for number in numbers) for _, numbers in rows]
+    changed = next(i for i, name in enumerate(names) if name)
+    names[changed] = ""  # this image has none of the classes that it is predicted to have
+    lines = [f"{path},{name}" for (path, _), name in zip(rows, names)]
+    (tmp_path / "m.csv").write_text("\n".join(["path,label", *lines]) + "\n", encoding="utf-8")
+    command = ["validate", str(several), "--data-dir", str(tmp_path / "m.csv"), "--output", str(tmp_path / "out")]
+    assert main([*command, "--predictions", str(tmp_path / "p.csv")]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    hits, wrong = sum(name.count("|") + 1 for name in names if name), len(rows[changed][1])
+    assert metrics["micro_f1"] == pytest.approx(100 * 2 * hits / (2 * hits + wrong)) and metrics["labels"] == hits
+    assert metrics["exact"] == pytest.approx(100 * 11 / 12)
+    assert [row["labels"] for row in read(tmp_path / "p.csv")] == names
+    assert f"{metrics['exact']:.3f} % with exactly their labels, on 12 images" in capsys.readouterr().out
+
+
+def test_images_of_no_class_are_compared_with_the_threshold(several, tmp_path, capsys):
+    (tmp_path / "other").mkdir()
+    for number in range(4):
+        Image.new("RGB", (24, 16), (0, 0, 0)).save(tmp_path / "other" / f"{number}.png")
+    command = ["validate", str(several), "--unknown", str(tmp_path / "other"), "--output", str(tmp_path / "out")]
+    assert main(command) == 0
+    found, printed = json.loads((tmp_path / "out" / "metrics.json").read_text())["unknown"], capsys.readouterr().out
+    assert found["n_unknown"] == 4 and found["n_known"] == 12 and found["score"] == "energy"
+    assert found["kept"] == pytest.approx(100 * 10 / 12) and found["rejected"] in (0, 100)  # all are the same image
+    assert f"AUROC {found['auroc']:.3f} %" in printed and "16.667 % of 12 known ones" in printed
+    assert (tmp_path / "out" / "unknown.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--results-file", "r.csv"], "several labels per image, and --results-file top-1 accuracies of one"),
+        (["--unknown", "nothing"], "nothing"),
+    ],
+)
+def test_what_cannot_be_measured_is_told(several, options, message, capsys):
+    assert main(["validate", str(several), *options]) == 1
+    out, err = capsys.readouterr()
+    assert message in err and out == ""
+
+
+def test_a_run_without_a_score_has_no_unknown_images(run, capsys):
+    assert main(["validate", str(run), "--unknown", str(run)]) == 1
+    assert "has no score by which an image is unknown. Train with --unknown-score" in capsys.readouterr().err
+
+
+def test_accuracy_is_told_by_class(run, capsys):
+    assert main(["validate", str(run)]) == 0
+    assert capsys.readouterr().out.endswith(
+        "on 4 images; balanced accuracy 83.333 %, macro F1 77.778 %, lowest recall 50.000 % (green)\n"
+    )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_vit.evaluation.calibration import calibration
-from tests.evaluation.toys import LABELS, predictions, random_predictions
+from tests.evaluation.toys import LABELS, predictions, random_predictions, several_predictions
 
 
 def of(confidences, right):
@@ -45,3 +45,11 @@ def test_scores_that_are_not_probabilities_are_refused():
     logits.scores[0, 0] = 4.5
     with pytest.raises(ValueError, match="4.5 to 4.5"):
         calibration(logits)
+
+
+def test_of_several_labels_every_class_of_every_image_counts():
+    found = several_predictions()
+    result = calibration(found, 10)
+    assert result.images.sum() == found.labels.size and result.correct.sum() == found.labels.sum() and result.several
+    inside = (found.scores > 0.7) & (found.scores <= 0.8)
+    assert (result.images[7], result.correct[7]) == (inside.sum(), found.labels[inside].sum())

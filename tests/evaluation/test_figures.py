@@ -7,7 +7,8 @@ from PIL import Image
 from keras_vit.evaluation import figures
 from keras_vit.evaluation.calibration import calibration
 from keras_vit.evaluation.metrics import confusion
-from tests.evaluation.toys import LABELS, predictions, random_predictions
+from keras_vit.evaluation.unknown import Separation
+from tests.evaluation.toys import LABELS, predictions, random_predictions, several_predictions
 
 
 @pytest.fixture
@@ -97,3 +98,36 @@ def test_bars_of_the_reliability_diagram(drawn):
     assert bars == pytest.approx({0.5: 1, 0.8: 0.5, 0.9: 1})
     assert [bar.get_height() for bar in below.patches] == [25, 50, 25] and texts(below) == ["1", "2", "1"]
     assert "accuracy 75.00 %, mean confidence 80.50 %, 4 images" in axis.get_title("left")
+
+
+def test_the_worst_classes_are_on_top_and_those_without_images_left_out(drawn):
+    low, other = np.array([0.9, np.nan, 0.2, 0.5]), np.array([0.8, np.nan, 0.4, 0.1])
+    figures.save_classes("x.png", ("a", "b", "c", "a name that is far longer than fits"), {"AP": low, "F1": other}, "t")
+    (axis,) = drawn[0].axes
+    assert [bar.get_width() for bar in axis.patches] == [0.2, 0.5, 0.9]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["c", "a name that is far longer t…", "a"]
+    assert axis.lines[0].get_xdata().tolist() == [0.4, 0.1, 0.8] and axis.yaxis_inverted()
+    assert "the 3 lowest of 4 classes" in axis.get_title(loc="left")
+
+
+def test_only_so_many_classes_are_drawn(drawn):
+    measure = np.random.default_rng(0).random(100)
+    figures.save_classes("x.png", names(100), {"AP": measure, "F1": measure}, "t")
+    widths = [bar.get_width() for bar in drawn[0].axes[0].patches]
+    assert widths == np.sort(measure)[: figures.WORST].tolist()
+
+
+def test_scores_of_known_and_unknown_images_are_shares_of_their_kind(drawn):
+    found = Separation("energy", 2.5, np.float32([3, 4, 5, 2]), np.float32([1, 2]))
+    figures.save_separation("x.png", found, "t")
+    (axis,) = drawn[0].axes
+    heights = [sum(bar.get_height() for bar in container) for container in axis.containers]
+    assert heights == pytest.approx([100, 100]) and axis.lines[0].get_xdata()[0] == 2.5
+    assert "100.00 % of 2 unknown images rejected, 75.00 % of 4 known ones kept" in axis.get_title(loc="left")
+
+
+def test_a_reliability_diagram_of_several_labels_speaks_of_probabilities(drawn):
+    figures.save_reliability("x.png", calibration(several_predictions()), "t")
+    above, below = drawn[0].axes
+    assert above.get_ylabel() == "share that has the class" and below.get_xlabel() == "probability of a class"
+    assert "1,400 pairs of image and class" in above.get_title(loc="left")

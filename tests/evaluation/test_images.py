@@ -217,3 +217,17 @@ def test_a_file_in_another_encoding(tmp_path):
 def test_bad_csv_files(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         find_images(manifest(tmp_path, text), LABELS)
+
+
+def test_of_several_labels_an_image_has_a_tuple_of_numbers(tmp_path):
+    def of(found):
+        return [number for _, number in found]
+
+    path = manifest(tmp_path, "path,label,split\n1.png,b|a,val\n2.png,,val\n3.png,c,val\n4.png,d,train\n")
+    assert of(find_images(path, LABELS, "val", multi_label=True)) == [(1, 0), (), (2,)]
+    path = manifest(tmp_path, "path,c,A\n1.png,1,0\n2.png,1,1\n")
+    assert of(find_images(path, LABELS, multi_label=True)) == [(2,), (2, 0)]
+    with pytest.raises(ValueError, match="line 3: one class per image is expected here, since the model knows no more"):
+        find_images(path, LABELS)
+    folder = folders(tmp_path / "folders", "ab")
+    assert set(of(find_images(folder, LABELS, multi_label=True))) == {(0,), (1,)}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_vit.evaluation.metrics import Accuracy, accuracy, confusion, most_confused, per_class
+from keras_vit.evaluation.metrics import Accuracy, accuracy, confusion, most_confused, per_class, tallies_of
 from tests.evaluation.toys import LABELS, random_predictions
 
 PREDICTIONS = random_predictions(500, LABELS)
@@ -59,3 +59,9 @@ def test_classes_without_images_or_mistakes(right):
     rows = per_class(found)
     assert [row.number for row in rows] == [0, 1]
     assert [(row.top1, row.taken_for, row.times) for row in rows] == [(100, None, 0) if right else (0, 6, 1)] * 2
+
+
+def test_tallies_count_the_best_prediction():
+    tallies, rows = tallies_of(PREDICTIONS), per_class(PREDICTIONS)
+    assert [100 * recall for recall in tallies.recall] == pytest.approx([row.top1 for row in rows])
+    assert tallies.predicted.tolist() == matrix().sum(0).tolist()

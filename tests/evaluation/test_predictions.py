@@ -102,3 +102,21 @@ def test_scores_that_are_not_finite_are_refused(tmp_path):
     scores[2, 3] = np.nan
     with pytest.raises(ValueError, match="2.png are not finite"):
         evaluate(predictor_of(scores), zip(images(tmp_path, 7), range(7)))
+
+
+def test_of_several_labels_all_scores_are_kept_and_images_may_have_no_class(tmp_path):
+    scores = np.random.default_rng(0).random((3, 7)).astype("float32")
+    predictor = predictor_of(scores, multi_label=True, thresholds=(0.5,) * 6 + (0.25,), known=[1, 2, 3])
+    found = evaluate(predictor, zip(images(tmp_path, 4, broken=(1,)), ((0, 6), (1,), (), (3,))), 2, 0.5)
+    assert found.labels.tolist() == [[True, *[False] * 5, True], [False] * 7, [False] * 3 + [True] + [False] * 3]
+    np.testing.assert_array_equal(found.scores, scores)
+    np.testing.assert_array_equal(found.predicted, scores >= [0.5] * 6 + [0.25])
+    assert found.known.tolist() == [1, 2, 3] and len(found.bad) == 1
+
+
+def test_several_labels_need_a_model_that_knows_them_and_numbers_that_exist(tmp_path):
+    (path,) = images(tmp_path, 1)
+    with pytest.raises(ValueError, match=r"0.png: the model knows one class per image. Received: \(1, 2\)"):
+        evaluate(predictor_of([]), [(path, (1, 2))])
+    with pytest.raises(ValueError, match="0.png: expected the number of a class, 0 to 6. Received: 7"):
+        evaluate(predictor_of([], multi_label=True), [(path, (1, 7))])

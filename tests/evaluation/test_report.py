@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_vit.evaluation import accuracy
 from keras_vit.evaluation.calibration import calibration
-from keras_vit.evaluation.metrics import Accuracy
+from keras_vit.evaluation.metrics import Accuracy, tallies_of
 from keras_vit.evaluation.report import write_predictions, write_report
 from tests.evaluation.toys import LABELS, predictions, predictor_of, random_predictions
 
@@ -45,6 +45,9 @@ def test_metrics(folder, found):
     metrics = json.loads((folder / "metrics.json").read_text())
     counted = accuracy(found)
     assert (metrics["top1"], metrics["top5"], metrics["n_images"], metrics["k"]) == (counted.top1, counted.top5, 200, 5)
+    tallies = tallies_of(found)
+    assert metrics["balanced_accuracy"] == 100 * tallies.balanced_accuracy
+    assert metrics["macro_f1"] == 100 * tallies.macro_f1 and "unknown" not in metrics
     assert metrics["expected_calibration_error"] == calibration(found).error
     assert metrics["mean_confidence"] == pytest.approx(float(found.scores[:, 0].mean()), abs=1e-6)
     assert metrics["imagenet_real"] == {"n_images": 2, "top1": 50, "top5": 100, "k": 5}
@@ -54,6 +57,8 @@ def test_metrics(folder, found):
 def test_tables(folder, found):
     classes, pairs, bins = (read(folder / f"{name}.csv") for name in ("classes", "confusions", "calibration"))
     assert [row["class"] for row in classes] == list(LABELS)
+    assert [row["precision"] for row in classes] == [f"{100 * one:.3f}" for one in tallies_of(found).precision]
+    assert [row["f1"] for row in classes] == [f"{100 * one:.3f}" for one in tallies_of(found).f1]
     assert sum(int(row["n"]) for row in classes) == 200 == sum(int(row["n"]) for row in bins)
     correct = sum(int(row["correct"]) for row in classes)
     assert correct + sum(int(row["pictures"]) for row in pairs) == 200

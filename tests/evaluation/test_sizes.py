@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_vit.evaluation.metrics import Accuracy
+from keras_vit.evaluation.metrics import Accuracy, accuracy
 from keras_vit.evaluation.sizes import AtSize, as_table, at_size, write_sizes
 from keras_vit.prediction.predictor import keras_predictor
 from keras_vit.preprocessing import Spec
 from tests import toy_artifacts
+from tests.evaluation.toys import several_predictions
 from tests.wrapped_models import SPEC as WRAPPED
 from tests.wrapped_models import classifier
 
@@ -71,3 +72,21 @@ def test_a_model_of_any_size_is_counted_at_the_predictors(size):
     spec = toy_artifacts.SPEC.at(size)
     predictor = keras_predictor("keras model", "toy", model, spec, None, None, "normalized")
     assert at_size(predictor, Accuracy(1, 1, 1, 3)).multiply_adds == size[0] * size[1] * 12 + 12
+
+
+def test_of_several_labels_map_and_macro_f1_stand_for_the_accuracies(tmp_path):
+    counted = accuracy(several_predictions())
+    measured = [AtSize(SPEC, counted, 1_000_000_000, 2.5), AtSize(SPEC.at(32), counted, 2_000_000_000, 5.0)]
+    head, row, _ = as_table(measured).splitlines()
+    assert head.split() == ["size", "mAP", "%", "macro", "F1", "%", "GMACs", "ms/image"]
+    write_sizes(tmp_path, measured, "toy")
+    with open(tmp_path / "sizes.csv", newline="") as file:
+        first, _ = csv.DictReader(file)
+    assert (
+        (first["map"], first["macro_f1"])
+        == tuple(row.split()[1:3])
+        == (
+            f"{100 * counted.map:.3f}",
+            f"{100 * counted.tallies.macro_f1:.3f}",
+        )
+    )

@@ -6,19 +6,25 @@ import numpy as np
 from PIL import Image
 
 from keras_vit.evaluation import Predictions
+from keras_vit.evaluation.predictions import MultiLabelPredictions
 from keras_vit.prediction.predictor import Predictor
+from keras_vit.sources.answers import Answers
 
 LABELS = tuple("abcdefg")
 
 
-def predictor_of(scores, top_k=None, labels=LABELS):
-    """A predictor that returns the next rows of `scores`, whatever the image."""
-    rows = iter(scores)
+def predictor_of(scores, top_k=None, labels=LABELS, known=None, **answers):
+    """A predictor that returns the next rows of `scores`, whatever the image; with `known`, the next of these too."""
+    rows, of_known = iter(scores), iter(() if known is None else known)
 
     def run(images):
         return np.stack([next(rows) for _ in images])
 
-    return Predictor("keras model", "toy", labels, None, run, top_k=top_k)
+    def run_known(images):
+        return run(images), np.array([next(of_known) for _ in images], "float32")
+
+    more = {"answers": Answers(**answers), "run_known": None if known is None else run_known}
+    return Predictor("keras model", "toy", labels, None, run, top_k=top_k, **more)
 
 
 def images(folder, count, broken=()):
@@ -48,3 +54,15 @@ def random_predictions(count, names, seed=0, k=5):
     scores = np.sort(rng.dirichlet(np.ones(k), count), axis=1)[:, ::-1].astype("float32")
     paths = tuple(Path(f"{number}.png") for number in range(count))
     return Predictions(paths, labels, best, scores, tuple(names))
+
+
+def several_predictions(count=200, names=LABELS, seed=0):
+    """Seeded `MultiLabelPredictions`, whose scores know something of the labels; no image has the last class."""
+    rng = np.random.default_rng(seed)
+    scores = rng.random((count, len(names))).astype("float32")
+    labels = rng.random(scores.shape) < 0.8 * scores
+    labels[:, -1] = False
+    paths = tuple(Path(f"{number}.png") for number in range(count))
+    return MultiLabelPredictions(
+        paths, labels, scores, np.linspace(0.3, 0.8, len(names), dtype="float32"), tuple(names)
+    )

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.export.toys import toy_model, write_run
+from tests.export.toys import toy_model, write_run, write_several
 
 
 @pytest.fixture(scope="session")
@@ -116,3 +116,8 @@ def integer(toy_source, expected, float_file, tmp_path_factory):
         patch.setattr(tflite, "run_converter", lambda source, path, _: shutil.copyfile(float_file, path))
         report = tflite.convert(toy_source, folder, ["float16", "int8", "int16x8"], expected, calibrated)
     return folder, report
+
+
+@pytest.fixture(scope="session")
+def several_run(tmp_path_factory):
+    return write_several(tmp_path_factory.mktemp("several"))

@@ -9,6 +9,7 @@ from keras_vit.sources.run_folder import Run
 
 LABELS = ("zero", "one", "two", "three", "vier", "fünf")
 SIZE = (16, 24)  # H, W: not square, so that a swap shows
+SPEC = Spec(SIZE, (0.5, 0.4, 0.3), (0.25, 0.2, 0.3), crop_pct=0.9)
 
 
 def toy_model(classes=len(LABELS), activation="softmax", dtype=None, layer=None):
@@ -41,12 +42,46 @@ def write_images(folder, number, seed=0):
 
 def write_run(folder, model, number=12):
     """The run folder of `model`; the last test image has a label that the model does not predict."""
-    spec = Spec(SIZE, (0.5, 0.4, 0.3), (0.25, 0.2, 0.3), crop_pct=0.9)
-    Run.write_description(folder, name="toys", model_name="Toy", labels=LABELS, spec=spec)
+    Run.write_description(folder, name="toys", model_name="Toy", labels=LABELS, spec=SPEC)
     model.save(folder / "model.keras")
     paths = write_images(folder / "held_out", number)
-    images = np.stack([resize(decode_image(path.read_bytes()), spec) for path in paths])
-    best = np.asarray(model(normalize(images, spec))).argmax(-1)
+    best = np.asarray(model(_inputs(paths))).argmax(-1)
     best[-1] = (best[-1] + 1) % len(LABELS)
     Run.write_test_images(folder, zip(paths, best))
     return folder
+
+
+def write_several(folder, number=12, score="energy"):
+    """The run folder of a toy with several labels per image and a score of known images.
+
+    No probability is near its threshold. One test image has no label, and the two that are known least are unknown.
+    """
+    model, paths = toy_model(activation="sigmoid"), write_images(folder / "held_out", number)
+    head = model.get_layer("head")
+    body = keras.Model(model.input, head.input)
+    logits = np.asarray(body(_inputs(paths))) @ np.asarray(head.kernel)  # the bias is 0
+    probabilities = 1 / (1 + np.exp(-logits))
+    thresholds = np.array([widest_gap(column) for column in probabilities.T])
+    lonely = np.where((probabilities >= thresholds).sum(-1) == 1, probabilities.max(-1), 1).argmin()
+    thresholds = np.where(probabilities[lonely] >= thresholds, (1 + probabilities[lonely]) / 2, thresholds)
+    known = np.sort(np.log(np.exp(logits).sum(-1)) if score == "energy" else logits.max(-1))
+    unknown = {"score": score, "threshold": float(known[1:3].mean()), "kept": 0.8}
+    details = {"multi_label": True, "thresholds": thresholds.tolist(), "temperature": 1.0}
+    Run.write_description(
+        folder, name="several", model_name="Toy", labels=LABELS, spec=SPEC, details={**details, "unknown": unknown}
+    )
+    model.save(folder / "model.keras")
+    numbers = [tuple(np.flatnonzero(row >= thresholds).tolist()) for row in probabilities]
+    Run.write_test_images(folder, zip(paths, numbers))
+    return folder
+
+
+def widest_gap(values):
+    """The middle of the widest gap between sorted values."""
+    values = np.sort(values)
+    place = np.diff(values).argmax()
+    return float(values[place : place + 2].mean())
+
+
+def _inputs(paths):
+    return normalize(np.stack([resize(decode_image(path.read_bytes()), SPEC) for path in paths]), SPEC)

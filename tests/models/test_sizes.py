@@ -73,9 +73,9 @@ def test_a_sized_model_has_weights_of_its_own_and_a_view_has_the_models(toy):
 
 
 @pytest.mark.parametrize("toy", ["vit"], indirect=True)
-@pytest.mark.parametrize("size", [(60, 64), (64, 0), (None, 64), (64,)])
-def test_sizes_that_a_model_cannot_have_are_refused(toy, size):
-    with pytest.raises(ValueError, match="multiples of 8, the smallest 8 x 8|expected .height, width."):
+@pytest.mark.parametrize("size", [(60, 64), (64, 0), (None, 64), (64,), 0, 60])
+def test_sizes_that_a_model_cannot_have_are_refused_with_the_smallest(toy, size):
+    with pytest.raises(ValueError, match="multiples of 8, the smallest 8 x 8|expected .height, width.*at least 8 x 8"):
         keras_vit.at_image_size(toy[2], size)
 
 

@@ -66,3 +66,14 @@ def test_one_output_with_two_names_is_the_probability_of_the_second(activation, 
 def test_a_softmax_over_one_class_is_refused(activation, last):
     with pytest.raises(ValueError, match="toy has a softmax over its only class.*'sigmoid'"):
         as_probabilities(model(1, activation, last), SIZE)
+
+
+@pytest.mark.parametrize("last", [None, keras.layers.Rescaling(2.0)])
+def test_logits_of_several_labels_are_independent(last):
+    finish = as_probabilities(model(last=last), SIZE, multi_label=True)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(finish(LOGITS)), 1 / (1 + np.exp(-LOGITS)), rtol=1e-6)
+
+
+def test_several_labels_of_a_softmax_are_refused():
+    with pytest.raises(ValueError, match="softmax.*several labels.*sigmoid"):
+        as_probabilities(model(activation="softmax"), SIZE, multi_label=True)

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from keras_vit.prediction.doubts import better_input_values, doubts, recorded_accuracy
+from keras_vit.prediction.doubts import agreement, better_input_values, doubts, recorded_accuracy
 from keras_vit.prediction.predictor import Predictor, keras_predictor
+from keras_vit.sources.answers import Answers
 from tests import toy_artifacts as toy
 from tests.evaluation.toys import predictor_of
 from tests.wrapped_models import behind, rescaling
@@ -108,3 +109,34 @@ def test_far_below_what_training_measured(tmp_path):
     (text,) = doubts(of(4), classes, best, recorded)
     assert text == "its run had 99.50 % on these images after training, not 66.50 %"
     assert doubts(of(4), classes, classes, recorded) == [] == doubts(of(4), classes, best)
+
+
+def several(values):
+    """A predictor of several labels, which is fed these values."""
+    model = behind(rescaling())(toy.keras_model("sigmoid"), toy.SPEC)
+    answers = Answers(True, (0.6, 0.6, 0.6))
+    return keras_predictor("keras model", "m", model, toy.SPEC, toy.LABELS, None, values, answers)
+
+
+def test_better_values_are_found_by_several_labels():
+    images, _ = labelled()
+    predictor = several("pixels")
+    right = predictor.predict_prepared(list(images)) >= predictor.thresholds
+    wrong = several("normalized").predict_prepared(list(images)) >= predictor.thresholds
+    found = better_input_values(several("normalized"), right, wrong, lambda number: images[number])
+    assert right.any() and (found.input_values, found.accuracy) == ("pixels", 1.0) and found.own_accuracy < 0.9
+
+
+def test_agreement_of_several_labels_is_the_jaccard_index():
+    one = np.array([[1, 1, 0], [0, 0, 0], [1, 0, 0]], bool)
+    other = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]], bool)
+    assert agreement(one, other) == pytest.approx((1 / 3 + 1 + 0) / 3)
+    assert agreement(np.array([1, 2]), np.array([1, 0])) == 0.5
+
+
+def test_the_same_labels_for_all_images_are_suspicious():
+    predictor, classes = several("pixels"), np.eye(3, dtype=bool)[np.arange(30) % 3]
+    same = np.tile([True, False, True], (30, 1))
+    assert doubts(predictor, classes, same) == ["all 30 images get the same labels: red, deep blue"]
+    assert doubts(predictor, classes, np.zeros_like(same)) == ["all 30 images get the same labels: none of the classes"]
+    assert doubts(predictor, classes, classes) == [] and doubts(predictor, same, same) == []

@@ -105,6 +105,13 @@ def test_what_is_fixed_says_how_to_make_another(tmp_path):
         Embedder.open(tmp_path / "colours", img_size=8)
 
 
+def test_images_of_several_sizes_are_no_batch(run, images):
+    predictor = Predictor.open(run)
+    one = predictor.prepare(images[0])
+    with pytest.raises(ValueError, match="one size. Received: 16 x 24, 32 x 24 pixels"):
+        predictor.predict_prepared([one, np.tile(one, (2, 1, 1))])
+
+
 @pytest.mark.parametrize("size, word", [(0, "size"), ((16, -8), "size"), (20, "8"), ((8, 8, 8), "size")])
 def test_bad_sizes_are_named(run, size, word):
     with pytest.raises(ValueError, match=word):

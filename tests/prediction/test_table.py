@@ -81,3 +81,36 @@ def test_parquet_has_types_and_rows_are_written_in_groups(tmp_path):
     assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [ROW_GROUP, 5]
     kinds = {field.name: str(field.type) for field in file.schema_arrow}
     assert kinds["path"] == "string" and kinds["labels"].endswith("string>") and kinds["scores"].endswith("float>")
+
+
+SEVERAL = [("a.jpg", ("cat", "dog"), (0.9, 0.7), (5.5, False)), ("b.jpg", (), (), (-0.25, True))]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_any_number_of_labels_and_what_is_unknown(tmp_path, suffix):
+    path = tmp_path / f"found{suffix}"
+    with table(path, None, known=True) as write:
+        for row in SEVERAL:
+            write(*row)
+    names = ["path", "labels", "scores", "known_score", "unknown"]
+    if suffix == ".csv":
+        text = "a.jpg,cat|dog,0.9|0.7,5.5,false\nb.jpg,,,-0.25,true\n"
+        assert path.read_text() == f"{','.join(names)}\n{text}"
+        return
+    if suffix == ".jsonl":
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+    else:
+        import pyarrow.parquet
+
+        rows = pyarrow.parquet.read_table(path).to_pylist()
+    for row, (image, labels, scores, known) in zip(rows, SEVERAL, strict=True):
+        assert list(row) == names
+        assert (row["path"], tuple(row["labels"]), row["known_score"], row["unknown"]) == (image, labels, *known)
+        np.testing.assert_array_equal(np.float32(row["scores"]), np.float32(scores))
+
+
+def test_what_is_unknown_beside_the_best_labels(tmp_path):
+    with table(tmp_path / "found.csv", 1, known=True) as write:
+        write("a.jpg", ("cat",), (0.9,), (5.5, False))
+    text = "path,label_1,score_1,known_score,unknown\na.jpg,cat,0.9,5.5,false\n"
+    assert (tmp_path / "found.csv").read_text() == text

@@ -188,3 +188,43 @@ def test_a_bad_list_of_test_images_is_named(folder, text):
 def test_a_missing_list_of_test_images_is_named(folder):
     with pytest.raises(ValueError, match="held_out.csv"):
         Run.open(folder).test_images()
+
+
+UNKNOWN = {"score": "max_logit", "threshold": -1.5, "kept": 0.9}
+
+
+def test_a_run_of_several_labels(folder):
+    thresholds, images = [0.25, 0.5, 0.75], [("held_out/a.png", (0, 2)), ("held_out/b.png", ()), ("c.png", (1,))]
+    description(folder, details={"multi_label": True, "thresholds": thresholds, "unknown": UNKNOWN})
+    Run.write_test_images(folder, images)
+    run = Run.open(folder)
+    assert run.multi_label and run.thresholds == (0.25, 0.5, 0.75) and run.unknown == UNKNOWN
+    assert run.answers.least(3) == run.thresholds
+    assert run.test_images() == [(folder / path, numbers) for path, numbers in images]
+    assert (folder / "held_out.csv").read_text() == "path,label\nheld_out/a.png,0|2\nheld_out/b.png,\nc.png,1\n"
+
+
+def test_runs_made_before_have_one_label_and_no_score(folder):
+    run = Run.open(folder)
+    assert (run.multi_label, run.thresholds, run.unknown) == (False, None, None)
+
+
+@pytest.mark.parametrize("text", ["a,0|3\n", "a,0|\n", "a,|\n", "a,0|ant\n"])
+def test_a_number_of_several_that_is_no_class_is_named(folder, text):
+    description(folder, details={"multi_label": True})
+    (folder / "held_out.csv").write_text(f"path,label\n{text}")
+    with pytest.raises(ValueError, match='held_out.csv, line 2: .*below 3, or several joined by "|"'):
+        Run.open(folder).test_images()
+
+
+@pytest.mark.parametrize("text", ["a,0|1\n", "a,\n"])
+def test_several_labels_or_none_are_refused_where_there_is_one(folder, text):
+    (folder / "held_out.csv").write_text(f"path,label\n{text}")
+    with pytest.raises(ValueError, match="held_out.csv, line 2"):
+        Run.open(folder).test_images()
+
+
+def test_thresholds_of_another_number_of_classes_are_named(folder):
+    description(folder, details={"multi_label": True, "thresholds": [0.5]})
+    with pytest.raises(ValueError, match="run.json: thresholds must be 3 numbers"):
+        Run.open(folder)

@@ -1,6 +1,7 @@
 """A run that is never stopped and one that is killed repeatedly, for test_resume:
 
     python -m tests.training.killed FOLDER REPLICAS KILLS ['{"multi_scale": "4,8"}']
+    python -m tests.training.killed FOLDER REPLICAS KILLS ['{"toy_of": "vit", "lora_rank": 2}']
 
 leaves FOLDER/whole and FOLDER/killed. Each attempt is a process of its own, forked before TensorFlow has started, so
 that TensorFlow is imported once only.
@@ -15,6 +16,9 @@ import sys
 import time
 import traceback
 
+import keras
+
+from keras_vit.preprocessing import Spec
 from keras_vit.training import trainer
 from tests.training import toy
 
@@ -35,11 +39,26 @@ def start(data, folder, replicas, **settings):
 
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
-        trainer.train(toy.recipe(data_dir=str(data), **SETTINGS, **settings), folder)
+        settings = {"data_dir": str(data)} | SETTINGS | of_family(folder.parent, **settings)
+        trainer.train(toy.recipe(**settings), folder)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
+
+
+def of_family(folder, toy_of=None, **settings):
+    """The settings for the toy model of a family, from weights that are drawn once, in place of the usual toy."""
+    if toy_of is None:
+        return settings
+    from tests.models.toys import TOYS
+
+    (variant, shape), base = TOYS[toy_of], folder / "base.keras"
+    if not base.exists():
+        keras.utils.set_random_seed(0)
+        variant(weights=None, input_shape=shape, classes=5).save(base)
+        Spec(shape[:2], mean=(0.5,) * 3, std=(0.5,) * 3).save(folder / "preprocessing.json")
+    return settings | {"model": variant.name, "variant": variant, "img_size": shape[:2], "weights": str(base)}
 
 
 def steps_done(folder):
@@ -57,7 +76,8 @@ def ended(process):
 
 def main(folder, replicas, kills, **settings):
     dice = random.Random(f"{replicas} {kills}")
-    data, settings = toy.write_folder(folder / "data"), settings | {"epochs": EPOCHS + kills}
+    write = toy.write_manifest if settings.get("dataset") == "csv" else toy.write_folder
+    data, settings = write(folder / "data"), settings | {"epochs": EPOCHS + kills}
     process = start(data, folder / "whole", replicas, **settings)
     while not ended(process):
         time.sleep(0.05)

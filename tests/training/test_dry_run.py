@@ -51,6 +51,13 @@ def test_the_title_of_a_mixed_image_names_both_classes_and_their_weights():
     assert title(("cat", "dog"), 1, 0, np.float32(1)) == "dog"
 
 
+def test_the_title_of_an_image_with_several_labels_names_all_or_none():
+    names, both, none, last = ("cat", "dog", "cow"), np.array([1, 1, 0]), np.zeros(3, int), np.array([0, 0, 1])
+    assert title(names, both, both, np.float32(1)) == "cat, dog" and title(names, none, none, np.float32(1)) == "none"
+    assert title(names, both, np.array([0, 1, 1]), np.float32(0.7)) == "0.7 cat, 1.0 dog, 0.3 cow"
+    assert title(names, none, last, np.float32(0.7)) == "0.3 cow"
+
+
 def lines(function, recipe, folder):
     """What a function prints of a recipe, but for the output folder."""
     out = Console(file=io.StringIO(), width=200, soft_wrap=True)

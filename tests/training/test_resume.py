@@ -16,8 +16,14 @@ from tests.training import toy
         (2, 1, {}),
         *(pytest.param(replicas, 10, {}, marks=pytest.mark.slow) for replicas in (1, 2)),
         pytest.param(1, 6, {"img_size_schedule": "4@0,6x4@0.3,8@0.7"}, marks=pytest.mark.slow),
+        pytest.param(1, 4, {"average_hist": 2, "early_stopping": 99}, marks=pytest.mark.slow),
         pytest.param(2, 6, {"img_size_schedule": "4@0,6x4@0.3,8@0.7", "cache_megabytes": 0}, marks=pytest.mark.slow),
         pytest.param(2, 6, {"multi_scale": "4,6x4,8"}, marks=pytest.mark.slow),
+        pytest.param(2, 4, {"toy_of": "vit", "lora_rank": 2, "drop_path": 0.3}, marks=pytest.mark.slow),
+        pytest.param(2, 4, {"toy_of": "swin", "grad_checkpointing": True, "drop_path": 0.3}, marks=pytest.mark.slow),
+        pytest.param(1, 4, {"grad_accum_steps": "auto"}, marks=pytest.mark.slow),
+        pytest.param(2, 4, toy.SEVERAL, marks=pytest.mark.slow),
+        pytest.param(1, 4, {"loss": "focal", "class_weights": "balanced", "sampler": "sqrt"}, marks=pytest.mark.slow),
     ],
 )
 def test_kill_9_loses_nothing(tmp_path, replicas, kills, settings):

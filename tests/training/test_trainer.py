@@ -8,11 +8,13 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
-from keras_vit.sources.run_folder import Run
+from keras_vit.prediction.predictor import Predictor
+from keras_vit.sources.run_folder import Run, read_entries
 from keras_vit.system.files import held
-from keras_vit.training import trainer
+from keras_vit.training import finish, trainer
 from keras_vit.training.pipeline import batches
 from keras_vit.training.pipeline.sizes import sizes_of
+from keras_vit.training.run import checkpoint
 from keras_vit.training.run.signals import Stopped
 from keras_vit.training.step import distribute, step
 from tests.training import toy
@@ -65,6 +67,27 @@ def test_a_run_folder_is_complete_and_a_finished_run_is_reported(tmp_path, recip
     assert "2 x CPU" in text and "8 (4 per device)" in text and "epoch   2/2" in text
     again, text = train(recipe.replace(epochs=2), tmp_path / "run")
     assert again == results and "is finished. Test accuracy" in text and "epoch" not in text
+
+
+def test_a_run_with_several_labels_decides_by_its_validation_split(tmp_path):
+    recipe = toy.recipe(data_dir=str(toy.write_manifest(tmp_path / "data")), **toy.SEVERAL)
+    results, text = train(recipe, tmp_path / "run")
+    run, entries = Run.open(tmp_path / "run"), read_entries(tmp_path / "run" / "run.json")
+    assert run.multi_label and len(run.thresholds) == 3 and run.unknown["score"] == "energy"
+    assert (
+        set(results) >= {"map", "micro_f1", "macro_f1"}
+        and "Test mAP" in text
+        and not (run.path / "results.csv").exists()
+    )
+    store = checkpoint.Store(run.path / "checkpoints", 2)
+    best, _ = checkpoint.load(store.best_path(entries["best_epoch"]))
+    (trained,) = (value for name, value in best.items() if name.endswith("head/kernel"))
+    saved, _ = run.load_model().get_layer("head").get_weights()
+    np.testing.assert_allclose(saved * entries["temperature"], trained, rtol=1e-5)
+    images = run.test_images()
+    probabilities = Predictor.open(run.path).predict([path for path, _ in images])
+    labels = np.array([[k in label for k in range(3)] for _, label in images])
+    assert results == results | finish.measure(probabilities, labels, run.thresholds)
 
 
 def test_a_folder_that_another_run_writes_to_is_refused(tmp_path, recipe):
@@ -134,9 +157,19 @@ def test_colours_are_learned(tmp_path, recipe):
     assert results["top1"] == 100
 
 
-@pytest.mark.parametrize("sizes", [{}, pytest.param({"multi_scale": "4,6x8,8"}, marks=pytest.mark.slow)])
-def test_devices_and_micro_batches_do_not_change_what_is_learned(tmp_path, whole, loop_only, monkeypatch, sizes):
-    still = whole[0].replace(drop=0.0, mixup=0.8, cutmix=1.0, reprob=0.5, grad_accum_steps=2, **sizes)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        pytest.param({"multi_scale": "4,6x8,8"}, marks=pytest.mark.slow),
+        pytest.param({"loss": "focal", "class_weights": "balanced", "sampler": "sqrt"}, marks=pytest.mark.slow),
+        pytest.param(toy.SEVERAL, marks=pytest.mark.slow),
+    ],
+)
+def test_devices_and_micro_batches_do_not_change_what_is_learned(tmp_path, whole, loop_only, monkeypatch, settings):
+    if settings.get("dataset") == "csv":
+        settings = settings | {"data_dir": str(toy.write_manifest(tmp_path / "data"))}
+    still = whole[0].replace(drop=0.0, mixup=0.8, cutmix=1.0, reprob=0.5, grad_accum_steps=2, **settings)
     train(still, tmp_path / "two")
     monkeypatch.setattr(distribute, "make_strategy", lambda: tf.distribute.MirroredStrategy(["CPU:0"]))
     train(still.replace(grad_accum_steps=1), tmp_path / "one")
@@ -209,6 +242,20 @@ def test_a_signal_saves_and_stops_after_the_step(tmp_path, whole, loop_only, mon
         train(whole[0], tmp_path / "run")
     assert stop.value.number == number and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert_continues(whole, tmp_path / "run", where)
+
+
+@pytest.mark.slow  # test_settings has when it ends
+@pytest.mark.parametrize("call", [None, 2, 7])
+def test_a_run_that_learns_nothing_ends_early_also_if_it_was_stopped(tmp_path, recipe, loop_only, monkeypatch, call):
+    still = {"lr": 1e-30, "min_lr": 0.0, "weight_decay": 0.0, "epochs": 9, "early_stopping": 2}
+    if call is not None:
+        with monkeypatch.context() as patch, pytest.raises(Stop):
+            stop_at(patch, "after_step", call)
+            train(recipe.replace(**still), tmp_path / "run")
+    _, text = train(recipe.replace(**still), tmp_path / "run")
+    assert "early stopping  after 2 epochs without a better top1" in text
+    assert "ended after epoch 3: none was better than epoch 1 since" in text
+    assert [row["epoch"] for row in toy.last(tmp_path / "run")[1]] == [0, 1, 2]
 
 
 @pytest.mark.slow  # test_checkpoint has when it is due

@@ -72,6 +72,30 @@ def write_folder(folder, per_class=12, classes=tuple(COLOURS), side=10, seed=0):
     return folder
 
 
+def write_manifest(folder, images=36, side=10, seed=0):
+    """A manifest of noisy images whose quarters have colours of several classes, a few of them of none; its path."""
+    generator = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    lines, names = ["path,label"], list(COLOURS)
+    for i in range(images):
+        chosen = [name for k, name in enumerate(names) if i % 9 % 2 ** (k + 1) >= 2**k]
+        pixels = np.tile(generator.normal(128, 25, (side, side, 1)), (1, 1, 3))
+        for quarter, name in enumerate(chosen):
+            top, left = side // 2 * (quarter // 2), side // 2 * (quarter % 2)
+            pixels[top : top + side // 2, left : left + side // 2] = COLOURS[name]
+        Image.fromarray(np.clip(pixels, 0, 255).astype("uint8")).save(folder / f"{i:02d}.png")
+        lines.append(f"{i:02d}.png,{'|'.join(chosen)}")
+    path = folder / "images.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+SEVERAL = {  # settings of a run with several labels, with everything that only such a run has
+    **{"dataset": "csv", "loss": "asymmetric", "class_weights": "effective", "sampler": "balanced"},
+    **{"temperature_scaling": True, "unknown_score": "energy"},
+}
+
+
 def last(folder):
     """Arrays of the newest checkpoint of a run, and its history without durations."""
     _, arrays, state = checkpoint.Store(folder / "checkpoints", 2).load_newest()

@@ -52,13 +52,13 @@ def augment_batch(images, labels, recipe, spec, step, offset, batch_size):
 
     Args:
         images: uint8 or float32 (M, H, W, 3) in [0, 255]; if the recipe mixes images, M and the offset must be even.
-        labels: int32 (M,).
+        labels: int32 (M,), or of several labels per image (M, K).
         spec: preprocessing.Spec whose mean and standard deviation normalise the images.
         step: int64, the step's number; with recipe.seed, the seed of all draws.
         batch_size: B, images of the whole batch.
     Returns:
-        (images, labels, partners, weights): images float32 (M, H, W, 3), normalised; partners int32 (M,), the label of
-        the image mixed in, or the image's own; weights float32 (M,), the weight of the image's own label.
+        (images, labels, partners, weights): images float32 (M, H, W, 3), normalised; partners as labels, those of the
+        image mixed in, or the image's own; weights float32 (M,), the weight of the image's own label.
     Raises:
         ValueError: if pairs are to be mixed and M is odd.
     """
@@ -71,7 +71,7 @@ def augment_batch(images, labels, recipe, spec, step, offset, batch_size):
 
     def draws(stream, columns, low=0.0):
         whole = tf.random.stateless_uniform((batch_size, columns), seed_of(stream), low, 1.0, alg="philox")
-        return whole[offset : offset + images.shape[0]]
+        return tf.ensure_shape(whole[offset : offset + images.shape[0]], (images.shape[0], columns))
 
     flipped = draws(FLIP, 1)[:, 0] < recipe.hflip
     if affine.is_enabled(recipe):

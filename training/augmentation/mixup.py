@@ -74,11 +74,11 @@ def mix(images, labels, boxes, lambdas):
 
     Args:
         images: float32 (B, H, W, C), B even.
-        labels: int32 (B,).
+        labels: int32 (B,), or of several labels per image (B, K).
         boxes, lambdas: of the P pairs, from `draw`.
     Returns:
-        (images, labels, partners, weights): partners int32 (B,), the label of the image mixed in (the image's own if it
-        is not mixed); weights float32 (B,), the weight of the image's own label.
+        (images, labels, partners, weights): partners as labels, those of the image mixed in (the image's own if it is
+        not mixed); weights float32 (B,), the weight of the image's own label.
     """
     import tensorflow as tf
 
@@ -86,9 +86,10 @@ def mix(images, labels, boxes, lambdas):
     boxes, lambdas = tf.convert_to_tensor(boxes), tf.convert_to_tensor(lambdas)
     top, left, bottom, right = tf.unstack(boxes, axis=1)
     area = tf.cast((bottom - top) * (right - left), tf.float32) / (height * width)
-    weights = tf.reshape(tf.tile((1 - (1 - lambdas) * area)[:, None], (1, 2)), labels.shape)
-    partners = tf.reshape(tf.reverse(tf.reshape(labels, (-1, 2)), [1]), labels.shape)
-    partners = tf.where(weights < 1, partners, labels)
+    weights = tf.reshape(tf.tile((1 - (1 - lambdas) * area)[:, None], (1, 2)), labels.shape[:1])
+    partners = tf.reshape(tf.reverse(tf.reshape(labels, (-1, 2, *labels.shape[1:])), [1]), labels.shape)
+    mixed = tf.reshape(weights < 1, (-1, *[1] * (len(labels.shape) - 1)))
+    partners = tf.where(mixed, partners, labels)
     return _blender()(images, boxes, lambdas), labels, partners, weights
 
 

@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from keras_vit.images.folders import find_classes
 from keras_vit.images.names import normalized, printable
 from keras_vit.preprocessing.reading import missing_plugin, read_with_kind, refused_file
 from keras_vit.training.datasets import folders, manifest, shards
+from keras_vit.training.datasets.evenness import labels_per_image
 
 PROBLEMS = {  # name -> its consequence in training; printed as "in training it <consequence>"
     "refused": "stops the run",
@@ -57,6 +60,7 @@ class Report:
     splits: tuple[str, ...]  # "train", "val", "test", or "all"
     findings: tuple[Finding, ...]  # sorted by the order of PROBLEMS, then by path
     notes: dict[str, str] = field(default_factory=dict)  # {name: text}: which folder is which split, what is not taken
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)  # {split: {class: images}}
 
     @property
     def serious(self):
@@ -82,14 +86,17 @@ def check(source, workers=None, progress=None):
     if (source / shards.INDEX).is_file():
         return _check_shards(source, progress)
     if source.is_file():
-        files = manifest.list_files(source)
+        files, counts = manifest.list_files(source)
         notes, findings = _as_training_takes_it(source, lambda: manifest.load(source), [])
-        return _check_files(source.parent, files, findings, notes, workers, progress)
+        findings = _file_findings(source.parent, files, findings, workers, progress)
+        return _report(files, counts, findings, notes)
     found = find_classes(source)
-    files = {name: {c: list(part.classes[c].images) for c in part.classes} for name, part in found.splits.items()}
-    findings = list(_folder_findings(found, files))
+    files = [file for part in found.splits.values() for listing in part.classes.values() for file in listing.images]
+    counts = {name: {c: part.count(c) for c in part.classes} for name, part in found.splits.items()}
+    findings = list(_folder_findings(found, counts))
     notes, findings = _as_training_takes_it(source, lambda: folders.assembled(found), findings)
-    return _check_files(source, files, findings, found.notes | notes, workers, progress)
+    findings = _file_findings(source, files, findings, workers, progress)
+    return _report(files, counts, findings, found.notes | notes)
 
 
 def inspect(path):
@@ -110,15 +117,28 @@ def inspect(path):
 def _as_training_takes_it(source, load, findings):
     """(notes of the DataSet, findings): another finding if training refuses the data for a reason not yet found."""
     try:
-        return load().notes, findings
+        return _notes(load()), findings
     except ValueError as error:
         if any(finding.problem in SERIOUS for finding in findings):
             return {}, findings
         return {}, [*findings, Finding("refused", source, str(error))]
 
 
-def _check_files(root, found, findings, notes, workers, progress):
-    files = [file for classes in found.values() for names in classes.values() for file in names]
+def _notes(data_set):
+    """The notes of a DataSet and, where images have several labels, how many."""
+    if not data_set.multi_label:
+        return data_set.notes
+    splits = [data_set.train, data_set.validation] + [data_set.test] * (not data_set.test_is_validation)
+    return data_set.notes | {"labels per image": labels_per_image(np.concatenate([split.labels for split in splits]))}
+
+
+def _report(files, counts, findings, notes):
+    classes = {name for split in counts.values() for name in split}
+    return Report(len(files), len(classes), tuple(counts), findings, notes, counts)
+
+
+def _file_findings(root, files, findings, workers, progress):
+    """The findings, with those of every file, sorted; their paths relative to `root`."""
     if workers is None:
         workers = 1 if len(files) <= MAX_FILES_IN_PROCESS else os.cpu_count()
     seen = {}
@@ -131,9 +151,7 @@ def _check_files(root, found, findings, notes, workers, progress):
             progress(number + 1, len(files))
     order = list(PROBLEMS)
     findings = [finding._replace(path=os.path.relpath(finding.path, root)) for finding in findings]
-    findings.sort(key=lambda finding: (order.index(finding.problem), finding.path))
-    classes = {name for split in found.values() for name in split}
-    return Report(len(files), len(classes), tuple(found), tuple(findings), notes)
+    return tuple(sorted(findings, key=lambda finding: (order.index(finding.problem), finding.path)))
 
 
 def _check_shards(folder, progress):
@@ -144,7 +162,20 @@ def _check_shards(folder, progress):
             findings.append(Finding("damaged", file["file"], damage))
         if progress:
             progress(number + 1, len(files))
-    return Report(len(files), len(index["classes"]), tuple(index["parts"]), tuple(findings))
+    notes, counts = {}, {}
+    if not findings:
+        try:
+            notes, counts = _shards_hold(shards.load(folder), index)
+        except ValueError as error:
+            findings = [Finding("refused", shards.INDEX, str(error))]
+    return Report(len(files), len(index["classes"]), tuple(index["parts"]), tuple(findings), notes, counts)
+
+
+def _shards_hold(data_set, index):
+    """(notes, {split: {class: images}}) of undamaged shards."""
+    splits = zip(("train", "val", "test"), data_set.splits().values())
+    counts = {name: split.class_counts(len(data_set.classes)).tolist() for name, split in splits}
+    return _notes(data_set), {name: dict(zip(data_set.classes, counts[name])) for name in index["parts"]}
 
 
 def _problems(path, content):
@@ -205,14 +236,14 @@ def _inspected(files, workers):
             ) from error
 
 
-def _folder_findings(found, files):
+def _folder_findings(found, counts):
     """The problems of class folders, and the files in them that are not taken."""
-    train = next((files[name] for name in ("train", "all") if name in files), None)  # without: refused as a whole
+    train = next((counts[name] for name in ("train", "all") if name in counts), None)  # without: refused as a whole
     for split, part in found.splits.items():
         for name, listing in part.classes.items():
             yield from (Finding("ignored", path, reason) for path, reason in listing.others)
             if not listing.images:
-                yield Finding("empty class" if files[split] is train else "missing class", listing.folder, "no image")
+                yield Finding("empty class" if counts[split] is train else "missing class", listing.folder, "no image")
             elif train is not None and name not in train:
                 yield Finding("differing classes", listing.folder, "not in train")
         missing = [name for name in train or () if name not in part.classes]

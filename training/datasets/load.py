@@ -10,7 +10,7 @@ DATA_DIR = {
 
 
 def load_dataset(recipe):
-    """Load the data set that `dataset`, `data_dir`, `train_split` and `val_split` of the recipe name.
+    """Load the data set that `dataset`, `data_dir` and the further data settings of the recipe name.
 
     The images themselves are not read.
 
@@ -23,7 +23,7 @@ def load_dataset(recipe):
         return digits.load()
     if recipe.dataset.startswith("tfds/"):
         name = recipe.dataset.removeprefix("tfds/")
-        return tfds.load(name, recipe.data_dir, recipe.train_split, recipe.val_split)
+        return tfds.load(name, recipe.data_dir, recipe.train_split, recipe.val_split, recipe.target_key)
     if recipe.data_dir is None:
         raise ValueError(f"dataset={recipe.dataset!r} needs data_dir: {DATA_DIR[recipe.dataset]}.")
     if recipe.dataset == "records":

@@ -1,4 +1,4 @@
-"""A data set as a CSV file, as `keras_vit.images.manifest` describes it.
+"""A data set as a CSV file, of one class or several per image, as `keras_vit.images.manifest` describes it.
 
 Its column `split` says train, val or test, or another name of these; without it, the images are divided as those of a
 folder are (see folders.py).
@@ -18,10 +18,11 @@ from keras_vit.training.datasets.splits import Split, assemble
 def load(path, seed=0):
     """Read the manifest; the images themselves are not read.
 
-    Classes are numbered in the order of their names, or of their values if all names are numbers.
+    Classes are numbered in the order of their columns, if they have columns; else in that of their names, or of their
+    values if all names are numbers.
 
     Returns:
-        A splits.DataSet.
+        A splits.DataSet; its labels are those of several classes per image if the manifest is one of these.
     Raises:
         ValueError: if an entry is missing, unknown or given twice (the message names its line), if there are fewer than
             two classes, or if train lacks a class of another split.
@@ -29,43 +30,60 @@ def load(path, seed=0):
     path = Path(path).absolute()
     if not path.is_file():
         raise ValueError(f'dataset="csv" takes the path of a CSV file as data_dir. There is no file {path}.')
+    found = _read(path)
     rows_by_split, notes, written = {}, {}, {}
-    for row in _read(path):
-        written.setdefault(row.label, row.written)
-        split = "all" if row.split is None else split_of(row.split)
-        rows_by_split.setdefault(split, []).append(row)
+    for row in found.rows:
+        for label, as_written in zip(row.labels, row.written):
+            written.setdefault(label, as_written)
+        rows_by_split.setdefault(_split_of(row), []).append(row)
         if row.split is not None:
-            notes.setdefault(row.split, IN_WORDS[split])
-    labels = {split: {row.label for row in rows} for split, rows in rows_by_split.items()}
-    classes = sorted(_classes(path, labels), key=_order(written))
-    number = {name: i for i, name in enumerate(classes)}
-    splits = {
-        split: Split(tuple(row.path for row in rows), np.array([number[row.label] for row in rows], "int32"))
-        for split, rows in rows_by_split.items()
-    }
+            notes.setdefault(row.split, IN_WORDS[_split_of(row)])
+    labels = {split: {label for row in rows for label in row.labels} for split, rows in rows_by_split.items()}
+    classes = _classes(path, labels, found.classes)
+    classes = found.classes or tuple(sorted(classes, key=_order(written)))
+    splits = {split: _split(rows, classes, found.multi_label) for split, rows in rows_by_split.items()}
     told = ", ".join(f"{name} is {split}" for name, split in notes.items())
-    return assemble(path.stem, tuple(classes), splits, seed, {"splits": told} if told else {})
+    return assemble(path.stem, classes, splits, seed, {"splits": told} if told else {})
 
 
 def list_files(path):
-    """List the files of every class.
+    """List the files, and count those of every class.
 
     Returns:
-        {split: {class: its files}}; the split is "all" if there is no such column.
+        (the paths, in the order of the lines; {split: {class: how many it has}}, with the split "all" if there is no
+        such column).
     Raises:
         ValueError: if a line or the header is invalid, as in `load`.
     """
-    found = {}
-    for row in _read(Path(path).absolute()):
-        split = "all" if row.split is None else split_of(row.split)
-        found.setdefault(split, {}).setdefault(row.label, []).append(row.path)
-    return found
+    found = _read(Path(path).absolute())
+    counts = {}
+    for row in found.rows:
+        of_split = counts.setdefault(_split_of(row), dict.fromkeys(found.classes or (), 0))
+        for label in row.labels:
+            of_split[label] = of_split.get(label, 0) + 1
+    return [row.path for row in found.rows], counts
+
+
+def _split(rows, classes, multi_label):
+    """The rows as a `Split`, with a number per image, or 0 and 1 per class."""
+    number, names = {name: i for i, name in enumerate(classes)}, tuple(row.path for row in rows)
+    if not multi_label:
+        return Split(names, np.array([number[row.labels[0]] for row in rows], "int32"))
+    labels = np.zeros((len(rows), len(classes)), "uint8")
+    for i, row in enumerate(rows):
+        labels[i, [number[label] for label in row.labels]] = 1
+    return Split(names, labels)
+
+
+def _split_of(row):
+    """train, val or test; "all" where the manifest has no splits."""
+    return "all" if row.split is None else split_of(row.split)
 
 
 def _read(path):
-    """The rows of the manifest; a ValueError for an unknown split, and for an image that is named twice."""
-    rows, seen = read_manifest(path), {}
-    for row in rows:
+    """The manifest; a ValueError for an unknown split, and for an image that is named twice."""
+    manifest, seen = read_manifest(path), {}
+    for row in manifest.rows:
         if row.split is not None and not split_of(row.split):
             raise ValueError(
                 f"{path}, line {row.line}: split must be one of {', '.join(SPLITS)}, or another name of these "
@@ -77,14 +95,14 @@ def _read(path):
                 "of them."
             )
         seen[row.path] = row.line
-    return rows
+    return manifest
 
 
-def _classes(path, labels):
-    """The names of the classes, from {split: its set of labels}."""
+def _classes(path, labels, columns):
+    """The names of the classes, from {split: its set of labels} and, if they have columns, these."""
     if not labels.keys() & {"all", "train"}:
         raise ValueError(f"{path} has no image {'of split train' if labels else 'at all'}.")
-    classes = labels.get("train", labels.get("all"))
+    classes = set(columns or labels.get("train", labels.get("all")))
     for split, names in labels.items():
         unknown = sorted(names - classes)
         if unknown:

@@ -6,7 +6,8 @@ train-00000-of-00008.tfrecord, ...  tf.train.Examples; each shard holds a random
 val..., test...                     likewise
 
 The Examples have the features of TensorFlow's ImageNet scripts: image/encoded (the file's bytes, unchanged),
-image/filename, image/class/label (from 0) and image/class/text.
+image/filename, image/class/label (from 0) and image/class/text. Where an image may have several classes, the last two
+are lists, of any length, the index has 0 and 1 for each class, and the format is 2.
 """
 
 import json
@@ -25,6 +26,7 @@ from keras_vit.weights import readers
 from keras_vit.weights.download import sha256
 
 INDEX, FORMAT = "index.json", "keras_vit shards 1"
+FORMAT_SEVERAL = "keras_vit shards 2"  # of several classes per image
 ENCODED = "image/encoded"
 SEED = 0  # of the shuffle that distributes images over shards
 
@@ -50,7 +52,8 @@ def write(data_set, folder, shards, root=None, progress=None):
     splits = {"train": data_set.train, "val": data_set.validation}
     if not data_set.test_is_validation:
         splits["test"] = data_set.test
-    index = {"format": FORMAT, "name": data_set.name, "classes": list(data_set.classes), "parts": {}}
+    format = FORMAT_SEVERAL if data_set.multi_label else FORMAT
+    index = {"format": format, "name": data_set.name, "classes": list(data_set.classes), "parts": {}}
     with atomic_folder(folder) as temporary:
         for name, split in splits.items():
             count = min(len(split), max(1, round(shards * len(split) / len(data_set.train))))
@@ -70,7 +73,8 @@ def load(folder):
     """
     folder = Path(folder).absolute()
     entries = read_index(folder)
-    splits = {name: _load_split(folder, entry, len(entries["classes"])) for name, entry in entries["parts"].items()}
+    classes, several = len(entries["classes"]), entries["format"] == FORMAT_SEVERAL
+    splits = {name: _load_split(folder, entry, classes, several) for name, entry in entries["parts"].items()}
     return assemble(entries["name"], tuple(entries["classes"]), splits)
 
 
@@ -89,8 +93,11 @@ def read_index(folder):
         entries = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}. Write the folder again by `keras-vit prepare-data`.") from error
-    if not isinstance(entries, dict) or entries.get("format") != FORMAT:
-        raise ValueError(f"{path} is not of the format {FORMAT!r}. Write the folder again by `keras-vit prepare-data`.")
+    if not isinstance(entries, dict) or entries.get("format") not in (FORMAT, FORMAT_SEVERAL):
+        raise ValueError(
+            f"{path} is not of the format {FORMAT!r} or {FORMAT_SEVERAL!r}. Write the folder again by `keras-vit "
+            "prepare-data`."
+        )
     if wrong := _wrong_entry(entries):
         raise ValueError(f"{path} is damaged: {wrong}. Write the folder again by `keras-vit prepare-data`.")
     return entries
@@ -187,14 +194,15 @@ class _SplitWriter:
         """One image as a tf.train.Example."""
         import tensorflow as tf
 
-        label = int(self.split.labels[index])
+        label = self.split.labels[index]
+        numbers = np.flatnonzero(label).tolist() if self.split.multi_label else [int(label)]
         texts = {
-            ENCODED: self.split.read(index),
-            "image/filename": self.names[index].encode(errors="surrogateescape"),
-            "image/class/text": self.classes[label].encode(errors="surrogateescape"),
+            ENCODED: [self.split.read(index)],
+            "image/filename": [self.names[index].encode(errors="surrogateescape")],
+            "image/class/text": [self.classes[number].encode(errors="surrogateescape") for number in numbers],
         }
-        features = {k: tf.train.Feature(bytes_list=tf.train.BytesList(value=[v])) for k, v in texts.items()}
-        features["image/class/label"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))
+        features = {k: tf.train.Feature(bytes_list=tf.train.BytesList(value=v)) for k, v in texts.items()}
+        features["image/class/label"] = tf.train.Feature(int64_list=tf.train.Int64List(value=numbers))
         return tf.train.Example(features=tf.train.Features(feature=features))
 
 
@@ -202,13 +210,13 @@ def _described(path):
     return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
-def _load_split(folder, entry, classes):
+def _load_split(folder, entry, classes, several):
     for file in (entry["index"], *entry["shards"]):
         if found := damage(folder / file["file"], file, contents=file is entry["index"]):
             raise ValueError(f"{folder / file['file']} does not match {INDEX}: {found}. Copy it again.")
     path = folder / entry["index"]["file"]
     arrays = readers.read(path)
-    if wrong := _wrong_arrays(arrays, entry, classes):
+    if wrong := _wrong_arrays(arrays, entry, classes, several):
         raise ValueError(f"{path} does not match {INDEX}: {wrong}. Write the folder again by `keras-vit prepare-data`.")
     files = tuple(str(folder / shard["file"]) for shard in entry["shards"])
     records = Records(files, arrays["shards"].astype("int32"), arrays["offsets"], arrays["lengths"], ENCODED)
@@ -219,18 +227,25 @@ def _names(arrays):
     return tuple(arrays["names"].tobytes().decode(errors="surrogateescape").split("\0"))
 
 
-def _wrong_arrays(arrays, entry, classes):
+def _wrong_arrays(arrays, entry, classes, several):
     """What is wrong with a split's index, in words; None if nothing is."""
     count, shapes = entry["pictures"], arrays.shapes()
-    columns = ("labels", "shards", "offsets", "lengths")
-    if any(shapes.get(name) != (count,) for name in columns) or len(shapes.get("names", ())) != 1:
-        return f"it has not {count} labels, shards, offsets and lengths, and names"
-    labels, shards, offsets, lengths = (arrays[name] for name in columns)
-    if any(array.dtype.kind != "i" for array in (labels, shards, offsets, lengths)) or arrays["names"].dtype != "uint8":
+    expected = dict.fromkeys(("labels", "shards", "offsets", "lengths"), (count,))
+    if several:
+        expected["labels"] = (count, classes)
+    if any(shapes.get(name) != shape for name, shape in expected.items()) or len(shapes.get("names", ())) != 1:
+        each = f" of {classes} classes each" if several else ""
+        return f"it has not {count} labels{each}, shards, offsets and lengths, and names"
+    labels, shards, offsets, lengths = (arrays[name] for name in expected)
+    kinds = [array.dtype.kind for array in (labels, shards, offsets, lengths)]
+    if kinds != ["u" if several else "i", "i", "i", "i"] or arrays["names"].dtype != "uint8":
         return "its numbers are no integers"
     if len(_names(arrays)) != count:
         return f"it has not {count} names"
-    if ((labels < 0) | (labels >= classes) | (shards < 0) | (shards >= len(entry["shards"]))).any():
+    if several and labels.max(initial=0) > 1:
+        return "its labels are not 0 and 1"
+    classes_exist = several or ((labels >= 0) & (labels < classes)).all()
+    if not classes_exist or ((shards < 0) | (shards >= len(entry["shards"]))).any():
         return "it has a class or a shard that there is not"
     ends = np.array([shard["bytes"] for shard in entry["shards"]], "int64")[shards] - FRAME
     if ((offsets < 0) | (lengths < 0) | (lengths > ends) | (offsets > ends - lengths)).any():

@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 
 from keras_vit.images.names import some
+from keras_vit.training.datasets import stratification
 
 NAME_IN_RUNS = {"train": "train", "validation": "val", "test": "held_out"}  # in a run folder's files and fingerprint
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images and their class indices: image files, encoded images in memory, or records.
+    """Images and their classes: image files, encoded images in memory, or records.
 
     names: paths of image files; of other images, names that identify them in reports.
     """
 
     names: tuple[str, ...]
-    labels: np.ndarray  # int32, one per name
+    labels: np.ndarray  # int32 (N,), the class of each; of several labels per image uint8 (N, K), 1 for each it has
     encoded: tuple[bytes, ...] | None = None  # images in memory
     records: Any = None  # records.Records: positions of the images in TFRecord files
 
@@ -32,6 +33,17 @@ class Split:
     def are_files(self):
         """Whether the images are files, and the names their paths."""
         return self.encoded is None and self.records is None
+
+    @property
+    def multi_label(self):
+        """Whether an image may have several labels, or none."""
+        return self.labels.ndim == 2
+
+    def class_counts(self, classes):
+        """How many images have each of `classes` classes, int64 (classes,)."""
+        if self.multi_label:
+            return self.labels.sum(0, dtype="int64")
+        return np.bincount(self.labels, minlength=classes)
 
     def take(self, indices):
         """The split of the images at `indices`, in that order."""
@@ -90,6 +102,11 @@ class DataSet:
         """The splits by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
+    @property
+    def multi_label(self):
+        """Whether an image may have several labels, or none."""
+        return self.train.multi_label
+
 
 def assemble(name, classes, splits, seed=0, notes=None):
     """Build a DataSet from the splits that a source has; those it lacks are taken from them.
@@ -125,7 +142,11 @@ def _divide(split, fractions, seed):
     sizes = [max(1, round(len(split) * fraction)) for fraction in fractions]
     if sum(sizes) >= len(split):
         raise ValueError(f"{len(split)} images are too few to divide into splits; {len(sizes) + 2} needed.")
-    *others, train = stratified_split(split.labels, (*sizes, len(split) - sum(sizes)), seed)
+    sizes = (*sizes, len(split) - sum(sizes))
+    if split.multi_label:
+        *others, train = stratification.iterative_split(split.labels, sizes, seed)
+        return train, *others
+    *others, train = stratified_split(split.labels, sizes, seed)
     return _with_all_classes(split.labels, train, others)
 
 
@@ -151,7 +172,7 @@ def _refuse_classes_without_training(classes, train, splits):
     without = _without_images(classes, train)
     if not without:
         return
-    found = {name: np.bincount(split.labels, minlength=len(classes)) for name, split in splits.items()}
+    found = {name: split.class_counts(len(classes)) for name, split in splits.items()}
     elsewhere = {name: sum(counts[i] for i in without) for name, counts in found.items() if name != "train"}
     if "all" in splits or not any(elsewhere.values()):
         remedy = (
@@ -174,7 +195,7 @@ def _missing_in_words(classes, splits):
 
 
 def _without_images(classes, split):
-    return list(np.flatnonzero(np.bincount(split.labels, minlength=len(classes)) == 0))
+    return list(np.flatnonzero(split.class_counts(len(classes)) == 0))
 
 
 def stratified_split(labels, sizes, seed):
@@ -222,11 +243,16 @@ def fingerprint(data_set, root=None):
     for name, split in data_set.splits().items():
         digest.update(NAME_IN_RUNS[name].encode())
         for i, (file, label) in enumerate(zip(split.relative_names(root), split.labels)):
-            digest.update(f"{file}\0{label}\n".encode(errors="surrogateescape"))
+            digest.update(f"{file}\0{_label_text(label)}\n".encode(errors="surrogateescape"))
             digest.update(b"" if split.encoded is None else split.encoded[i])
         if split.records is not None:
             digest.update(split.records.lengths.astype("<i8").tobytes())
     return digest.hexdigest()
+
+
+def _label_text(label):
+    """A label as text: the number of the class, or the numbers of all that an image has, as in "3|7"."""
+    return str(label) if np.ndim(label) == 0 else "|".join(map(str, np.flatnonzero(label)))
 
 
 def write_images(split, folder):

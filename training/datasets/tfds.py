@@ -2,6 +2,7 @@
 
 Its TFRecord files are read by offset, as our own shards are, so that the order of images is exact and a run can resume
 anywhere. The index that this needs, with the length and class of every record, is made once and kept beside the files.
+The classes may be a ClassLabel, one per image, or several in any of the forms of `targets.FORMS`.
 """
 
 import contextlib
@@ -13,17 +14,19 @@ from pathlib import Path
 import numpy as np
 
 from keras_vit.system.files import atomic_file
+from keras_vit.training.datasets import targets
 from keras_vit.training.datasets.records import Records, offsets_of
 from keras_vit.training.datasets.splits import Split, assemble
 
 
-def load(name, data_dir=None, train_split="train", val_split="validation"):
+def load(name, data_dir=None, train_split="train", val_split="validation", target_key=None):
     """Load the prepared data set `name`; nothing is downloaded, and the images themselves are not read.
 
     Args:
         name: as in tensorflow-datasets: "cifar10", "imagenet_resized/32x32", "imagenet2012:5.1.0".
         data_dir: folder it was prepared in; None for ~/tensorflow_datasets.
         train_split, val_split: "train", "train[:90%]", "test", ...; the validation split is also the test split.
+        target_key: name of the feature that holds the classes; None where only one can.
     Returns:
         A splits.DataSet.
     Raises:
@@ -31,13 +34,13 @@ def load(name, data_dir=None, train_split="train", val_split="validation"):
             not one of images and classes.
     """
     builder = _builder(name, data_dir)
-    image, label = _features(builder)
-    classes = tuple(builder.info.features[label].names)
+    image, target = targets.features(builder.info, target_key)
+    index = "" if target_key is None else f"\0{target_key}"
     splits = {
-        "train": _split(builder, "train_split", train_split, image, label),
-        "val": _split(builder, "val_split", val_split, image, label),
+        "train": _split(builder, "train_split", train_split, image, target, index),
+        "val": _split(builder, "val_split", val_split, image, target, index),
     }
-    return assemble(name, classes, splits)
+    return assemble(name, target.classes, splits)
 
 
 def _builder(name, data_dir):
@@ -64,23 +67,7 @@ def _builder(name, data_dir):
     return builder
 
 
-def _features(builder):
-    """Names of the features that hold the image and the class."""
-    from tensorflow_datasets.core.features import ClassLabel, Image
-
-    features, keys = dict(builder.info.features.items()), builder.info.supervised_keys
-    if not keys:
-        candidates = [[name for name, f in features.items() if isinstance(f, kind)] for kind in (Image, ClassLabel)]
-        keys = [names[0] if len(names) == 1 else None for names in candidates]
-    if not all(isinstance(features.get(name), kind) for name, kind in zip(keys, (Image, ClassLabel))):
-        raise ValueError(
-            f"{builder.info.full_name} is not for classification: expected examples of one image (Image) and one "
-            f"class (ClassLabel). Its features: {', '.join(f'{k}: {type(f).__name__}' for k, f in features.items())}."
-        )
-    return keys
-
-
-def _split(builder, option, split, image, label):
+def _split(builder, option, split, image, target, index):
     try:
         instructions = builder.info.splits[split].file_instructions
     except (ValueError, KeyError) as error:
@@ -90,7 +77,7 @@ def _split(builder, option, split, image, label):
             f"A fraction of one is written as {next(iter(builder.info.splits))}[:90%]."
         ) from error
     files = tuple(str(instruction.filename) for instruction in instructions)
-    lengths, labels = _index(Path(builder.data_path), split, files, label)
+    lengths, labels = _index(Path(builder.data_path), f"{split}{index}", files, target)
     rows = [slice(one.skip, one.skip + one.take) for one in instructions]
     counts = [one.take for one in instructions]
     records = Records(
@@ -103,24 +90,24 @@ def _split(builder, option, split, image, label):
     names = tuple(
         f"{Path(file).name}#{row}" for file, taken in zip(files, rows) for row in range(taken.start, taken.stop)
     )
-    labels = np.concatenate([of_file[taken] for of_file, taken in zip(labels, rows)]).astype("int32")
-    classes = builder.info.features[label].num_classes
-    invalid = np.flatnonzero((labels < 0) | (labels >= classes))
+    labels = np.concatenate([of_file[taken] for of_file, taken in zip(labels, rows)]).astype(target.dtype)
+    invalid = np.flatnonzero(target.are_invalid(labels))
     if len(invalid):
+        which = "" if target.several else f" with class {labels[invalid[0]]}"
         raise ValueError(
-            f"{option}={split!r}: {len(invalid)} of {len(labels)} images have a class outside 0 ... {classes - 1}, "
-            f"the first {names[invalid[0]]} with class {labels[invalid[0]]}. Give a split that has labels."
+            f"{option}={split!r}: {len(invalid)} of {len(labels)} images have a class outside 0 ... "
+            f"{len(target.classes) - 1}, the first {names[invalid[0]]}{which}. Give a split that has labels."
         )
     return Split(names, labels, records=records)
 
 
-def _index(folder, split, files, label):
-    """Lengths of the records' contents, and classes: two lists with an int64 array per file. Read from disk or made."""
-    path = folder / f"keras_vit-{zlib.crc32(split.encode()):08x}.npz"
+def _index(folder, named, files, target):
+    """Lengths of the records' contents, and classes: two lists with an array per file. Read from disk or made."""
+    path = folder / f"keras_vit-{zlib.crc32(named.encode()):08x}.npz"
     sizes = np.array([Path(file).stat().st_size for file in files])
     index = _read_index(path)
     if index is None or not np.array_equal(index["sizes"], sizes):
-        index = _scan(files, label) | {"sizes": sizes}
+        index = _scan(files, target) | {"sizes": sizes}
         with contextlib.suppress(OSError):  # in a read-only folder, the index is made again each time
             with atomic_file(path) as temporary:
                 np.savez(temporary, **index)
@@ -136,19 +123,18 @@ def _read_index(path):
         return None
 
 
-def _scan(files, label):
+def _scan(files, target):
     """Number of records per file, and lengths and classes of all records, from reading every record."""
     import tensorflow as tf
 
     def entries(number, file):
         def entry(content):
-            example = tf.io.parse_single_example(content, {label: tf.io.FixedLenFeature((), tf.int64)})
-            return number, tf.strings.length(content), example[label]
+            return number, tf.strings.length(content), target.parse(content)
 
         return tf.data.TFRecordDataset(file).map(entry).batch(2**16)
 
     numbered = tf.data.Dataset.from_tensor_slices((np.arange(len(files)), list(files)))
     batches = numbered.interleave(entries, cycle_length=8, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator()
-    numbers, lengths, labels = (np.concatenate(values).astype("int64") for values in zip(*batches))
-    rows = np.argsort(numbers, kind="stable")
+    numbers, lengths, labels = (np.concatenate(values) for values in zip(*batches))
+    rows, lengths = np.argsort(numbers, kind="stable"), lengths.astype("int64")
     return {"counts": np.bincount(numbers, minlength=len(files)), "lengths": lengths[rows], "labels": labels[rows]}

@@ -97,7 +97,8 @@ def training_batches(prepared, recipe, batch_size, start_step=0, worker=Worker()
         chosen: numbers of steps, ascending: only these, of the steps from `start_step` on. None for all.
     Returns:
         A tf.data.Dataset of micro-batches of M = B / (workers x replicas x accumulated steps) images: images float32
-        (M, H, W, 3), labels int32 (M,), partners int32 (M,), weights float32 (M,); see `augment.augment_batch`.
+        (M, H, W, 3), labels int32 (M,), or of several labels per image (M, K), partners as labels, weights float32
+        (M,); see `augment.augment_batch`.
     Raises:
         ValueError: if the batch cannot be divided so.
     """
@@ -113,7 +114,9 @@ def training_batches(prepared, recipe, batch_size, start_step=0, worker=Worker()
         return augment.augment_batch(images, labels, recipe, prepared.spec, step, offset, batch_size)
 
     worker_slice = slice(first, first + micro_batches * size)
-    order = sampler.training_order(recipe, len(prepared.split), batch_size, start_step, worker_slice, size, chosen)
+    drawn = sampler.draw_weights(recipe.sampler, prepared.split)
+    total = len(prepared.split)
+    order = sampler.training_order(recipe, total, batch_size, start_step, worker_slice, size, chosen, drawn)
     batches = _decoded_batches(prepared, order, recipe)
     batches = batches.map(augment_micro_batch, num_parallel_calls=tf.data.AUTOTUNE)
     return batches.prefetch(2).with_options(_options())
@@ -128,7 +131,7 @@ def evaluation_batches(prepared, batch_size, worker=Worker()):
     Args:
         batch_size: B, images of a step over all workers and replicas.
     Returns:
-        A tf.data.Dataset of (images float32 (M, H, W, 3), labels int32 (M,), weights float32 (M,)), where
+        A tf.data.Dataset of (images float32 (M, H, W, 3), labels int32 (M,) or (M, K), weights float32 (M,)), where
         M = B / (workers x replicas).
     """
     import tensorflow as tf

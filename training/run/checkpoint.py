@@ -6,6 +6,7 @@ complete.
 
     step-00000123.npz   everything needed to resume after 123 steps; the newest few are kept
     best-0007.npz       weights of the best epoch, kept while a checkpoint names it
+    epoch-0005.npz      weights of an epoch as its model.keras would have them, kept to be averaged (`averaging`)
 """
 
 import contextlib
@@ -166,6 +167,28 @@ class Store:
         if os.path.lexists(path) and not path.is_file():
             _put_away(path)
         save(path, arrays, {"epoch": epoch})
+
+    def save_epoch(self, epoch, weights):
+        """Write the weights of an epoch, a list of arrays, to be averaged with those of others."""
+        save(self.epoch_path(epoch), {f"model/{i:05d}": w for i, w in enumerate(weights)}, {"epoch": epoch})
+
+    def load_epoch(self, epoch):
+        """The weights of an epoch, a list of arrays.
+
+        Raises:
+            ValueError: naming the file, if it is damaged.
+        """
+        arrays, _ = load(self.epoch_path(epoch))
+        return [arrays[name] for name in sorted(arrays)]
+
+    def epoch_path(self, epoch):
+        """The file with the weights of an epoch."""
+        return self.folder / f"epoch-{epoch:04d}.npz"
+
+    def prune_epochs(self, kept):
+        """Remove the weights of the epochs that are not among `kept`."""
+        for path in set(self.folder.glob("epoch-*.npz")) - {self.epoch_path(epoch) for epoch in kept}:
+            _put_away(path)
 
     def best_path(self, epoch):
         """The file with the weights of a best epoch."""

@@ -4,15 +4,17 @@ step      updates done
 history   a row per finished epoch, with the columns of summary.csv
 best      the row of the best of them
 sums      totals over the steps of the current epoch (`metrics.EpochMetrics`)
+ended     true if a callback ended the run there; else it is missing
 bad       {split: [[image, its replacement, reason]]} of the images that cannot be read (`Quarantine`)
 """
 
 import math
 from dataclasses import dataclass
 
-from keras_vit.training.run.logs import SUMMARY
+from keras_vit.training.run.logs import LATER, columns_of
 
 FIELDS = {"step": int, "history": list, "best": (dict, type(None)), "sums": dict, "bad": dict}
+PERCENT = ("train_top", "train_exact", "eval_top", "eval_balanced", "eval_macro", "eval_micro", "eval_map")
 SUMS = {"steps": int, "loss": float, "correct": float, "applied": int, "norm": float, "seconds": float}
 
 
@@ -39,9 +41,10 @@ class Bounds:
         step, history, best, sums, bad = (facts[name] for name in FIELDS)
         if len(history) > self.epochs:
             raise ValueError(f"it has {len(history)} epochs of {self.epochs}")
-        first = len(history) * self.steps  # of the current epoch
-        last = first + self.steps if len(history) < self.epochs else first
-        if not first <= step <= last:
+        ended = facts.get("ended", False) is True and len(history) > 0  # by a callback, maybe within its last epoch
+        first = (len(history) - ended) * self.steps  # of the current epoch
+        last = first + self.steps if len(history) - ended < self.epochs else first
+        if not first + ended <= step <= last:
             raise ValueError(
                 f"its step is {_short(step)}; after {len(history)} of {self.epochs} epochs of {self.steps} steps it "
                 f"would be {first} to {last}"
@@ -50,16 +53,18 @@ class Bounds:
             _check_row(row, epoch)
         if best not in history if history else best is not None:
             raise ValueError("its best epoch is none of its epochs")
-        _check_sums(sums, step - first)
+        _check_sums(sums, 0 if ended else step - first)
         _check_bad(bad, self.images)
 
 
 def _check_row(row, epoch):
     where = f"epoch {epoch + 1}: "
-    _require_fields(row, {name: int if name == "epoch" else float for name in SUMMARY}, where)
+    columns = columns_of(row) if isinstance(row, dict) else ()
+    columns = [name for name in columns if name in row or name not in LATER]
+    _require_fields(row, {name: int if name == "epoch" else float for name in columns}, where)
     if row["epoch"] != epoch:
         raise ValueError(f"{where}its number is {_short(row['epoch'])}")
-    percent = [name for name in SUMMARY if "top" in name and not 0 <= row[name] <= 100]
+    percent = [name for name in columns if name.startswith(PERCENT) and not 0 <= row[name] <= 100]
     if percent or row["seconds"] < 0:
         raise ValueError(f"{where}{percent[0] if percent else 'seconds'} is out of its range")
 

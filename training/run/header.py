@@ -2,7 +2,10 @@
 
 import math
 
+from keras_vit.training.datasets import evenness
 from keras_vit.training.pipeline.sizes import in_words
+from keras_vit.training.step import lora
+from keras_vit.training.step.optimizer import moments_per_weight
 
 
 def header(plan, model):
@@ -11,8 +14,10 @@ def header(plan, model):
     return {
         "model": _model(plan, model),
         "weights": plan.settings["weights"] or "from scratch",
+        **({"lora": _lora(recipe, model)} if recipe.lora_rank is not None else {}),
         "data": _data(plan.data_set),
         **plan.data_set.notes,
+        **evenness.notes(plan.data_set, recipe),
         "images": _images(plan),
         "devices": _devices(plan),
         "batch": _batch(plan),
@@ -21,14 +26,46 @@ def header(plan, model):
         "learning rate": f"up to {recipe.lr:g} in {recipe.warmup_epochs:g} epochs, cosine to {recipe.min_lr:g}"
         + (f", times {recipe.layer_decay:g} per level of depth" if recipe.layer_decay != 1 else ""),
         **({"teacher": f"{recipe.teacher}, {recipe.distillation} distillation"} if recipe.teacher else {}),
+        **_watched(recipe),
         "output": str(plan.folder),
     }
 
 
+def _watched(recipe):
+    """When the run ends early, where its numbers go, which weights it keeps; each if the recipe says so."""
+    epochs = f"{recipe.early_stopping} epoch{'s' * (recipe.early_stopping > 1)}"
+    services = [name for name in recipe.loggers if name not in ("csv", "tensorboard")]
+    return {
+        **(
+            {"early stopping": f"after {epochs} without a better {recipe.eval_metric}"} if recipe.early_stopping else {}
+        ),
+        **({"loggers": ", ".join(services)} if services else {}),
+        **({"averages": f"of up to {recipe.average_hist} epochs"} if recipe.average_hist else {}),
+    }
+
+
 def _model(plan, model):
-    trained, total = sum(math.prod(v.shape) for v in model.trainable_variables), model.count_params()
-    frozen = "" if not (plan.recipe.freeze_depth or plan.recipe.linear_probe) else f", {trained:,} of them trained"
-    return f"{plan.settings['model']}, {total:,} parameters{frozen}"
+    trained, total = _numbers(model.trainable_variables), model.count_params()
+    frozen = plan.recipe.freeze_depth or plan.recipe.linear_probe or plan.recipe.lora_rank is not None
+    return f"{plan.settings['model']}, {total:,} parameters" + (f", {trained:,} of them trained" if frozen else "")
+
+
+def _lora(recipe, model):
+    """What LoRA adds, and what the optimizer keeps of that, beside what it would keep of all weights."""
+    layers = lora.adapted(model)
+    matrices = [v for layer in layers for v in layer.variables if v.path.endswith("/kernel")]
+    added = _numbers([v for layer in layers for v in (layer.lora_kernel_a, layer.lora_kernel_b)])
+    bytes_each = 4 * moments_per_weight(recipe)
+    kept, whole = (n * bytes_each / 2**20 for n in (_numbers(model.trainable_variables), model.count_params() - added))
+    alpha = recipe.lora_rank if recipe.lora_alpha is None else recipe.lora_alpha
+    return (
+        f"rank {recipe.lora_rank}, alpha {alpha:g}: {added:,} parameters beside the {_numbers(matrices):,} of "
+        f"{len(layers)} matrices; the optimizer keeps {kept:.1f} MiB, of all weights it would be {whole:.1f}"
+    )
+
+
+def _numbers(variables):
+    return sum(math.prod(v.shape) for v in variables)
 
 
 def _images(plan):
@@ -54,7 +91,10 @@ def _devices(plan):
     worker, device = plan.worker, plan.strategy.extended.worker_devices[0]
     kind = device.split("device:")[-1].split(":")[0]
     workers = f"{worker.count} workers x " if worker.count > 1 else ""
-    return f"{workers}{worker.replicas} x {kind}, {plan.recipe.precision}, XLA {'on' if plan.compiled else 'off'}"
+    again = ", blocks computed again for gradients" if plan.recipe.grad_checkpointing else ""
+    return (
+        f"{workers}{worker.replicas} x {kind}, {plan.recipe.precision}, XLA {'on' if plan.compiled else 'off'}{again}"
+    )
 
 
 def _batch(plan):

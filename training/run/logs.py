@@ -1,4 +1,4 @@
-"""Text files and scalars that a run writes: args.yaml, summary.csv, TensorBoard, bad_files.txt."""
+"""Text files that a run writes: args.yaml, summary.csv, bad_files.txt."""
 
 import csv
 import json
@@ -8,19 +8,15 @@ from keras_vit.sources import run_folder
 from keras_vit.system.files import atomic_file
 from keras_vit.training.datasets.splits import NAME_IN_RUNS
 
-SUMMARY = (  # columns; the first six are named as in timm
-    "epoch",
-    "train_loss",
-    "eval_loss",
-    "eval_top1",
-    "eval_top5",
-    "lr",
-    "train_top1",
-    "gradient_norm",
-    "seconds",
-    "images_per_second",
+PACE = ("gradient_norm", "seconds", "images_per_second")
+SUMMARY = (  # columns of a run with one label per image; the first six are named as in timm
+    *("epoch", "train_loss", "eval_loss", "eval_top1", "eval_top5", "lr", "train_top1", *PACE),
+    *("eval_balanced_accuracy", "eval_macro_f1"),
 )
-SCALARS = ("train_loss", "eval_loss", "train_top1", "eval_top1", "eval_top5", "lr", "gradient_norm")
+MULTI_LABEL_SUMMARY = (  # of one with several
+    *("epoch", "train_loss", "eval_loss", "eval_map", "eval_micro_f1", "eval_macro_f1", "lr", "train_exact", *PACE),
+)
+LATER = ("eval_balanced_accuracy", "eval_macro_f1")  # columns that earlier versions did not have
 
 
 def write_settings(folder, settings):
@@ -40,9 +36,15 @@ def read_settings(folder):
         raise ValueError(f"{path} is not the args.yaml of a run: {error}") from error
 
 
+def columns_of(row):
+    """The columns that a run has, by a row of its history."""
+    return MULTI_LABEL_SUMMARY if "eval_map" in row else SUMMARY
+
+
 def write_summary(folder, history):
-    """Write summary.csv, a row per epoch."""
-    write_csv(Path(folder) / run_folder.SUMMARY, SUMMARY, history)
+    """Write summary.csv, a row per epoch; what an epoch of an earlier version did not measure stays empty."""
+    columns = columns_of(history[0])
+    write_csv(Path(folder) / run_folder.SUMMARY, columns, [dict.fromkeys(columns, "") | row for row in history])
 
 
 def write_csv(path, columns, rows):
@@ -66,31 +68,6 @@ def write_bad_files(folder, bad):
         _write(path, ["\t".join((NAME_IN_RUNS[split], *entry)) for split, *entry in bad])
     else:
         path.unlink(missing_ok=True)
-
-
-class TensorBoard:
-    """Scalars per epoch, in tensorboard/ of the run folder; nothing is written if `folder` is None."""
-
-    def __init__(self, folder):
-        import tensorflow as tf
-
-        path = None if folder is None else str(Path(folder) / "tensorboard")
-        self.writer = tf.summary.create_noop_writer() if path is None else tf.summary.create_file_writer(path)
-
-    def write(self, row):
-        """Write the scalars of an epoch."""
-        import tensorflow as tf
-
-        with self.writer.as_default():
-            for name in SCALARS:
-                tf.summary.scalar(name, row[name], step=row["epoch"])
-        self.writer.flush()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.writer.close()
 
 
 def _write(path, lines):

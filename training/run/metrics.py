@@ -23,13 +23,15 @@ class EpochMetrics:
     Args:
         next_step: number of the step whose metrics are added next.
         totals: of the epoch's earlier steps, from a checkpoint.
+        multi_label: whether images have several labels; those count as correct whose labels are exactly the predicted.
 
     Attributes:
         totals: dictionary that JSON can hold; checkpoints store it.
         stop_requested: whether any worker was to stop at one of the steps.
     """
 
-    def __init__(self, next_step, totals=None):
+    def __init__(self, next_step, totals=None, multi_label=False):
+        self.correct = "train_exact" if multi_label else "train_top1"
         self.next_step, self.pending, self.stop_requested = next_step, [], False
         self.totals = dict(
             totals or {"steps": 0, "loss": 0.0, "correct": 0.0, "applied": 0, "norm": 0.0, "seconds": 0.0}
@@ -61,12 +63,12 @@ class EpochMetrics:
         self.pending.clear()
 
     def row(self, batch_size):
-        """Means so far: train_loss, train_top1 in percent, gradient_norm, seconds, images_per_second."""
+        """Means so far: train_loss, train_top1 or train_exact in percent, gradient_norm, seconds, images_per_second."""
         totals = self.totals
         images = totals["steps"] * batch_size
         return {
             "train_loss": totals["loss"] / totals["steps"],
-            "train_top1": 100 * totals["correct"] / images,
+            self.correct: 100 * totals["correct"] / images,
             "gradient_norm": totals["norm"] / max(1, totals["applied"]),
             "seconds": totals["seconds"],
             "images_per_second": images / max(totals["seconds"], 1e-9),

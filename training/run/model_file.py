@@ -8,7 +8,7 @@ import re
 import shutil
 import zipfile
 
-from keras_vit.system.files import atomic_file
+from keras_vit.system.files import atomic_file, scratch_folder, temporaries_in
 from keras_vit.system.limits import MAX_ARCHITECTURE
 
 DATED, ARCHITECTURE = "metadata.json", "config.json"
@@ -18,8 +18,9 @@ CHUNK = 2**20  # bytes compared at once
 
 def write(model, path):
     """Save a model as a `.keras` file; one that holds the same model stays, byte by byte."""
-    with atomic_file(path) as temporary:
-        model.save(temporary)
+    with atomic_file(path) as temporary, scratch_folder() as folder:
+        with temporaries_in(folder):
+            model.save(temporary)
         if same(path, temporary):
             shutil.copyfile(path, temporary)
 

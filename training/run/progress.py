@@ -22,12 +22,10 @@ class Progress:
     """
 
     def __init__(self, epochs, steps, batch_size, console=None, quiet=False, work=None):
-        from rich.console import Console
-
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or _console()
         if quiet:
             self.console = quiet_console()
-        self.live = self.console.is_terminal
+        self.live = self.console.is_terminal or (in_notebook() and not self.console.quiet)
         self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
         self.bar = self.task = None
         self.work = [1.0] * epochs if work is None else work
@@ -55,7 +53,7 @@ class Progress:
 
     def __enter__(self):
         if self.live:
-            self.bar = _bar(self.console)
+            self.bar = NotebookBar() if in_notebook() else _bar(self.console)
             self.task = self.bar.add_task("", total=self.epochs * self.steps)
             self.bar.start()
         return self
@@ -77,7 +75,7 @@ class Progress:
         epoch, step = divmod(done - 1, self.steps)
         text = (
             f"epoch {epoch + 1}/{self.epochs}  step {step + 1}/{self.steps}  loss {row['train_loss']:.3f}  "
-            f"accuracy {row['train_top1']:.1f} %{self._speed()}  {self.peak_memory / 2**30:.1f} GiB"
+            f"{_trained(row, '.1f')}{self._speed()}  {self.peak_memory / 2**30:.1f} GiB"
         )
         self.bar.update(self.task, description=text, completed=done)
 
@@ -89,14 +87,104 @@ class Progress:
         mark = "  best" if best else ""
         self._print(
             f"epoch {row['epoch'] + 1:>3}/{self.epochs}  loss {row['train_loss']:.3f}  "
-            f"accuracy {row['train_top1']:6.2f} %  validation loss {row['eval_loss']:.3f} "
-            f"accuracy {row['eval_top1']:6.2f} %  {row['images_per_second']:.0f} images/s  "
+            f"{_trained(row, '6.2f')}  validation loss {row['eval_loss']:.3f} "
+            f"{_validated(row)}  {row['images_per_second']:.0f} images/s  "
             f"{duration(left)} left{mark}"
         )
 
     def _speed(self):
         speed = self.bar.tasks[0].speed if self.bar.tasks else None
         return f"  {speed * self.batch_size:.0f} images/s" if speed else ""
+
+
+def _trained(row, form):
+    """The accuracy of a row on training images as text, or for several labels the share that is exactly right."""
+    return f"accuracy {row['train_top1']:{form}} %" if "train_top1" in row else f"exact {row['train_exact']:{form}} %"
+
+
+def _validated(row):
+    return f"accuracy {row['eval_top1']:6.2f} %" if "eval_top1" in row else f"mAP {row['eval_map']:6.2f} %"
+
+
+class NotebookBar:
+    """The live line in a notebook: one output that is replaced, where rich would need ipywidgets.
+
+    It has what `Progress` uses of rich's own bar. A notebook that is saved or executed without a browser has no trace
+    of it in the end.
+    """
+
+    def __init__(self):
+        self.tasks, self.handle = [], None
+
+    def add_task(self, text, total):
+        """Add the task; its number."""
+        self.tasks.append(NotebookTask(total))
+        return len(self.tasks) - 1
+
+    def start(self):
+        """Show an empty line."""
+        from IPython.display import display
+
+        self.handle = display(_plain(""), display_id=True)
+
+    def update(self, number, description, completed):
+        """Replace the line."""
+        task = self.tasks[number]
+        task.done(completed)
+        filled = round(20 * completed / task.total)
+        self.handle.update(_plain(f"{description}  {'█' * filled}{'░' * (20 - filled)}  {task.left()} left"))
+
+    def stop(self):
+        """Take the line away."""
+        self.handle.update(_plain(""))
+
+
+class NotebookTask:
+    """How far a `NotebookBar` is, and how fast.
+
+    Attributes:
+        speed: steps per second since the first one that was shown; None before the second.
+    """
+
+    def __init__(self, total):
+        self.total, self.first, self.speed, self.completed = total, None, None, 0
+
+    def done(self, completed):
+        """Note how many steps are done."""
+        now, self.completed = time.monotonic(), completed
+        self.first = self.first or (now, completed)
+        seconds, steps = now - self.first[0], completed - self.first[1]
+        self.speed = steps / seconds if steps and seconds > 0 else None
+
+    def left(self):
+        """The time that is left, as text."""
+        return duration((self.total - self.completed) / self.speed) if self.speed else "-"
+
+
+def _plain(text):
+    """Text as a notebook shows it, in one size and unwrapped."""
+    import html
+
+    from IPython.display import HTML
+
+    return HTML(f'<pre style="margin:0">{html.escape(text)}</pre>')
+
+
+def in_notebook():
+    """Whether this process is the kernel of a notebook."""
+    import sys
+
+    shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
+    return shell is not None and type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def _console():
+    """A console for standard output; in a notebook too, where rich would make an output of its own of every line."""
+    from rich.console import Console
+
+    if not in_notebook():
+        return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, force_jupyter=False, force_terminal=False, width=200)
 
 
 def quiet_console():

@@ -7,7 +7,7 @@ from keras_vit.training.step.model import views
 from keras_vit.training.step.step import layer_seeds, split_state
 
 
-def explain(state, recipe, batches, number, worker, teacher=None):
+def explain(state, recipe, batches, number, worker, teacher=None, **labels):
     """Name, in a clause, the first layer whose output or gradient is not finite.
 
     Args:
@@ -15,9 +15,10 @@ def explain(state, recipe, batches, number, worker, teacher=None):
         batches: this worker's micro-batches of that step, in the order of `batches.training_batches`.
         worker: a `sampler.Worker`; the seeds of the layers depend on it.
         teacher: that of the training step.
+        labels: class_weights and multi_label, as `Objective` takes them.
     """
     seeds, _ = split_state(state.model)
-    objective = Objective(state.model, recipe)
+    objective = Objective(state.model, recipe, **labels)
     for i, batch in enumerate(batches):
         micro_batch, replica = divmod(i, worker.replicas)
         replica += worker.index * worker.replicas

@@ -109,6 +109,21 @@ def require_same_step(strategy, step):
         )
 
 
+def any_asks(strategy, asked):
+    """Whether any worker asks: every worker calls this, waits for the others, and gets the same answer."""
+    import tensorflow as tf
+
+    if not _several(strategy):
+        return asked
+
+    @tf.function(autograph=False)
+    def counted():
+        flags = strategy.run(lambda: tf.constant(float(asked)))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, flags, axis=None)
+
+    return bool(counted().numpy() > 0)
+
+
 @contextlib.contextmanager
 def lost_worker_errors(strategy):
     """Turn the errors that TensorFlow raises when another worker is lost into a ConnectionError that says so."""

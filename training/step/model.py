@@ -11,6 +11,7 @@ from keras_vit.sources.registry import lookup
 from keras_vit.sources.resolve import resolve
 from keras_vit.system import xla
 from keras_vit.training.pipeline.sizes import in_words, own_size
+from keras_vit.training.step import lora
 from keras_vit.weights import catalogue
 
 PLAIN = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # from scratch: pixels to [-1, 1]
@@ -51,11 +52,15 @@ def _spec_of_weights(variant, weights):
     return dataclasses.replace(spec, input_values=None)  # that of another model, maybe one that normalises inside
 
 
-def build_for_training(recipe, classes, spec):
-    """The model with logits, the recipe's drop rates, precision, initial weights and frozen layers."""
+def build_for_training(recipe, classes, spec, with_weights=True):
+    """The model with logits, the recipe's drop rates, precision, initial weights, frozen layers and LoRA's additions.
+
+    Args:
+        with_weights: whether to load the weights that the recipe starts from.
+    """
     variant, weights = find(recipe)
     model = variant(
-        weights=weights,
+        weights=weights if with_weights else None,
         input_shape=(*spec.size, 3),
         classes=classes,
         classifier_activation=None,
@@ -64,6 +69,7 @@ def build_for_training(recipe, classes, spec):
         dtype="float32" if recipe.precision == "float32" else f"mixed_{recipe.precision}",
     )
     freeze(model, recipe)
+    lora.adapt(model, recipe)
     return model
 
 
@@ -115,7 +121,18 @@ def compiles(recipe):
     return recipe.xla and xla.pays_in_training()
 
 
-def build_for_saving(recipe, classes, spec):
-    """The same model for inference: probabilities, float32, no dropout; its weights are not set yet."""
+def build_for_saving(recipe, classes, spec, activation="softmax"):
+    """The same model for inference: float32, no dropout; its weights are not set yet.
+
+    Args:
+        activation: of its outputs: "softmax" for probabilities of classes that exclude each other, "sigmoid" for those
+            of several labels, None for logits.
+    """
     variant, _ = find(recipe)
-    return variant(weights=None, input_shape=(*spec.size, 3), classes=classes, dtype="float32")
+    return variant(
+        weights=None,
+        input_shape=(*spec.size, 3),
+        classes=classes,
+        classifier_activation=activation,
+        dtype="float32",
+    )

@@ -140,6 +140,11 @@ def make(recipe, model, steps_per_epoch):
     return optimizer
 
 
+def moments_per_weight(recipe):
+    """How many numbers the recipe's optimizer keeps for each weight that is trained."""
+    return int(recipe.momentum > 0) if recipe.opt == "sgd" else 2
+
+
 def rate_scales(model, variables, layer_decay):
     """Per variable its factor on the learning rate: layer_decay ** (highest level - its layer's level of depth)."""
     if layer_decay == 1:

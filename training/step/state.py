@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from keras_vit.training.step import lora
 from keras_vit.training.step import model as models
 from keras_vit.training.step import optimizer
 from keras_vit.training.step.ema import WeightEMA
@@ -44,6 +45,19 @@ class State:
         """{name: value} of the weights that are evaluated and saved: the moving average if there is one."""
         averages = {} if self.ema is None else {id(w): a for w, a in zip(self.ema.weights, self.ema.averages)}
         return {name: averages.get(id(v), v).numpy() for name, v in zip(self.model_names(), without_seeds(self.model))}
+
+    def saved_weights(self, weights):
+        """The arrays of the model that is saved, in its order: LoRA's additions are added to their matrices.
+
+        Args:
+            weights: as `evaluation_weights` returns them.
+        """
+        return lora.merged(self.model, without_seeds(self.model), [weights[name] for name in self.model_names()])
+
+    def write_adapter(self, path, weights, description):
+        """Write LoRA's additions and the classifier alone (`keras_vit.models.adapters`)."""
+        values = [weights[name] for name in self.model_names()]
+        lora.write(path, self.model, without_seeds(self.model), values, description)
 
 
 def without_seeds(model):

@@ -20,12 +20,14 @@ import functools
 
 import keras
 
-from keras_vit.training.step.losses import Objective, count_correct, cross_entropy
+from keras_vit.training.step.losses import Objective, binary_cross_entropy, count_correct, cross_entropy
 
 METRICS = ("loss", "correct", "norm", "applied", "halted", "stop")
 
 
-def make_train_step(strategy, state, recipe, teacher=None, *, compiled=False, sizes=()):
+def make_train_step(
+    strategy, state, recipe, teacher=None, *, compiled=False, sizes=(), class_weights=None, multi_label=False
+):
     """Return the function step(micro_batches, number, stop) -> METRICS over the whole batch, float32 (6,).
 
     - micro_batches: grad_accum_steps training batches, from the distributed dataset.
@@ -41,11 +43,12 @@ def make_train_step(strategy, state, recipe, teacher=None, *, compiled=False, si
         compiled: whether XLA compiles the gradient and the update.
         sizes: further sizes (H, W) of images besides the model's. Each has a graph of its own, which is made, and
             compiled, when its first batch comes.
+        class_weights, multi_label: as `Objective` takes them.
     Raises:
         ValueError: if the model takes no images of one of the sizes.
     """
     with strategy.scope():
-        objective = Objective(state.model, recipe, sizes)
+        objective = Objective(state.model, recipe, sizes, class_weights, multi_label)
 
     @functools.cache  # and no function of several graphs, of whose number TensorFlow warns
     def step_of(shape):
@@ -145,35 +148,63 @@ def _make_update(state, recipe):
     return update
 
 
-def make_eval_step(strategy, state, *, compiled=False):
-    """Return the function step(images, labels, weights) -> sums over the batch: loss, top-1, top-5 and weight, (4,).
+def make_eval_step(strategy, state, *, compiled=False, multi_label=False):
+    """Return the function step(images, labels, weights) -> what it measures of the whole batch.
 
-    The moving average of the weights is evaluated if there is one.
+    Of one label per image, `measure_sums`; of several, (losses (B,), logits (B, K), labels (B, K), weights (B,)) of all
+    replicas, because mean average precision ranks all images of a split. The moving average of the weights is evaluated
+    if there is one.
     """
     import tensorflow as tf
 
     @tf.function(jit_compile=compiled, autograph=False)
-    def measure(images, labels, weights):
+    def run(images, labels, weights):
         with keras.StatelessScope(state_mapping=state.ema.mapping() if state.ema else []):
             logits = tf.cast(state.model(images, training=False), tf.float32)
-        losses = cross_entropy(labels, logits)
-        own, number = tf.gather(logits, labels[:, None], batch_dims=1), tf.range(logits.shape[1])  # B 1, K
-        ties = (logits == own) & (number > labels[:, None])  # of equal scores, the lower class number ranks first
-        behind = (logits < own) | ties  # false for NaN
-        beaten = tf.reduce_sum(tf.cast(behind, tf.int32), axis=1)
-        top1, top5 = (tf.cast(beaten >= max(logits.shape[1] - k, 0), tf.float32) for k in (1, 5))
-        columns = tf.stack([losses, top1, top5, tf.ones_like(losses)], axis=1)  # B 4
-        return tf.reduce_sum(columns * weights[:, None], axis=0)
+        if multi_label:
+            return binary_cross_entropy(labels, logits), logits, labels, weights
+        return measure_sums(labels, logits, weights)
 
     def replica_step(images, labels, weights):
-        context = tf.distribute.get_replica_context()
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, measure(images, labels, weights))
+        context, measured = tf.distribute.get_replica_context(), run(images, labels, weights)
+        if multi_label:
+            return tuple(context.all_gather(values, axis=0) for values in measured)
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, measured)
 
     @tf.function(autograph=False)
     def step(images, labels, weights):
-        return strategy.experimental_local_results(strategy.run(replica_step, args=(images, labels, weights)))[0]
+        replicas = strategy.run(replica_step, args=(images, labels, weights))
+        return tf.nest.map_structure(lambda values: strategy.experimental_local_results(values)[0], replicas)
 
     return step
+
+
+def measure_sums(labels, logits, weights):
+    """Sums over images of one label each, float32 (4 + 3 K,).
+
+    Loss, top-1, top-5 and number of images; then per class the images that are rightly predicted, those that are
+    predicted, and those that have it.
+
+    Args:
+        labels: int32 (B,).
+        logits: float32 (B, K).
+        weights: float32 (B,), 0 for an image that does not count.
+    """
+    import tensorflow as tf
+
+    K = logits.shape[1]
+    own, number = tf.gather(logits, labels[:, None], batch_dims=1), tf.range(K)  # B 1, K
+    ties = (logits == own) & (number > labels[:, None])  # of equal scores, the lower class number ranks first
+    behind = (logits < own) | ties  # false for NaN
+    beaten = tf.reduce_sum(tf.cast(behind, tf.int32), axis=1)
+    top1, top5 = (tf.cast(beaten >= max(K - k, 0), tf.float32) for k in (1, 5))
+    columns = tf.stack([cross_entropy(labels, logits), top1, top5, tf.ones_like(top1)], axis=1)  # B 4
+    predicted = tf.argmax(logits, axis=1, output_type=tf.int32)
+    right = tf.cast(predicted == labels, tf.float32)
+    counts = [
+        tf.math.unsorted_segment_sum(w * weights, c, K) for w, c in ((right, labels), (1.0, predicted), (1.0, labels))
+    ]
+    return tf.concat([tf.reduce_sum(columns * weights[:, None], axis=0), *counts], axis=0)
 
 
 def split_state(model):

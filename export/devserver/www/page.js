@@ -178,22 +178,32 @@ async function classify() {
     const [best] = (await request(path, turn.signal, body)).predictions;
     if (turn.signal.aborted) return;
     if (!best.class_ids) throw new Error("This model does not return labels.");
-    if (best.class_ids[0] < 0) {
+    const several = "decoded" in best; // labels per image, or none
+    if (several ? !best.decoded : best.class_ids[0] < 0) {
       throw new Error(`The server cannot decode “${state.image.name}”; the file may be damaged.`);
     }
-    state.scores = best.class_ids.map((id, i) => ({ id, label: best.classes[i], score: best.scores[i] }));
+    const all = best.class_ids.map((id, i) => ({ id, label: best.classes[i], score: best.scores[i] }));
+    state.scores = all.filter(({ id }) => id >= 0); // of several labels, places are left over
     list();
     const took = Math.max(Math.round(performance.now() - begun), 1);
-    const [{ label, score }] = state.scores;
+    const unknown = best.unknown ? "Unknown: this image is not like those that the model was trained on. " : "";
     const who = `version ${target.version} of ${target.model}`;
-    say("status", `“${label}”, ${percent(score)}, by ${who} after ${took} ms.`);
-    find("inside").hidden = find("hint").hidden = false;
+    say("status", `${unknown}${summary(state.scores, several)}, by ${who} after ${took} ms.`);
+    find("inside").hidden = find("hint").hidden = !state.scores.length;
     say("code", `POST ${new URL(path, location)}`);
   } catch (error) {
     if (turn.signal.aborted) return;
     fail(error);
   }
   find("labels").classList.remove("busy");
+}
+
+/* The labels in words: the best one, or how many the image has. */
+function summary([first, ...others], several) {
+  if (!first) return "None of the labels";
+  const best = `“${first.label}”, ${percent(first.score)}`;
+  if (!several) return best;
+  return others.length ? `${others.length + 1} labels` : `One label, ${best}`;
 }
 
 async function base64(blob) {

@@ -4,6 +4,7 @@ import re
 import pytest
 
 from keras_vit.export.edge import bundle
+from keras_vit.sources.answers import Answers
 
 FIGURES = {"n_images": 7, "dataset": "noise", "top1": None, "agreement": 1.0, "largest_difference": 1e-3, "cosine": 1.0}
 FILE = {"quant": "int8", "size_bytes": 1_234_567, **FIGURES, "limits": {"cosine": 0.999}}
@@ -47,3 +48,16 @@ def test_a_model_of_squashed_images_gets_whole_images(toy_source, tmp_path):
     squash = dataclasses.replace(toy_source, spec=dataclasses.replace(toy_source.spec, crop_mode="squash"))
     text = bundle.write(tmp_path, squash, REPORT)[1].read_text(encoding="utf-8")
     assert "pass whole images" in text and "scale" not in text
+
+
+def test_several_labels_and_known_scores_are_explained(toy_source, tmp_path):
+    answers = Answers(True, (0.5,) * 6, {"score": "energy", "threshold": 4.25, "kept": 0.95})
+    text = bundle.write(tmp_path, dataclasses.replace(toy_source, answers=answers), REPORT)[1].read_text("utf-8")
+    text = text.partition("## In an app")[0]
+    said = " ".join(text.split())
+    assert "`thresholds` of `answers.json`" in said and "below 4.25" in said and "95 % of the validation images" in said
+    assert max(len(line) for line in text.splitlines() if not line.startswith("- `")) <= 120 and "\n\n\n" not in text
+
+
+def test_nothing_is_said_of_answers_that_there_are_not(readme):
+    assert "answers.json" not in readme and "\n\n\n" not in readme

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -34,3 +36,11 @@ def test_the_sheet_shows_each(three, tmp_path):
 def test_no_sheet_where_all_agree(three, tmp_path):
     path = tmp_path / "sheet.png"
     assert not disagreements.save(path, three, ("a", "b", "c"), {"int8": OURS}) and not path.exists()
+
+
+def test_of_several_labels_those_of_one_of_both_are_shown(three, tmp_path):
+    several = dataclasses.replace(three, thresholds=np.float32([0.45, 0.35, 0.5]))
+    theirs = np.float32([[0.5, 0.3, 0.1], [0.1, 0.5, 0.05], [0.2, 0.3, 0.5]])
+    assert disagreements.worst(several, theirs) == [(1, (0,), (1,)), (0, (1,), ())]
+    assert disagreements.save(tmp_path / "sheet.png", several, ("a", "b", "c"), {"int8": theirs})
+    assert not disagreements.save(tmp_path / "sheet.png", several, ("a", "b", "c"), {"int8": OURS})

@@ -159,5 +159,15 @@ def test_integers_become_probabilities(monkeypatch, stored, given):
             return np.array([given], stored)
 
     monkeypatch.setattr(example, "Interpreter", Interpreter)
-    output = example.open_model("a.tflite")(np.full((2, 2, 3), 255, np.uint8))
+    output, known = example.open_model("a.tflite")(np.full((2, 2, 3), 255, np.uint8))
+    assert known is None
     np.testing.assert_allclose(output, [0.0117, 0.9765, 0.0078], atol=1e-3)
+
+
+def test_of_several_labels_those_that_reach_their_thresholds_are_given():
+    scores = np.float32([0.2, 0.9, 0.6, 0.5])
+    assert example.given(scores, {}).tolist() == [1, 2, 3, 0] and example.given(scores, {}, 1).tolist() == [1]
+    answers = {"multi_label": True, "thresholds": [0.1, 0.95, 0.6, 0.5]}
+    assert example.given(scores, answers).tolist() == [2, 3, 0] and example.given(scores, answers, 2).tolist() == [2, 3]
+    assert example.given(scores, {"multi_label": True}).tolist() == [1, 2, 3]
+    assert not len(example.given(scores, {"multi_label": True, "thresholds": [1.0] * 4}))

@@ -103,3 +103,24 @@ def test_a_file_that_is_not_tflite(tmp_path):
     (tmp_path / "a.tflite").write_bytes(b"something else")
     with pytest.raises(ValueError, match="is not a .tflite file"):
         flatbuffer.inspect_file(tmp_path / "a.tflite")
+
+
+def test_the_first_output_is_the_one_that_is_named(file, tmp_path):
+    """Of a file with a second output, before the probabilities, nothing but the order changes."""
+
+    def add_output(model):
+        graph, signature = model.subgraphs[0], model.signatureDefs[0]
+        second = schema.TensorMapT()
+        second.name, second.tensorIndex = b"hidden", int(graph.operators[0].outputs[0])
+        signature.outputs.append(second)
+        graph.outputs = [second.tensorIndex, *graph.outputs.tolist()]
+
+    content = rewritten(file, tmp_path / "two.tflite", add_output).read_bytes()
+    before, after = (flatbuffer.unpack(c) for c in (content, flatbuffer.with_first_output(content, "probabilities")))
+    hidden, probabilities = before.subgraphs[0].outputs.tolist()
+    assert after.subgraphs[0].outputs.tolist() == [probabilities, hidden]
+    assert flatbuffer.with_first_output(content, "hidden") == content
+    assert {one.name: one.tensorIndex for one in after.signatureDefs[0].outputs} == {
+        b"probabilities": probabilities,
+        b"hidden": hidden,
+    }

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import types
 import zipfile
 
@@ -14,6 +15,7 @@ from flatbuffers import number_types
 from flatbuffers.table import Table
 
 from keras_vit.export.edge import flatbuffer, metadata
+from keras_vit.sources.answers import Answers
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +134,18 @@ def test_the_graph_is_unchanged(plain, embedded, tmp_path):
         run = Interpreter(model_content=content).get_signature_runner("serving_default")
         outputs.append(run(image=image)["probabilities"])
     np.testing.assert_array_equal(*outputs)
+
+
+def test_thresholds_and_known_scores_are_inside(plain, toy_source):
+    unknown = {"score": "energy", "threshold": 4.25, "kept": 0.95}
+    source = dataclasses.replace(toy_source, answers=Answers(True, (0.5,) * 6, unknown))
+    content = metadata.embed(plain, source, "Toys", "none")
+    root = model_metadata(content)
+    [graph], [file] = root.tables(3), root.tables(6)
+    probability, known = graph.tables(3)
+    assert probability.string(1) == "independent probabilities of the 6 classes"
+    assert known.string(0) == "known_score" and "below 4.25" in known.string(1)
+    assert (file.string(0), file.scalar(2, number_types.Int8Flags)) == ("answers.json", 1)  # DESCRIPTIONS
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.namelist() == ["labels.txt", "answers.json"]
+        assert json.loads(archive.read("answers.json")) == source.answers.entries()

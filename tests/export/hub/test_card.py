@@ -113,3 +113,18 @@ def test_names_are_text_whatever_they_hold():
     assert "`deep b blue /b`" in text and "`a b c`" in text and "<b>" not in text
     many = dataclasses.replace(FACTS, labels=tuple(f"class {n}" for n in range(1000)))
     assert "`class 19`, and 980 more in labels.txt" in card(many, "me/net") and "class 20" not in card(many, "me/net")
+
+
+def test_several_labels_are_measured_and_read_otherwise():
+    measured = Measured(None, 40, None, 0.02, "by training", several={"map": 91.5, "micro_f1": 85.0, "macro_f1": 80.25})
+    unknown = {"score": "energy", "threshold": 4.25, "kept": 0.95}
+    run = {**FACTS.run, "multi_label": True, "unknown": unknown}
+    text = card(dataclasses.replace(FACTS, measured=measured, run=run), "me/net", without={"timm": "a sigmoid"})
+    assert "| mean average precision | 91.50 % |" in text and "top-1" not in text and "| macro F1 | 80.25 % |" in text
+    assert "scores >= predictor.thresholds" in text and "argmax" not in text.partition("**transformers**")[0]
+    assert "which of 3 labels an image has" in text and "below 4.25" in text and "95 % of the validation" in text
+    (result,) = metadata(text)["model-index"][0]["results"]
+    assert [(one["type"], one["value"]) for one in result["metrics"]] == [
+        *(("mean_average_precision", 0.915), ("micro_f1", 0.85), ("macro_f1", 0.8025)),
+        ("expected_calibration_error", 0.02),
+    ]

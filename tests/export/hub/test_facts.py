@@ -106,3 +106,18 @@ def test_published_weights_that_training_began_with(tmp_path):
     entries = json.loads((run / "run.json").read_text()) | {"model": "SwinT"}
     (run / "run.json").write_text(json.dumps(entries))
     assert facts_of(run).base.name == "SwinT.ms_in1k"
+
+
+@pytest.mark.slow
+def test_a_run_of_several_labels_is_measured_by_its_labels(several_run, tmp_path):
+    found = facts_of(several_run)
+    assert found.measured.several == {"map": 100, "micro_f1": 100, "macro_f1": 100} and found.measured.top1 is None
+    assert set(found.run) >= {"multi_label", "thresholds", "unknown", "temperature"}
+    metrics = {"model": "several", "n_images": 12, "map": 50, "micro_f1": 40, "macro_f1": 30}
+    metrics["expected_calibration_error"] = 0.5
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    measured = facts_of(several_run, evaluation=tmp_path).measured
+    assert measured.several == {"map": 50, "micro_f1": 40, "macro_f1": 30} and measured.calibration_error == 0.5
+    (tmp_path / "metrics.json").write_text(json.dumps({**metrics, "model": "toys"}))
+    with pytest.raises(ValueError, match="evaluation of 'toys'"):
+        facts_of(several_run, evaluation=tmp_path)

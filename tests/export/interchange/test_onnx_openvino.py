@@ -64,7 +64,7 @@ def test_a_family_with_an_exact_gelu(tmp_path):
     images = np.random.default_rng(0).uniform(0, 255, (3, *shape)).astype("float32")
     reference = probabilities(source)(images)
     assert np.ptp(reference) > 0.1
-    np.testing.assert_allclose(replay.onnx(path)(images), reference, atol=1e-6)
+    np.testing.assert_allclose(replay.onnx(path)(images)["probabilities"], reference, atol=1e-6)
 
 
 def test_the_verb_prints_files_and_figures(toy_run, tmp_path, capsys):

@@ -126,6 +126,13 @@ def test_the_classes_of_images_in_class_folders_are_known(tmp_path):
     assert len(found) == 5 and {label for _, label in found} == {None}
 
 
+def test_several_labels_of_images_are_known(tmp_path):
+    ants, bees = (toys.write_images(tmp_path / "data" / name, 1) for name in ("ant", "bee"))
+    (tmp_path / "data.csv").write_text(f"path,label\n{ants[0]},ant|bee\n{bees[0]},\n")
+    found = image_files([tmp_path / "data.csv", tmp_path / "data", ants[0]], ("ant", "bee"), multi_label=True)
+    assert found == ((ants[0], (0, 1)), (bees[0], ()), (ants[0], (0,)), (bees[0], (1,)), (ants[0], None))
+
+
 @pytest.mark.parametrize("folders", [("ant", "wasp"), ("0", "1"), ("train", "val")])
 def test_folders_of_other_names_are_no_classes(tmp_path, folders):
     for name in folders:

@@ -172,3 +172,52 @@ def test_it_runs_as_a_script(folder, stub):
     command = [sys.executable, "-I", str(folder / "client.py"), "--check", "--url", stub.url]
     done = subprocess.run(command, capture_output=True, text=True, cwd="/")
     assert (done.returncode, done.stdout) == (0, "toys version 2: 2 images, 0 wrong\n"), done.stderr
+
+
+TWO = {"classes": ["three", "zero", ""], "scores": [0.75, 0.5, 0.0], "class_ids": [3, 0, -1], "decoded": True}
+TWO |= {"known_score": 5.0, "unknown": False}
+NONE = {"classes": 3 * [""], "scores": 3 * [0.0], "class_ids": 3 * [-1], "decoded": True}
+NONE |= {"known_score": 1.0, "unknown": True}
+DAMAGED = {**NONE, "decoded": False, "known_score": 0.0}
+EXPECTED = {"tolerance": 1e-3, "thresholds": [0.4995, 0.5, 0.5, 0.7], "unknown": {"threshold": 4.0}}
+
+
+def test_all_of_several_labels_or_none_are_printed(folder, stub, capsys):
+    stub.results = {b"good": TWO, b"bad": NONE}
+    images = [str(folder / "examples/toys/2" / name) for name in ("00.jpg", "unreadable.jpg")]
+    assert client.main(["--url", stub.url, *images]) == 0
+    good, bad = images
+    text = f"{good}\n  three   75.00 %\n  zero    50.00 %\n{bad}\n  unknown: score 1.00\n  none\n"
+    assert capsys.readouterr().out == text
+    stub.results[b"bad"] = DAMAGED
+    assert client.main(["--url", stub.url, "--top", "1", *images]) == 1
+    out = capsys.readouterr().out
+    assert "cannot be read as an image" in out and "zero" not in out and "unknown" not in out
+
+
+@pytest.mark.parametrize(
+    "result, stored, same",
+    [
+        (TWO, TWO, True),
+        (DAMAGED, DAMAGED, True),
+        (DAMAGED, NONE, False),
+        (TWO, NONE, False),
+        ({**TWO, "scores": [0.7505, 0.5005, 0.0]}, TWO, True),
+        ({**TWO, "scores": [0.76, 0.5, 0.0]}, TWO, False),
+        ({**TWO, "classes": ["four", "zero", ""]}, TWO, False),
+        ({**TWO, "class_ids": [3, -1, -1]}, TWO, True),  # zero, 0.5, is at its threshold
+        ({**TWO, "class_ids": [-1, 0, -1]}, TWO, False),  # three, 0.75, is not
+        ({**TWO, "known_score": 5.04}, TWO, True),
+        ({**TWO, "known_score": 5.06}, TWO, False),
+        ({**TWO, "unknown": True}, TWO, False),
+        ({**TWO, "known_score": 3.999, "unknown": True}, {**TWO, "known_score": 4.001}, True),
+    ],
+)
+def test_results_of_several_labels_agree_up_to_their_thresholds(result, stored, same):
+    assert client.agree(result, stored, EXPECTED) is same and client.agree(stored, result, EXPECTED) is same
+
+
+def test_a_label_may_lack_its_place_where_all_are_taken():
+    one, other = ({**TWO, "classes": [name], "scores": [0.75], "class_ids": [k]} for k, name in ((3, "a"), (2, "b")))
+    assert client.agree(one, other, {**EXPECTED, "thresholds": 4 * [0.5]})
+    assert not client.agree({**one, "scores": [0.8]}, other, {**EXPECTED, "thresholds": 4 * [0.5]})

@@ -13,13 +13,16 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
+from keras_vit.export.model import files
 from keras_vit.export.model.features import features, maps
 from keras_vit.export.model.source import ExportedModel, of_any_size, open_source
 from keras_vit.export.parity import parity, replay
 from keras_vit.export.serving import operators, warmup
-from keras_vit.export.serving.saved_model import export, next_version, save
+from keras_vit.export.serving.saved_model import ServedModel, export, next_version, save
 from keras_vit.models.sizes import at_image_size
-from keras_vit.preprocessing import Spec
+from keras_vit.prediction.predictor import Predictor
+from keras_vit.preprocessing import Spec, read_image
+from keras_vit.sources.answers import Answers
 from tests.export import cpp_loader, toys
 from tests.models.toys import TOYS
 
@@ -342,3 +345,58 @@ def test_empty_batches_of_any_size_have_empty_outputs(any_size):
     none = tf.zeros((0, 64, 64, 3))
     assert loaded.signatures["maps_of_images"](images=none)["P3"].shape[0] == 0
     assert loaded.signatures["features_of_images"](images=none)["embedding"].shape == (0, 16)
+
+
+@pytest.fixture(scope="module")
+def several(several_run, tmp_path_factory):
+    """(served object, its files' contents, the Keras `Predictor`) of the toy with several labels."""
+    source = open_source(several_run)
+    folder = tmp_path_factory.mktemp("assets")
+    served = ServedModel(source, None, files.write_labels_and_spec(folder, source))
+    return served, [path.read_bytes() for path, _ in source.images], Predictor.open(several_run)
+
+
+def classified(served, encoded):
+    return {name: value.numpy() for name, value in served.classify(tf.constant(encoded)).items()}
+
+
+def test_of_several_labels_those_that_an_image_has_are_given(several):
+    served, images, predictor = several
+    output = classified(served, [*images, b"no image"])
+    assert {name: value.shape for name, value in output.items()} == {
+        **dict.fromkeys(("classes", "scores", "class_ids"), (13, 6)),
+        **dict.fromkeys(("decoded", "known_score", "unknown"), (13,)),
+    }
+    scores, known = predictor.predict_known([predictor.prepare(read_image(io.BytesIO(image))) for image in images])
+    for row, (ids, names, given) in enumerate(zip(output["class_ids"], output["classes"], output["scores"])):
+        number = (ids >= 0).sum()
+        assert (ids[number:] == -1).all() and (names[number:] == b"").all() and (given[number:] == 0).all()
+        assert [name.decode() for name in names[:number]] == [toys.LABELS[k] for k in ids[:number]]
+        expected = set(np.flatnonzero(scores[row] >= predictor.thresholds)) if row < 12 else set()
+        assert set(ids[:number]) == expected and (np.diff(given) <= 0).all()
+    assert output["decoded"].tolist() == 12 * [True] + [False]
+    np.testing.assert_allclose(output["known_score"], [*known, 0], rtol=1e-5)
+    assert output["unknown"].tolist() == [*predictor.is_unknown(known), True] and predictor.is_unknown(known).sum() == 2
+
+
+@pytest.mark.slow
+def test_top_k_keeps_the_best_of_several_labels(several, several_run, tmp_path):
+    source = open_source(several_run)
+    served = ServedModel(source, 1, files.write_labels_and_spec(tmp_path, source))
+    all_of_them, best = classified(several[0], several[1]), classified(served, several[1])
+    np.testing.assert_array_equal(best["class_ids"], all_of_them["class_ids"][:, :1])
+
+
+def test_no_image_is_an_answer_for_none(several):
+    output = classified(several[0], np.zeros(0, object))
+    assert all(len(value) == 0 for value in output.values())
+
+
+@pytest.mark.slow
+def test_an_unknown_image_of_one_label(toy_run, several, tmp_path):
+    source = open_source(toy_run)
+    unknown = {"score": "max_logit", "threshold": 3.0, "kept": 0.9}
+    source = dataclasses.replace(source, answers=Answers(unknown=unknown))
+    output = classified(ServedModel(source, 2, files.write_labels_and_spec(tmp_path, source)), several[1])
+    assert "decoded" not in output and output["classes"].shape == (12, 2)
+    assert output["unknown"].tolist() == (output["known_score"] < 3).tolist() and 0 < output["unknown"].sum() < 12

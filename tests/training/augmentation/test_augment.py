@@ -40,6 +40,13 @@ def test_any_division_of_a_batch_gives_the_same_images(size):
         np.testing.assert_array_equal(np.concatenate(values), expected)
 
 
+def test_a_micro_batch_of_one_image_has_a_shape_that_is_known():
+    chosen = recipe(**STILL, rotate=10, reprob=0.5)
+    one = tf.data.Dataset.from_tensors(tuple(values[3:4] for values in random_images()))
+    found = one.map(lambda *values: augment.augment_batch(*values, chosen, SPEC, 0, 3, 8))
+    assert [spec.shape.as_list() for spec in found.element_spec] == [[1, 12, 10, 3], [1], [1], [1]]
+
+
 @pytest.mark.parametrize("changes", [{"rotate": 20}, {"hflip": 0.5}, {"reprob": 0.5}, {"mixup": 1.0}, {"cutmix": 1.0}])
 def test_the_step_and_the_seed_determine_the_augmentation(changes):
     one, again = (batch(step=5, **changes)[0] for _ in range(2))

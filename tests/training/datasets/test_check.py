@@ -220,3 +220,27 @@ def test_an_image_in_two_splits_is_a_duplicate(tmp_path):
 def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="data_dir is not a folder"):
         check.check(tmp_path / "none")
+
+
+def test_the_images_of_every_class_and_split_are_counted(tmp_path):
+    write_folder(tmp_path / "d" / "train", 3), write_folder(tmp_path / "d" / "val", 2)
+    (tmp_path / "d" / "val" / "red" / "00.png").unlink()
+    report = check.check(tmp_path / "d")
+    assert report.counts == {"train": {"blue": 3, "green": 3, "red": 3}, "val": {"blue": 2, "green": 2, "red": 1}}
+
+
+def test_a_file_with_several_labels_is_read_once(tmp_path, folder):
+    names = [path.relative_to(tmp_path) for path in sorted(folder.rglob("*.png"))]
+    lines = [f"{name},{('a|b', 'b|c', '')[i % 3]}" for i, name in enumerate(names)]
+    (tmp_path / "m.csv").write_text("\n".join(["path,label", *lines]) + "\n")
+    done = []
+    report = check.check(tmp_path / "m.csv", progress=lambda *numbers: done.append(numbers))
+    assert (report.files, report.classes, report.findings) == (9, 3, ()) and done[-1] == (9, 9)
+    assert report.counts == {"all": {"a": 3, "b": 6, "c": 3}}
+    assert "labels per image" in report.notes
+
+
+def test_an_empty_label_among_single_ones_is_an_error(tmp_path):
+    (tmp_path / "m.csv").write_text("path,label\n1.png,a\n2.png,\n")
+    with pytest.raises(ValueError, match="line 3: path and label must not be empty"):
+        check.check(tmp_path / "m.csv")

@@ -37,7 +37,8 @@ def test_digits_need_no_folder_and_ignore_the_seed():
 def test_tfds_gets_the_name_the_folder_and_the_splits(monkeypatch):
     monkeypatch.setattr(tfds, "load", lambda *arguments: arguments)
     chosen = recipe(dataset="tfds/imagenet_resized/32x32", data_dir="x", train_split="train[:90%]", val_split="test")
-    assert load_dataset(chosen) == ("imagenet_resized/32x32", "x", "train[:90%]", "test")
+    chosen = chosen.replace(target_key="label")
+    assert load_dataset(chosen) == ("imagenet_resized/32x32", "x", "train[:90%]", "test", "label")
 
 
 @pytest.mark.parametrize("name", DATA_DIR)

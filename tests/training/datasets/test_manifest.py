@@ -34,10 +34,42 @@ def test_splits_and_absolute_paths_are_taken_as_they_are(tmp_path):
     assert data_set.test.names == (str(tmp_path / "e.jpg"),) and not data_set.test_is_validation
 
 
-def test_the_files_of_every_class_are_listed(tmp_path):
+def test_the_files_are_listed_and_those_of_every_class_counted(tmp_path):
     path = write(tmp_path / "m.csv", "path,label,split", "a.jpg,cat,train", "b.jpg,dog,val", "c.jpg,cat,train")
-    cats, dog = [str(tmp_path / "a.jpg"), str(tmp_path / "c.jpg")], [str(tmp_path / "b.jpg")]
-    assert manifest.list_files(path) == {"train": {"cat": cats}, "val": {"dog": dog}}
+    files = [str(tmp_path / name) for name in ("a.jpg", "b.jpg", "c.jpg")]
+    assert manifest.list_files(path) == (files, {"train": {"cat": 2}, "val": {"dog": 1}})
+    path = write(tmp_path / "m.csv", "path,label", "a.jpg,dog|cat", "b.jpg,", "c.jpg,cat")
+    assert manifest.list_files(path) == (files, {"all": {"dog": 1, "cat": 2}})
+
+
+def test_several_labels_are_a_row_of_zeros_and_ones(tmp_path):
+    lines = ["path,label,split", "a.png,dog|cat,train", "b.png,10,train", "c.png,,train", "d.png,cat,val"]
+    data_set = manifest.load(write(tmp_path / "m.csv", *lines))
+    assert data_set.classes == ("10", "cat", "dog") and data_set.multi_label and data_set.train.labels.dtype == "uint8"
+    assert data_set.train.labels.tolist() == [[0, 1, 1], [1, 0, 0], [0, 0, 0]]
+    assert data_set.validation.labels.tolist() == [[0, 1, 0]]
+    assert data_set.notes["few images"] == "validation has none of 2 of 3 classes: 10, dog"
+
+
+def test_a_column_per_class_gives_the_same_data_set_in_the_order_of_the_columns(tmp_path):
+    rows = [("a", "x|y"), ("b", ""), ("c", "y"), ("d", "x")]
+    one = manifest.load(
+        write(tmp_path / "m.csv", "path,label,split", *(f"{f}.png,{n},train" for f, n in rows[:3]), "d.png,x,val")
+    )
+    columns = [f"{f}.png,{int('y' in n)},{int('x' in n)},{'val' if f == 'd' else 'train'}" for f, n in rows]
+    other = manifest.load(write(tmp_path / "n.csv", "path,y,x,split", *columns))
+    assert (one.classes, other.classes) == (("x", "y"), ("y", "x")) and one.train.names == other.train.names
+    np.testing.assert_array_equal(one.train.labels, other.train.labels[:, ::-1])
+
+
+def test_images_with_several_labels_are_divided_in_proportion(tmp_path):
+    lines = [
+        f"{i}.png,{'|'.join(n for n, step in (('a', 2), ('b', 3), ('c', 5)) if i % step == 0)}" for i in range(200)
+    ]
+    data_set = manifest.load(write(tmp_path / "m.csv", "path,label", *lines))
+    assert [len(split) for split in data_set.splits().values()] == [160, 20, 20]
+    for split, share in zip(data_set.splits().values(), (0.8, 0.1, 0.1)):
+        np.testing.assert_allclose(split.class_counts(3), share * np.array([100, 67, 40]), atol=1)
 
 
 def test_numeric_classes_are_in_the_order_of_their_values(tmp_path):
@@ -60,6 +92,8 @@ def test_numeric_classes_are_in_the_order_of_their_values(tmp_path):
             "line 2: split must be one of train, val, test, or another name .* Received: 'fold1'",
         ),
         (("path,label,split", "a.png,x,val"), "no image of split train"),
+        (("path,label,split", "a.png,x|y,train", "b.png,z|y,val"), "no image of split train has the label 'z'"),
+        (("path,x,y,z", *(f"{i}.png,1,{i % 2},0" for i in range(20))), "1 of 3 classes have no image in train"),
         (
             ("path,label,split", "a.png,cat,train", "b.png,dog,train", "c.png,cats,val"),
             "no image of split train has the label 'cats', which one of val has. Closest: 'cat'",

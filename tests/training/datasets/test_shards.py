@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_vit.preprocessing import Spec
 from keras_vit.system import limits
-from keras_vit.training.datasets import check, digits, folders, shards
+from keras_vit.training.datasets import check, digits, folders, manifest, shards
 from keras_vit.training.datasets.splits import fingerprint
 from keras_vit.training.pipeline import batches
 from tests.training.pipeline.test_batches import arrays, assert_equal
@@ -244,3 +244,57 @@ def test_an_index_json_nested_too_deep_or_too_long_is_refused(written):
         (written / "index.json").write_text(text)
         with pytest.raises(ValueError, match="index.json is damaged"):
             shards.load(written)
+
+
+@pytest.fixture
+def several(tmp_path, folder):
+    """A manifest of the folder's images with two labels, one, or none, and its shards."""
+    files = [path.relative_to(tmp_path) for path in sorted(folder.rglob("*.png"))]
+    lines = [f"{file},{('big|red', 'green', '')[i % 3] if i > 1 else 'red'}" for i, file in enumerate(files)]
+    (tmp_path / "m.csv").write_text("\n".join(["path,label", *lines]) + "\n")
+    source = manifest.load(tmp_path / "m.csv")
+    shards.write(source, tmp_path / "several", 2, root=tmp_path)
+    return source, tmp_path / "several"
+
+
+def test_several_labels_are_kept_and_are_lists_in_the_examples(several, tmp_path):
+    source, written = several
+    copy = shards.load(written)
+    assert copy.multi_label and copy.classes == source.classes == ("big", "green", "red")
+    assert json.loads((written / "index.json").read_text())["format"] == "keras_vit shards 2"
+    for split, other in zip(source.splits().values(), copy.splits().values()):
+        assert other.names == split.relative_names(tmp_path) and other.labels.dtype == "uint8"
+        np.testing.assert_array_equal(other.labels, split.labels)
+    labels = dict(zip(copy.train.names, copy.train.labels))
+    for path in written.glob("train-*.tfrecord"):
+        for content in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            features = tf.train.Example.FromString(content).features.feature
+            numbers = list(features["image/class/label"].int64_list.value)
+            assert numbers == np.flatnonzero(labels[features["image/filename"].bytes_list.value[0].decode()]).tolist()
+            assert [source.classes[n].encode() for n in numbers] == features["image/class/text"].bytes_list.value
+
+
+def test_an_index_of_several_labels_is_checked(several):
+    _, written = several
+    path = written / "train.index.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    for labels, message in (
+        (2 * arrays["labels"], "its labels are not 0 and 1"),
+        (arrays["labels"][:, 0].astype("int32"), "it has not 21 labels of 3 classes each"),
+        (arrays["labels"].astype("int32"), "its numbers are no integers"),
+    ):
+        np.savez(path, **(arrays | {"labels": labels}))
+        change(written, lambda index: index["parts"]["train"].update(index=described(path)))
+        with pytest.raises(ValueError, match=f"train.index.npz does not match index.json: {message}"):
+            shards.load(written)
+
+
+def test_check_counts_the_images_of_every_class(several, written):
+    source, of_several = several
+    report = check.check(of_several)
+    assert report.counts["train"] == dict(zip(source.classes, source.train.class_counts(3).tolist()))
+    assert report.notes["labels per image"] == "0.963 on average, 0 to 2; 9 images have none"
+    assert check.check(written).counts == {"train": dict.fromkeys(("blue", "green", "red"), 7)} | {
+        name: dict.fromkeys(("blue", "green", "red"), 1) for name in ("val", "test")
+    }

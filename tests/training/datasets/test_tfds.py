@@ -133,3 +133,69 @@ def test_the_fingerprint_depends_on_the_images(data_dir):
 def test_errors_name_what_is_wrong_with_a_data_set(data_dir, name, splits, message):
     with pytest.raises(ValueError, match=message):
         tfds.load(name, data_dir, **splits)
+
+
+class SeveralLabels(ToyImages):
+    """Images with several of three classes, written in every form; image 5 of the second split has a wrong number."""
+
+    def _info(self):
+        from tensorflow_datasets import features as of
+
+        features = of.FeaturesDict(
+            {
+                "image": of.Image(),
+                "numbers": of.Sequence(of.ClassLabel(names=["a", "b", "c"])),
+                "hot": of.Tensor(shape=(3,), dtype=np.uint8),
+                "flags": {"a": np.bool_, "b": np.bool_, "c": np.bool_},
+                "box": of.BBoxFeature(),
+            }
+        )
+        return tensorflow_datasets.core.DatasetInfo(builder=self, features=features)
+
+    def _generate_examples(self, start, stop):
+        for i in range(start, stop):
+            hot = several(i)
+            yield i, {
+                "image": PIXELS[i],
+                "numbers": np.flatnonzero(hot).tolist(),
+                "hot": hot if i != 29 else [0, 1, 2],
+                "flags": dict(zip("abc", map(bool, hot))),
+                "box": tensorflow_datasets.features.BBox(0.0, 0.0, 1.0, 1.0),
+            }
+
+    def _split_generators(self, manager):
+        return {"train": self._generate_examples(0, 24), "test": self._generate_examples(24, 30)}
+
+
+def several(i):
+    """0 or 1 for each of three classes; one of eight images has none."""
+    return [i >> bit & 1 for bit in range(3)]
+
+
+@pytest.fixture(scope="module")
+def several_dir(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("tfds"))
+    SeveralLabels(data_dir=folder).download_and_prepare()
+    return folder
+
+
+@pytest.mark.parametrize("key, names", [("numbers", "abc"), ("flags", "abc"), ("hot", "012")])
+def test_several_labels_are_read_in_every_form(several_dir, key, names):
+    data_set = tfds.load("several_labels", several_dir, val_split="train[:50%]", target_key=key)
+    assert data_set.classes == tuple(names) and data_set.multi_label and data_set.train.labels.dtype == "uint8"
+    found = {image: row for image, row in zip(pixels(data_set.train), data_set.train.labels.tolist())}
+    assert found == {PIXELS[i].tobytes(): several(i) for i in range(24)}
+    again = tfds.load("several_labels", several_dir, val_split="train[:50%]", target_key=key)  # from the index
+    np.testing.assert_array_equal(again.train.labels, data_set.train.labels)
+
+
+def test_which_feature_has_the_labels_must_be_clear(several_dir):
+    with pytest.raises(ValueError, match="Choose by target_key: numbers, hot, flags|flags, hot, numbers"):
+        tfds.load("several_labels", several_dir, val_split="test")
+    with pytest.raises(ValueError, match="Its features: .*box: BBoxFeature.* Received: target_key='box'; possible: "):
+        tfds.load("several_labels", several_dir, val_split="test", target_key="box")
+
+
+def test_a_value_that_is_neither_0_nor_1_is_refused(several_dir):
+    with pytest.raises(ValueError, match="val_split='test': 1 of 6 images have a class outside 0 ... 2, the first "):
+        tfds.load("several_labels", several_dir, val_split="test", target_key="hot")

@@ -1,14 +1,15 @@
 import numpy as np
 import pytest
 
+from keras_vit.training.datasets.splits import Split
 from keras_vit.training.pipeline import sampler
 from tests.training.toy import recipe
 
 
-def order(total, batch_size, start=0, worker_slice=slice(None), chosen=None, **changes):
+def order(total, batch_size, start=0, worker_slice=slice(None), chosen=None, drawn=None, **changes):
     """(indices, positions), a row per step."""
-    width = len(range(batch_size)[worker_slice])
-    dataset = sampler.training_order(recipe(epochs=3, **changes), total, batch_size, start, worker_slice, width, chosen)
+    width, settings = len(range(batch_size)[worker_slice]), recipe(epochs=3, **changes)
+    dataset = sampler.training_order(settings, total, batch_size, start, worker_slice, width, chosen, drawn)
     pairs = np.array(list(dataset.as_numpy_iterator()), "int64").reshape(-1, 2, width)
     return pairs[:, 0], pairs[:, 1]
 
@@ -94,3 +95,39 @@ def test_batch_sizes_that_do_not_fit_the_images_or_their_mixing_are_errors(
 def test_batch_sizes_that_fit_are_accepted():
     sampler.check_batch_size(recipe(aug_repeats=2, mixup=0.8), 23, 4, 2)
     sampler.check_batch_size(recipe(), 23, 3, 3)
+
+
+UNEVEN = Split(tuple(map(str, range(100))), np.repeat(np.arange(3), (81, 16, 3)).astype("int32"))
+
+
+@pytest.mark.parametrize("kind, shares", [("balanced", (1, 1, 1)), ("sqrt", (9, 4, 3**0.5))])
+def test_classes_are_drawn_in_their_shares_and_their_images_equally(kind, shares):
+    epochs = order(100, 10, drawn=sampler.draw_weights(kind, UNEVEN))[0].reshape(3, 100)
+    wanted = 100 * np.array(shares) / sum(shares)
+    for epoch in epochs:
+        assert (np.abs(np.bincount(UNEVEN.labels[epoch]) - wanted) < 1).all()
+        for label, images in enumerate((81, 16, 3)):
+            drawn = np.bincount(epoch, minlength=100)[UNEVEN.labels == label]
+            assert (np.abs(drawn - wanted[label] / images) < 1).all()
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_drawn_classes_are_spread_over_the_epoch():
+    first, *_ = order(100, 50, drawn=sampler.draw_weights("balanced", UNEVEN))[0]
+    assert all(8 <= count <= 25 for count in np.bincount(UNEVEN.labels[first], minlength=3))
+
+
+def test_drawn_images_do_not_depend_on_the_first_step_or_the_slice():
+    drawn = sampler.draw_weights("balanced", UNEVEN)
+    whole, positions = order(100, 10, drawn=drawn)
+    np.testing.assert_array_equal(positions.ravel(), np.arange(300))
+    np.testing.assert_array_equal(order(100, 10, 13, slice(2, 6), drawn=drawn)[0], whole[13:, 2:6])
+    np.testing.assert_array_equal(order(100, 10, 3, chosen=np.array([1, 7, 25]), drawn=drawn)[0], whole[[7, 25]])
+    assert (order(100, 10, drawn=drawn, seed=1)[0] != whole).any()
+
+
+def test_images_with_several_labels_are_drawn_by_the_rarest_of_them():
+    labels = np.array([[1, 1, 0]] * 2 + [[1, 0, 0]] * 6 + [[0, 0, 0]] * 4, "uint8")
+    groups, weights = sampler.draw_weights("balanced", Split(tuple(map(str, range(12))), labels))
+    np.testing.assert_array_equal(groups, [1] * 2 + [0] * 6 + [3] * 4)
+    np.testing.assert_allclose(weights, [1 / 2] * 2 + [1 / 6] * 6 + [1 / 4] * 4)

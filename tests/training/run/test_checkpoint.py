@@ -25,6 +25,17 @@ def test_a_checkpoint_restores_every_bit(tmp_path):
         np.testing.assert_array_equal(v.numpy(), others[name].numpy())
 
 
+def test_weights_of_epochs_are_kept_as_long_as_they_are_named(tmp_path):
+    store = checkpoint.Store(tmp_path, 2)
+    for epoch in range(12):
+        store.save_epoch(epoch, [np.full(3, epoch), np.float32(epoch)])
+    store.prune_epochs({1, 11})
+    assert {path.name for path in tmp_path.iterdir()} == {"epoch-0001.npz", "epoch-0011.npz"}
+    assert [array.tolist() for array in store.load_epoch(11)] == [[11, 11, 11], 11.0]
+    with pytest.raises(ValueError, match="epoch-0003.npz is not a complete checkpoint"):
+        store.load_epoch(3)
+
+
 def test_the_checkpoint_of_another_model_is_refused():
     variables = built().named_variables()
     arrays = arrays_of(variables)

@@ -25,6 +25,17 @@ def test_before_the_first_epoch_there_is_no_best_one():
         BOUNDS.check(state(6) | {"step": 0, "history": []})
 
 
+@pytest.mark.parametrize("step", [4, 5, 6])
+def test_a_callback_may_end_a_run_within_its_last_epoch(step):
+    BOUNDS.check(state(6) | {"step": step, "ended": True})
+
+
+@pytest.mark.parametrize("step", [3, 7])
+def test_not_before_or_behind_it(step):
+    with pytest.raises(ValueError, match=f"its step is {step}; after 2 of 4"):
+        BOUNDS.check(state(6) | {"step": step, "ended": True})
+
+
 def test_more_columns_than_today_are_accepted():
     said = copy.deepcopy(state(3))
     said["history"][0]["new"] = said["best"]["new"] = "?"

@@ -2,11 +2,13 @@ import dataclasses
 
 import pytest
 
+from keras_vit.preprocessing import Spec
 from keras_vit.training import plan
 from keras_vit.training.datasets.load import load_dataset
 from keras_vit.training.pipeline.sampler import Worker
 from keras_vit.training.run.header import header
 from keras_vit.training.step import distribute, model
+from tests.models.toys import TOYS
 from tests.training import toy
 
 
@@ -68,6 +70,11 @@ def test_the_header_says_which_folder_is_which_split_and_what_was_not_taken(tmp_
             "images",
             "4 x 4 pixels, 6 x 4 after 0.6667 epochs, 8 x 8 after 1 epochs; compiled once per size",
         ),
+        (
+            {"class_weights": "balanced"},
+            "images per class",
+            "9 (blue) to 10 (red), 1.11 : 1; weighted in inverse proportion to their images",
+        ),
         pytest.param(
             {"multi_scale": "4,6x8"},
             "images",
@@ -80,3 +87,16 @@ def test_options_that_are_used_are_in_the_header(tmp_path, changes, entry, text)
     import re
 
     assert re.search(text if ".*" in text else re.escape(text), texts(tmp_path, **changes)[entry])
+
+
+def test_of_lora_the_header_says_what_is_added_and_what_the_optimizer_keeps(tmp_path):
+    variant, shape = TOYS["vit"]  # two blocks of width 24: matrices of 24 x 72, 24 x 24, 24 x 96 and 96 x 24 in each
+    variant(weights=None, input_shape=shape, classes=5).save(tmp_path / "base.keras")
+    Spec(shape[:2], (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).save(tmp_path / "preprocessing.json")
+    of = {"model": variant.name, "variant": variant, "img_size": shape[:2], "weights": str(tmp_path / "base.keras")}
+    found = texts(tmp_path, **of, lora_rank=2, grad_checkpointing=True)
+    assert found["model"].endswith(" parameters, 1,611 of them trained")  # 75 of them are the head's
+    assert found["lora"].startswith(
+        "rank 2, alpha 2: 1,536 parameters beside the 13,824 of 8 matrices; the optimizer keeps 0.0 MiB, of all weights"
+    )
+    assert found["devices"].endswith("XLA off, blocks computed again for gradients")

@@ -40,14 +40,3 @@ def test_bad_files_are_listed_and_without_any_there_is_no_list(tmp_path):
     assert (tmp_path / "bad_files.txt").read_bytes() == b"train\tcaf\xe9.png\tis cut\n"
     logs.write_bad_files(tmp_path, [])
     assert not (tmp_path / "bad_files.txt").exists()
-
-
-def test_tensorboard_reads_the_scalars(tmp_path):
-    import tensorflow as tf
-
-    with logs.TensorBoard(tmp_path) as board:
-        board.write(row(3))
-    (path,) = (tmp_path / "tensorboard").iterdir()
-    events = [e for e in tf.compat.v1.train.summary_iterator(str(path)) if e.summary.value]
-    assert {v.tag for e in events for v in e.summary.value} == set(logs.SCALARS)
-    assert {e.step for e in events} == {3}

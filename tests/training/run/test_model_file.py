@@ -1,4 +1,6 @@
 import datetime
+import subprocess
+import sys
 import zipfile
 
 import keras
@@ -55,3 +57,17 @@ def test_a_damaged_file_is_written_again(tmp_path, damage):
     path.write_bytes(content)
     model_file.write(model(), path)
     keras.saving.load_model(path, compile=False)
+
+
+def test_what_keras_leaves_when_it_is_killed_is_cleared_by_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    code = (
+        "import os, sys, tempfile\ntempfile.tempdir = sys.argv[1]\nfrom keras_vit.training.run import model_file\n"
+        "class Model:\n    def save(self, path):\n        tempfile.mkdtemp()\n        os._exit(3)\n"
+        "model_file.write(Model(), sys.argv[2])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "temporary"), str(tmp_path / "model.keras")]
+    assert subprocess.run(command).returncode == 3 and len(list((tmp_path / "temporary").rglob("*"))) == 2
+    model_file.write(model(), tmp_path / "model.keras")
+    assert list((tmp_path / "temporary").iterdir()) == []

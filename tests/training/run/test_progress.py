@@ -1,5 +1,8 @@
 import errno
 import io
+import re
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -31,6 +34,50 @@ def console(terminal):
 )
 def test_durations_are_readable(seconds, text):
     assert duration(seconds) == text
+
+
+class Handle:
+    """An output of a notebook that is replaced: what it showed, in order."""
+
+    def __init__(self):
+        self.shown = []
+
+    def update(self, shown):
+        self.shown.append(shown)
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """IPython's names as they are in a notebook's kernel; the `Handle` of the one output that is displayed."""
+    handle, shell = Handle(), type("ZMQInteractiveShell", (), {})()
+    ipython, shows = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+    ipython.get_ipython, shows.HTML = lambda: shell, str
+    shows.display = lambda shown, display_id: (handle.update(shown), handle)[1]
+    for module in (ipython, shows):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    return handle
+
+
+def test_a_notebook_has_lines_and_one_that_is_replaced_and_gone_in_the_end(notebook, capsys):
+    with Progress(2, 10, 8) as progress:
+        progress.header({"model": "Toy"})
+        assert progress.due()
+        for step in (5, 10, 15):
+            progress.step(step, STEP)
+        progress.epoch(ROW, best=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "model  Toy" and lines[1].startswith("epoch   2/2  loss 0.500") and len(lines) == 2
+    first, *live, last = (re.sub("<[^>]+>", "", shown) for shown in notebook.shown)
+    assert first == last == "" and len(live) == 3
+    assert live[0].startswith("epoch 1/2  step 5/10  loss 0.750  accuracy 50.0 %") and live[0].endswith("- left")
+    assert "█" * 15 + "░" * 5 in live[2] and "images/s" in live[2]
+
+
+def test_other_workers_show_nothing_in_a_notebook(notebook, capsys):
+    with Progress(2, 10, 8, quiet=True) as progress:
+        progress.header({"model": "Toy"})
+        progress.step(5, STEP)
+    assert capsys.readouterr().out == "" and notebook.shown == []
 
 
 def test_names_that_are_no_utf8_can_be_printed():

@@ -55,6 +55,13 @@ def test_an_address_that_is_none_is_refused(address):
         distribute.addresses_in_cluster(config(worker=["a:1", address]))
 
 
+def test_one_process_asks_for_itself():
+    import tensorflow as tf
+
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    assert distribute.any_asks(strategy, True) and not distribute.any_asks(strategy, False)
+
+
 def test_one_process_waits_for_nobody(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with distribute.waiting(1, print):

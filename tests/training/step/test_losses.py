@@ -103,3 +103,86 @@ def test_a_mixed_image_counts_as_its_larger_part():
     batch = (None, LABELS, PARTNERS, WEIGHTS)
     assert losses.count_correct(batch, right) == 5
     assert losses.count_correct(batch, np.roll(right, 1, axis=1)) == 0
+
+
+SEVERAL, OTHERS = generator.integers(0, 2, (2, 5, 4))
+
+
+def binary(targets, logits, plus=lambda p: 1.0, minus=lambda p: 1.0, shift=0.0):
+    """The definitions, in float64: positive and negative terms with their factors."""
+    p = 1 / (1 + np.exp(-logits.astype("float64")))
+    q = np.maximum(p - shift, 1e-8) if shift else p
+    return -(targets * plus(p) * np.log(p) + (1 - targets) * minus(q) * np.log(1 - q)).mean(1)
+
+
+def loss_of(name, multi_label=True, weights=None, **changes):
+    return losses.label_loss(toy.recipe(loss=name, **changes), weights, multi_label)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_binary_cross_entropy_of_several_labels_against_its_definition(smoothing):
+    got = loss_of("auto", smoothing=smoothing)(SEVERAL, LOGITS)
+    np.testing.assert_allclose(got, binary(SEVERAL * (1 - smoothing) + smoothing / 2, LOGITS), rtol=1e-5)
+
+
+def test_binary_cross_entropy_of_one_label_asks_every_class_and_smooths_as_cross_entropy_does():
+    got = loss_of("bce", multi_label=False, smoothing=0.1)(LABELS, LOGITS)
+    np.testing.assert_allclose(got, binary(np.eye(4)[LABELS] * 0.9 + 0.1 / 4, LOGITS), rtol=1e-5)
+
+
+def test_focal_loss_against_its_definition():
+    got = loss_of("focal", focal_gamma=1.5, smoothing=0.0)(SEVERAL, LOGITS)
+    expected = binary(SEVERAL, LOGITS, lambda p: (1 - p) ** 1.5, lambda p: p**1.5)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    single, p = loss_of("focal", multi_label=False, focal_gamma=1.5, smoothing=0.0)(LABELS, LOGITS), softmax(LOGITS)
+    own = p[np.arange(5), LABELS]
+    np.testing.assert_allclose(single, -((1 - own) ** 1.5) * np.log(own), rtol=1e-5)
+
+
+def test_asymmetric_loss_against_its_definition():
+    settings = {"asymmetric_gammas": (1.0, 4.0), "asymmetric_clip": 0.05, "smoothing": 0.0}
+    expected = binary(SEVERAL, LOGITS, lambda p: 1 - p, lambda q: q**4, shift=0.05)
+    np.testing.assert_allclose(loss_of("asymmetric", **settings)(SEVERAL, LOGITS), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["bce", "focal", "asymmetric"])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_losses_of_certain_answers_have_finite_gradients(name, gamma):
+    certain = tf.Variable([[200.0, -200.0, 90.0, 0.0], [-200.0, 200.0, -90.0, 0.0]])
+    with tf.GradientTape() as tape:
+        changes = {"focal_gamma": gamma, "asymmetric_gammas": (gamma, gamma), "smoothing": 0.0}
+        loss = tf.reduce_sum(loss_of(name, **changes)(np.array([[1, 0, 1, 1], [1, 0, 1, 0]]), certain))
+    assert np.isfinite(loss) and np.isfinite(tape.gradient(loss, certain)).all()
+    with tf.GradientTape() as tape:
+        single = loss_of("focal", multi_label=False, focal_gamma=gamma, smoothing=0.0)
+        loss = tf.reduce_sum(single(np.array([0, 0]), certain))
+    assert np.isfinite(tape.gradient(loss, certain)).all()
+
+
+def test_class_weights_multiply_the_images_of_a_class_or_the_terms_of_labels_that_are_there():
+    weights = np.array([2, 0, 1, 3], "float32")
+    weighted = loss_of("cross_entropy", multi_label=False, weights=weights)(LABELS, LOGITS)
+    plain = loss_of("cross_entropy", multi_label=False)(LABELS, LOGITS)
+    np.testing.assert_allclose(weighted, weights[LABELS] * plain, rtol=1e-6)
+    p = 1 / (1 + np.exp(-LOGITS))
+    expected = -(SEVERAL * weights * np.log(p) + (1 - SEVERAL) * np.log(1 - p)).mean(1)
+    np.testing.assert_allclose(loss_of("bce", weights=weights, smoothing=0.0)(SEVERAL, LOGITS), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name, multi_label, message",
+    [
+        ("cross_entropy", True, "Give bce, focal or asymmetric"),
+        ("asymmetric", False, "Give cross_entropy, bce or focal"),
+    ],
+)
+def test_a_loss_that_does_not_fit_the_labels_is_refused(name, multi_label, message):
+    with pytest.raises(ValueError, match=message):
+        loss_of(name, multi_label)
+
+
+def test_mixed_images_with_several_labels_count_as_those_of_their_larger_part():
+    logits = np.where(SEVERAL, 1.0, -1.0).astype("float32")
+    logits[3] = np.where(OTHERS[3], 1.0, -1.0)
+    logits[4] *= -1
+    assert losses.count_correct((None, SEVERAL, OTHERS, tf.constant(WEIGHTS)), logits) == 4

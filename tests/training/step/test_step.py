@@ -272,8 +272,12 @@ def evaluated(scheme, *arrays, model=identity_model):
 def test_evaluation_counts_by_weight():
     logits = np.random.default_rng(1).normal(size=(6, 7)).astype("float32")
     labels = logits.argsort(1)[:, [-1, -5, -6, -1, -1, -1]].diagonal().astype("int32")
-    loss, top1, top5, count = evaluated(strategy(2), logits, labels, np.array([1, 1, 1, 1, 0, 0], "float32"))
+    sums = evaluated(strategy(2), logits, labels, np.array([1, 1, 1, 1, 0, 0], "float32"))
+    (loss, top1, top5, count), per_class = sums[:4], sums[4:].reshape(3, 7)
     assert (top1, top5, count) == (2, 3, 4)
+    best = logits.argmax(1)
+    expected = [np.bincount(c[:4], minlength=7) for c in (labels[:4][labels[:4] == best[:4]], best, labels)]
+    np.testing.assert_array_equal(per_class, expected)
     from keras_vit.training.step.losses import cross_entropy
 
     assert loss == pytest.approx(cross_entropy(labels, logits).numpy()[:4].sum(), rel=1e-5)
@@ -286,7 +290,21 @@ def test_scores_that_are_not_finite_are_not_counted_as_correct():
 
 def test_of_equal_scores_the_lower_class_ranks_first():
     sums = evaluated(strategy(1), np.zeros((6, 7), "float32"), np.arange(6, dtype="int32"), np.ones(6, "float32"))
-    assert tuple(sums[1:]) == (1, 5, 6)
+    assert tuple(sums[1:4]) == (1, 5, 6)
+
+
+def test_of_several_labels_the_scores_of_all_replicas_are_gathered_in_order():
+    generator, scheme = np.random.default_rng(2), strategy(2)
+    logits, labels = generator.normal(size=(6, 7)).astype("float32"), generator.integers(0, 2, (6, 7)).astype("int32")
+    weights = np.array([1, 1, 1, 1, 0, 0], "float32")
+    with scheme.scope():
+        state = State(identity_model(), None, LossScale("float32"))
+    run = step.make_eval_step(scheme, state, multi_label=True)
+    losses, *gathered = (values.numpy() for values in run(*distributed(scheme, logits, labels, weights)[0][0]))
+    for found, given in zip(gathered, (logits, labels, weights)):
+        np.testing.assert_array_equal(found, given)
+    p = 1 / (1 + np.exp(-logits))
+    np.testing.assert_allclose(losses, -(labels * np.log(p) + (1 - labels) * np.log(1 - p)).mean(1), rtol=1e-5)
 
 
 def test_the_moving_average_is_evaluated():
