@@ -17,13 +17,34 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_vit.models import vit
+from keras_vit.models.family import Variant
 from keras_vit.system.files import atomic_folder
+from keras_vit.training import recipe
 
 SOURCE = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package puts it
 CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 PREFIXES = {"train": "train", "test": "t10k"}  # of the files of a split
 SEED = 0  # of the pairs
 PAIRS_IN_TEST = 5000
+# What the other examples train on these images: a small ViT, from scratch.
+SMALL = Variant("ViTFashion", vit.VIT, vit.Config(embed_dim=64, depth=4, num_heads=4, patch_size=4, mlp_ratio=2))
+RECIPE = recipe.Recipe(
+    model=SMALL.name,
+    variant=SMALL,
+    dataset="folder",
+    img_size=(28, 28),
+    epochs=20,
+    batch_size=64,
+    lr=2e-3,
+    warmup_epochs=2,
+    weight_decay=0.05,
+    smoothing=0.1,
+    shift=0.08,
+    hflip=0.5,
+    fill="black",
+    xla=False,
+)
 
 
 def read(source, split):

@@ -4,8 +4,8 @@
     python -m examples.several_labels --output runs/pairs        (three losses and single images, three seeds)
 
 What can be reached is measured on single images: a model of one label per image is trained on as many garments, and
-its scores of every class are ranked the same way. Both are small ViTs, trained from scratch with one recipe; 5,000 pairs and
-10,000 single images are tested. The same command continues where it was stopped.
+its scores of every class are ranked the same way. Both are small ViTs, trained from scratch with one recipe; 5,000
+pairs and 10,000 single images are tested. The same command continues where it was stopped.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import numpy as np
 
 from examples import fashion_mnist
 from examples.digit_runs import mean_and_range, write
-from examples.uneven_classes import RECIPE
 from keras_vit import Predictor
 from keras_vit.evaluation.images import find_images
 from keras_vit.evaluation.multilabel import mean_average_precision
@@ -23,7 +22,7 @@ from keras_vit.training.trainer import train
 
 PAIRS = 4000  # to train on, of twice as many garments
 LOSSES = ("bce", "focal", "asymmetric")
-SEVERAL = RECIPE.replace(dataset="csv", img_size=(28, 56), eval_metric="map", smoothing=0.0)
+SEVERAL = fashion_mnist.RECIPE.replace(dataset="csv", img_size=(28, 56), eval_metric="map", smoothing=0.0)
 
 
 def train_on_pairs(loss, seed, data, output):
@@ -36,7 +35,7 @@ def train_on_pairs(loss, seed, data, output):
 def train_on_single_images(seed, data, output):
     """Train on as many single images, or continue the run: its row of the table."""
     folder = output / f"single-{seed}"
-    train(RECIPE.replace(data_dir=str(data / "single"), seed=seed, eval_metric="top1"), folder)
+    train(fashion_mnist.RECIPE.replace(data_dir=str(data / "single"), seed=seed), folder)
     predictor = Predictor.open(folder)
     images = find_images(data / "single", predictor.labels, split="test")
     scores = predictor.predict((path for path, _ in images), batch_size=100)

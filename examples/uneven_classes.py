@@ -19,9 +19,6 @@ from examples.digit_runs import mean_and_range, write
 from keras_vit import Predictor
 from keras_vit.evaluation import evaluate
 from keras_vit.evaluation.images import find_images
-from keras_vit.models import vit
-from keras_vit.models.family import Variant
-from keras_vit.training import recipe
 from keras_vit.training.trainer import train
 
 TRAIN, RAREST = 20_000, 0.01  # images before thinning, and what the last class keeps of them
@@ -34,30 +31,13 @@ REMEDIES = {
     "drawn-sqrt": {"sampler": "sqrt"},
     "focal": {"loss": "focal"},
 }
-SMALL = Variant("ViTFashion", vit.VIT, vit.Config(embed_dim=64, depth=4, num_heads=4, patch_size=4, mlp_ratio=2))
-RECIPE = recipe.Recipe(
-    model=SMALL.name,
-    variant=SMALL,
-    dataset="folder",
-    img_size=(28, 28),
-    epochs=20,
-    batch_size=64,
-    lr=2e-3,
-    warmup_epochs=2,
-    weight_decay=0.05,
-    eval_metric="balanced_accuracy",
-    smoothing=0.1,
-    shift=0.08,
-    hflip=0.5,
-    fill="black",
-    xla=False,
-)
 
 
 def train_with(remedy, seed, data, output):
     """Train with a remedy, or continue its run: its row of the table."""
     folder = output / f"{remedy}-{seed}"
-    train(RECIPE.replace(data_dir=str(data), seed=seed, **REMEDIES[remedy]), folder)
+    recipe = fashion_mnist.RECIPE.replace(eval_metric="balanced_accuracy", **REMEDIES[remedy])
+    train(recipe.replace(data_dir=str(data), seed=seed), folder)
     predictor = Predictor.open(folder)
     predictions = evaluate(predictor, find_images(data, predictor.labels, split="test"), batch_size=100)
     right, number = predictions.hits[:, 0], fashion_mnist.CLASSES.index

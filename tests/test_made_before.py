@@ -69,6 +69,7 @@ def test_each_predicts_as_it_did(made, files, source, name, tolerance):
         np.testing.assert_allclose(predictor.predict(files), expected[name], atol=tolerance)
 
 
+@pytest.mark.slow  # training/test_resume has one of today
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_did(made, tmp_path):
     folder = shutil.copytree(made / "interrupted", tmp_path / "run")
     results = trainer.train(RECIPE, folder)
@@ -92,6 +93,7 @@ def test_a_finished_run_stays_finished(made, tmp_path):
     assert (folder / "model.keras").read_bytes() == before
 
 
+@pytest.mark.slow  # export/serving/test_bundle has one of today
 def test_a_run_is_exported_into_the_bundle_that_it_had(made, tmp_path, capsys):
     serving = shutil.copytree(made / "serving", tmp_path / "serving")
     assert main(["export", str(made / "run"), "--output", str(serving), "--max-images", "20"]) == 0

@@ -14,9 +14,14 @@ from keras_vit.export.model.source import image_files, open_source
 from keras_vit.export.parity.parity import expect
 from keras_vit.prediction.predictor import Predictor
 from tests import digits_toy
+from tests.models.cases import params
 from tests.wrapped_models import WRAPPINGS
 
-EXPORTED = ["augmentation", *(pytest.param(name, marks=pytest.mark.slow) for name in ("subclassed", "unit_to_pixels"))]
+QUICK = (  # one of a kind; the others differ in where the values change
+    *("zoo", "rescaling_then_normalization", "preprocess_input", "lambda", "own_layer", "uint8", "tenth", "sequential"),
+    *("nested", "subclassed", "batch_norm_of_pixels", "unit", "unit_to_pixels", "plain", "called_normalization"),
+)
+EXPORTED = ["augmentation", "subclassed", "unit_to_pixels"]
 LABELS = "".join(f"{digit}\n" for digit in range(10))
 
 
@@ -51,7 +56,7 @@ def write(name, run, folder):
     return folder / "m.keras"
 
 
-@pytest.mark.parametrize("name", WRAPPINGS)
+@pytest.mark.parametrize("name", params(QUICK, WRAPPINGS))
 def test_predict_and_what_is_exported(name, run, images, accuracy, tmp_path):
     import tensorflow as tf
 
@@ -78,6 +83,7 @@ def test_validate(name, run, accuracy, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", EXPORTED)
+@pytest.mark.slow  # test_predict_and_what_is_exported has the graph
 def test_export_says_the_accuracy_and_the_artifact_has_it(name, run, accuracy, tmp_path, capsys):
     file, data, served = (write(name, run, tmp_path), run / "by_class", tmp_path / "served")
     command = ["export", str(file), "--preprocessing", str(run), "--images", str(data), "--output", str(served)]
@@ -105,6 +111,7 @@ def test_a_model_that_is_better_fed_otherwise_is_refused(verb, run, tmp_path, ca
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow  # export/model/test_source has it without files
 def test_who_says_which_values_is_believed_and_warned(run, accuracy, tmp_path, capsys):
     file = write("other_name", run, tmp_path)
     common = [str(file), "--preprocessing", str(run), "--input-values", "normalized"]

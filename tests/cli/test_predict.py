@@ -185,6 +185,7 @@ def wait_until_idle(pid):
         time.sleep(1)
 
 
+@pytest.mark.slow  # system/test_files has the file
 def test_an_interrupt_leaves_no_file(run, album, tmp_path):
     """Ctrl-C while the last image, a pipe that nothing is written to, is waited for."""
     os.mkfifo(tmp_path / "z.png")

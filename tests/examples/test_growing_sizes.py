@@ -1,34 +1,28 @@
-from examples import growing_sizes
-from examples.digits import FAMILIES
+from examples import fashion_mnist, growing_sizes
 from keras_vit.training.pipeline.sizes import parse_schedule
 
-FACTS = {"parameters": 1, "epochs": 25, "top1": 99.0, "seconds": 60.0}
+
+def test_the_schedules_end_at_the_size_of_the_plain_trainings():
+    assert fashion_mnist.RECIPE.img_size == (int(growing_sizes.SIZE),) * 2
+    for schedule in growing_sizes.SCHEDULES:
+        assert parse_schedule(schedule)[-1][0] == fashion_mnist.RECIPE.img_size
 
 
-def test_the_schedules_end_at_the_size_of_the_family():
-    assert {small.img_size for small in FAMILIES.values()} == set(growing_sizes.SCHEDULES)
-    for side, schedule in growing_sizes.SCHEDULES.items():
-        assert parse_schedule(schedule)[-1][0] == (side, side)
-
-
-def test_both_trainings_differ_in_the_schedule_alone(tmp_path, monkeypatch):
+def test_trainings_differ_in_the_schedule_alone(tmp_path, monkeypatch):
     trained = []
-    monkeypatch.setattr(
-        growing_sizes,
-        "train_on_digits",
-        lambda variant, folder, **settings: trained.append((folder, settings)) or FACTS,
-    )
-    rows = growing_sizes.train_both("Swin", 2, tmp_path)
-    (plain, settings), (growing, others) = trained
-    assert plain != growing and plain.name == growing.name
-    assert others == settings | {"img_size_schedule": "16@0,32@0.5"} and settings["img_size"] == (32, 32)
-    assert [(row["sizes"], row["seed"]) for row in rows] == [("32", 2), ("16@0,32@0.5", 2)]
+    monkeypatch.setattr(growing_sizes, "train", lambda *args: trained.append(args) or {"top1": 90.123})
+    monkeypatch.setattr(growing_sizes, "read_entries", lambda path: {"train_seconds": 60.0})
+    rows = [growing_sizes.train_over(sizes, 2, tmp_path, tmp_path) for sizes in ("28", "20@0,28@0.5")]
+    (plain, folder), (growing, other) = trained
+    differing = {name for name, value in plain.settings().items() if growing.settings()[name] != value}
+    assert differing == {"img_size", "img_size_schedule"} and folder != other
+    assert rows[1] == {"sizes": "20@0,28@0.5", "seed": 2, "top1": 90.12, "seconds": 60.0}
 
 
-def test_the_table_has_a_line_per_family_and_sizes():
-    row = {"family": "Swin", "sizes": "32", "seed": 0} | FACTS
-    rows = [row, row | {"sizes": "16@0,32@0.5"}, row | {"seed": 1, "top1": 98.0, "seconds": 40.0}]
+def test_the_table_has_a_line_per_choice_of_sizes():
+    row = {"sizes": "28", "seed": 0, "top1": 90.0, "seconds": 60.0}
+    rows = [row, row | {"sizes": "20@0,28@0.5"}, row | {"seed": 1, "top1": 89.0, "seconds": 40.0}]
     assert growing_sizes.table(rows).splitlines()[2:] == [
-        "| Swin | 32 | 25 | 0, 1 | 98.50 | 98.00 - 99.00 | 50 |",
-        "| Swin | 16@0,32@0.5 | 25 | 0 | 99.00 |  | 60 |",
+        "| 28 | 0, 1 | 89.50 | 89.00 - 90.00 | 50 |",
+        "| 20@0,28@0.5 | 0 | 90.00 |  | 60 |",
     ]

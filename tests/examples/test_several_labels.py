@@ -1,8 +1,8 @@
-from examples import several_labels
+from examples import fashion_mnist, several_labels
 
 
 def test_pairs_are_trained_as_single_images_are_but_for_their_labels():
-    pairs, single = several_labels.SEVERAL.settings(), several_labels.RECIPE.settings()
+    pairs, single = several_labels.SEVERAL.settings(), fashion_mnist.RECIPE.settings()
     differing = {name for name in pairs if pairs[name] != single[name]}
     assert differing == {"dataset", "img_size", "eval_metric", "smoothing"}
 

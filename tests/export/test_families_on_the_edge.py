@@ -32,7 +32,8 @@ def test_family(name, tmp_path):
         assert 0 < file["delegated_nodes"] <= file["total_nodes"] == sum(file["operators"].values())
 
 
-@pytest.mark.parametrize("name", ["convnext", pytest.param("coat", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["convnext", "coat"])
 def test_depthwise_convolutions_have_25_taps_at_most(name, tmp_path):
     """Larger ones are slow in XNNPACK, and with int8 weights it does not take them at all."""
     variant, shape = TOYS[name]

@@ -39,6 +39,7 @@ def test_export_convert_compare(toy_run, tmp_path, capsys):
     assert (tmp_path / "table.csv").read_text().count("\n") == 4
 
 
+@pytest.mark.slow  # parity/test_parity has the noise
 def test_a_model_without_images_is_checked_on_noise(toy_run, tmp_path, capsys):
     spec = str(toy_run / "preprocessing.json")
     arguments = [str(toy_run / "model.keras"), "--preprocessing", spec, "--output", str(tmp_path)]

@@ -10,6 +10,12 @@ def params(quick, names=TOYS):
     return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
+def one_per_paper():
+    """A toy of every paper; the further ones of `one_per_family` are built of the same layers."""
+    further = ("coat", "convnext_isotropic", "deit", "deit3", "t2t_dense", "t2t_ghost", "t2t_se")
+    return [toy for toy in one_per_family() if toy not in further]
+
+
 def one_per_family():
     """The first toy of every family; the second and later ones are further mechanisms of it.
 

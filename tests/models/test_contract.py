@@ -13,17 +13,16 @@ from keras_vit import models
 from keras_vit.models.family import Family
 from keras_vit.system.keras_private import all_layers
 from keras_vit.training.step import distribute
-from tests.models.cases import one_per_family, params
+from tests.models.cases import one_per_family, one_per_paper, params
 from tests.models.toys import TOYS
 
 CLASSES = 5
 
 
 FAMILIES = pytest.mark.parametrize("toy", params(one_per_family()))
+PAPERS = pytest.mark.parametrize("toy", params(one_per_paper()))
 # Keras traces a step twice, which takes ten seconds, the largest graphs half a minute, for two devices up to a minute.
 FITTED = pytest.mark.parametrize("toy", params({"vit", "convnext"}))
-# CoaT's three parallel scales take XLA and the exporters 10 to 20 s each, dense connections nearly as long.
-CONVERTED = pytest.mark.parametrize("toy", params(set(one_per_family()) - {"coat", "t2t_dense"}))
 # Keras' exporter traces a model several times; what of a family a graph could fail at, XLA and TFLite are given too.
 EXPORTED = pytest.mark.parametrize("toy", params({"vit", "swin", "convnext", "coat_lite"}))
 TWO_DEVICES = pytest.mark.parametrize("toy", params({"vit"}))
@@ -67,7 +66,7 @@ def test_forward_is_finite_and_shaped(toy):
     assert np.isfinite(logits).all() and logits.std() > 0
 
 
-@FAMILIES
+@PAPERS
 def test_a_batch_equals_its_images_one_by_one(toy):
     model, images = liven(build(toy)), random_images(toy)
     one_by_one = np.concatenate([outputs(model, images[i : i + 1]) for i in range(4)])
@@ -121,7 +120,7 @@ def compile_and_fit(toy, where):
     assert [path for path in still if not is_key_bias(path)] == []
 
 
-@FAMILIES
+@PAPERS
 def test_keras_round_trip_twice(toy, tmp_path):
     model, images = liven(build(toy, drop_path_rate=0.1, name="mine")), random_images(toy)
     once = reload(model, tmp_path / "once.keras")
@@ -136,6 +135,7 @@ def reload(model, path):
     return keras.saving.load_model(path)
 
 
+@pytest.mark.slow  # system/test_registration has it of two layers
 def test_keras_files_load_where_only_keras_vit_is_imported(tmp_path):
     expected = {}
     for toy in TOYS:
@@ -156,7 +156,7 @@ def test_keras_files_load_where_only_keras_vit_is_imported(tmp_path):
         np.testing.assert_allclose(loaded[toy], expected[toy], atol=1e-6)
 
 
-@FAMILIES
+@PAPERS
 @pytest.mark.parametrize("classes, channels", [(1, 3), (7, 1), (3, 4)])
 def test_other_classes_and_channels(toy, classes, channels):
     height, width, _ = TOYS[toy][1]
@@ -164,7 +164,7 @@ def test_other_classes_and_channels(toy, classes, channels):
     assert outputs(model, random_images(toy, 2, channels)).shape == (2, classes)
 
 
-@FAMILIES
+@PAPERS
 def test_bfloat16_policy_survives_a_reload(toy, tmp_path):
     model = liven(build(toy, dtype="mixed_bfloat16"))
     again = reload(model, tmp_path / "half.keras")
@@ -187,7 +187,7 @@ def expected_dtype(layer):
     )
 
 
-@FAMILIES
+@PAPERS
 def test_the_graph_takes_any_batch(toy):
     model = liven(build(toy))
     assert model.inputs[0].shape[0] is None
@@ -197,7 +197,7 @@ def test_the_graph_takes_any_batch(toy):
         np.testing.assert_allclose(traced(images), outputs(model, images), atol=2e-5)
 
 
-@CONVERTED
+@PAPERS
 def test_xla_equals_plain(toy):
     model, images = liven(build(toy)), random_images(toy)
     compiled = tf.function(lambda x: model(x, training=False), jit_compile=True)
@@ -212,7 +212,7 @@ def test_saved_model_equals_keras(toy, tmp_path):
     np.testing.assert_allclose(loaded.serve(images), outputs(model, images), atol=2e-5)
 
 
-@CONVERTED
+@PAPERS
 def test_tflite_equals_keras(toy):
     from ai_edge_litert.interpreter import Interpreter
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -233,7 +233,7 @@ def test_an_unknown_argument_is_an_error():
         build("vit", drop_path=0.1)
 
 
-@FAMILIES
+@PAPERS
 def test_features_without_the_classifier(toy):
     variant, (height, width, _) = TOYS[toy]
     maps = build(toy, include_top=False)
@@ -246,7 +246,7 @@ def test_features_without_the_classifier(toy):
     assert not np.allclose(features["avg"], features["max"])
 
 
-@FAMILIES
+@PAPERS
 def test_preprocessing_inside_takes_pixels(toy):
     variant, _ = TOYS[toy]
     inside, outside = build(toy, include_preprocessing=True), build(toy)
@@ -258,7 +258,7 @@ def test_preprocessing_inside_takes_pixels(toy):
     np.testing.assert_allclose(outputs(inside, pixels), outputs(outside, normalised), atol=1e-4)
 
 
-@FAMILIES
+@PAPERS
 def test_builds_on_a_given_tensor(toy):
     shape = TOYS[toy][1]
     image = keras.Input(shape)
@@ -276,7 +276,7 @@ def test_layer_names_are_given_and_unique(toy):
     assert [layer.name for layer in build(toy).layers] == names
 
 
-@FAMILIES
+@PAPERS
 def test_own_safetensors_load(toy, tmp_path):
     from safetensors.numpy import save_file
 

@@ -43,6 +43,7 @@ def test_every_weight_has_a_level_and_none_is_empty(name):
     assert set(levels.values()) == set(range(levels["head"] + 1))
 
 
+@pytest.mark.slow  # of toys it is above
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_published_model_has_a_level_per_block(name):
     with keras.StatelessScope(initialize_variables=False):  # shapes only: the largest would take 2.5 GB

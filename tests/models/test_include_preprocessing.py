@@ -17,6 +17,7 @@ from keras_vit.sources import loading
 from keras_vit.sources.run_folder import Run
 from keras_vit.training.step import model as training_model
 from keras_vit.weights import catalogue
+from tests.models.cases import params
 from tests.models.toys import TOYS
 
 MEAN, STD = (0.1, 0.7, 0.45), (0.12, 0.31, 0.5)  # no tag's
@@ -61,7 +62,7 @@ def some_images(spec):
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-@pytest.mark.parametrize("toy", FAMILIES)
+@pytest.mark.parametrize("toy", params({"vit", "swin"}, FAMILIES))
 def test_the_model_predicts_from_pixels_what_the_run_does(toy, container, tmp_path):
     variant, spec = write_run(tmp_path, toy)
     images, predictor = some_images(spec), Predictor.open(tmp_path)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.test_contract import FAMILIES, build, liven, random_images
+from tests.models.test_contract import PAPERS, build, liven, random_images
 
 POLICIES = pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-ONE_POLICY = pytest.mark.parametrize(  # which operations a graph has is the same for both
+ONE_POLICY = pytest.mark.parametrize(  # the graph is the same for both, and bfloat16 has the range of float32
     "policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
 )
 # Softmax and the Performer's random features take exponentials, norms divide by a root.
@@ -21,16 +21,16 @@ def operations(model):
     return tf.function(lambda x: model(x, training=False)).get_concrete_function(image).graph.get_operations()
 
 
-@FAMILIES
-@POLICIES
+@PAPERS
+@ONE_POLICY
 def test_no_nan_at_ten_times_the_usual_input(toy, policy):
     model = liven(build(toy, dtype=policy))
     logits = keras.ops.convert_to_numpy(model(10 * random_images(toy), training=False))
     assert logits.dtype == "float32" and np.isfinite(logits).all() and logits.std() > 0
 
 
-@FAMILIES
-@POLICIES
+@PAPERS
+@ONE_POLICY
 def test_no_nan_in_training_at_ten_times_the_usual_input(toy, policy):
     model = liven(build(toy, dtype=policy, drop_path_rate=0.1))
     with tf.GradientTape() as tape:
@@ -41,7 +41,7 @@ def test_no_nan_in_training_at_ten_times_the_usual_input(toy, policy):
     assert [v.path for v, g in zip(model.trainable_variables, gradients) if not np.isfinite(g).all()] == []
 
 
-@FAMILIES
+@PAPERS
 @ONE_POLICY
 def test_softmax_norms_and_exponentials_stay_in_float32(toy, policy):
     model = build(toy, dtype=policy)
@@ -54,7 +54,7 @@ def test_softmax_norms_and_exponentials_stay_in_float32(toy, policy):
     assert "Exp" in kinds or not any(variable.path.endswith("/features") for variable in model.weights)
 
 
-@FAMILIES
+@PAPERS
 @ONE_POLICY
 def test_products_do_run_in_half_precision(toy, policy):
     half = {"mixed_float16": tf.float16, "mixed_bfloat16": tf.bfloat16}[policy]
@@ -62,7 +62,7 @@ def test_products_do_run_in_half_precision(toy, policy):
     assert sum(op.outputs[0].dtype == half for op in products) > len(products) / 2
 
 
-@FAMILIES
+@PAPERS
 @POLICIES
 def test_half_precision_is_close_to_float32(toy, policy):
     full, images = liven(build(toy)), random_images(toy)

@@ -23,6 +23,7 @@ def test_layers_are_registered_in_either_order_of_imports(first, second):
     assert int(done.stdout) > 20
 
 
+@pytest.mark.slow  # the two orders of imports say most
 def test_layers_are_registered_after_a_search_without_an_import():
     code = "import importlib.util\nimport keras_vit\nassert importlib.util.find_spec('keras')\n"
     code += CHECK.format(first="keras_vit", second="keras")

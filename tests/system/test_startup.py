@@ -91,6 +91,7 @@ def test_the_environment_is_set_in_the_commands_own_process_alone(argv, expected
     assert os.environ.get(startup.ONEDNN) == expected
 
 
+@pytest.mark.slow  # its parts are above
 def test_a_verb_that_starts_tensorflow_writes_nothing_but_its_answer(tmp_path):
     with zipfile.ZipFile(MADE) as archive:
         archive.extractall(tmp_path, [name for name in archive.namelist() if name.startswith("run/")])

@@ -65,12 +65,13 @@ def lines(function, recipe, folder):
     return [line for line in out.file.getvalue().splitlines() if not line.startswith("output ")]
 
 
+@pytest.mark.slow  # run/test_header has it of a plan
 @pytest.mark.parametrize(
     "gpu, settings, words",
     [
         (True, {"xla": True, "grad_accum_steps": 2, "batch_size": 64}, ("28 (14 per device in 2 micro-b", "XLA on")),
-        pytest.param(False, {"xla": True}, ("XLA off",), marks=pytest.mark.slow),
-        pytest.param(True, {"xla": False}, ("XLA off",), marks=pytest.mark.slow),
+        (False, {"xla": True}, ("XLA off",)),
+        (True, {"xla": False}, ("XLA off",)),
     ],
 )
 def test_a_dry_run_prints_the_header_of_the_run_that_follows(tmp_path, monkeypatch, gpu, settings, words):

@@ -266,6 +266,7 @@ def test_a_checkpoint_is_due_after_minutes_too(tmp_path, whole, loop_only, monke
     assert saved == [1, 2, 3]
 
 
+@pytest.mark.slow  # run/test_checkpoint has which is used
 def test_a_damaged_checkpoint_is_reported_and_the_one_before_it_used(tmp_path, whole, loop_only, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Stop):
         stop_at(patch, "after_step", 8)
@@ -278,6 +279,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_it_used(tmp_path, w
     toy.assert_same_run(whole[1], tmp_path / "run")
 
 
+@pytest.mark.slow  # run/test_checkpoint has the error
 def test_a_full_disk_leaves_the_epoch_before(tmp_path, whole, loop_only, monkeypatch):
     limits, original = resource.getrlimit(resource.RLIMIT_FSIZE), trainer.Trainer.save_epoch
 

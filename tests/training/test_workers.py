@@ -58,17 +58,28 @@ def assert_close(one, other):
 
 
 @pytest.mark.parametrize(
-    "micro_batches, sizes",
-    [(1, {}), (2, {}), (1, {"img_size_schedule": "4@0,6@0.5,8@0.7"}), (2, {"multi_scale": "4,6x4,8"})],
+    "micro_batches, changes",
+    [
+        (1, {}),
+        (2, {}),
+        (1, {"img_size_schedule": "4@0,6@0.5,8@0.7"}),
+        (2, {"multi_scale": "4,6x4,8"}),
+        (1, toy.SEVERAL),
+        (2, {"loss": "focal", "class_weights": "balanced", "sampler": "sqrt"}),
+        (1, {"early_stopping": 1, "lr": 1e-30, "min_lr": 0.0, "weight_decay": 0.0}),
+    ],
 )
-def test_two_workers_train_as_one(tmp_path, data, micro_batches, sizes):
+def test_two_workers_train_as_one(tmp_path, data, micro_batches, changes):
     settings = {"drop": 0.0, "mixup": 0.8, "epochs": 3, "grad_accum_steps": micro_batches, "model_ema_decay": 0.9}
-    settings |= sizes
+    settings |= changes
+    if settings.get("dataset") == "csv":
+        data = toy.write_manifest(tmp_path / "data")
     ((code, _, errors),) = wait(start(data, tmp_path / "one", **settings))
     assert code == 0, errors
     (code, shown, errors), (other_code, nothing, other_errors) = wait(start(data, tmp_path / "two", 2, **settings))
     assert (code, other_code) == (0, 0), errors + other_errors
-    assert "2 workers x 1 x CPU" in shown and "Test accuracy" in shown and nothing == ""
+    assert "2 workers x 1 x CPU" in shown and "\nTest " in shown and nothing == ""
+    assert ("ended after epoch 2" in shown) == ("early_stopping" in changes)
     assert_close(tmp_path / "one", tmp_path / "two")
     assert {path.name for path in (tmp_path / "one").iterdir()} == {path.name for path in (tmp_path / "two").iterdir()}
 

@@ -75,6 +75,7 @@ def same(one, other):
         pytest.param("archive", "best", "best.keras", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow  # it runs what the message says
 def test_the_command_that_is_named_makes_what_is_read(model, files, tmp_path, kind, name, makes):
     path = given(files, kind, name, tmp_path)
     with pytest.raises(ValueError) as error:

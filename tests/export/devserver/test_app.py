@@ -108,6 +108,7 @@ GREY = [[[128.0] * 3] * 24] * 16
 NOT_A_NUMBER = [[[float("nan")] * 3] * 24] * 16
 
 
+@pytest.mark.slow  # export/serving/test_client has it
 def test_the_bundles_client_checks_it(running):
     command = [sys.executable, "-I", str(running.bundle / "client.py"), "--url", running.url]
     done = subprocess.run([*command, "--check"], capture_output=True, text=True)

@@ -106,7 +106,7 @@ def test_constants_are_inside_the_flatbuffer_where_metadata_may_move_them(quanti
     np.testing.assert_array_equal(*predictions)
 
 
-@pytest.mark.parametrize("quantization", ["dynamic_int8", "int8"])
+@pytest.mark.parametrize("quantization", ["dynamic_int8", pytest.param("int8", marks=pytest.mark.slow)])
 def test_depthwise_convolutions_stay_float_where_the_kernel_is_small(depthwise, quantization):
     graph = schema.ModelT.InitFromPackedBuf(depthwise.quantized(quantization), 0).subgraphs[0]
     types = {tuple(tensor.shape): tensor.type for tensor in graph.tensors if tensor.shape is not None}

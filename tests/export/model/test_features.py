@@ -10,6 +10,7 @@ from keras_vit.export.model.source import ExportedModel
 from keras_vit.prediction.features import head_inputs
 from keras_vit.preprocessing import Spec, normalize
 from tests.export import toys
+from tests.models.cases import one_per_paper, params
 from tests.models.toys import TOYS
 
 MAPS = ("swin", "convnext", "convnext_isotropic", "pvt_v2", "pvt_v2_linear")  # families without a class token
@@ -20,7 +21,7 @@ def source_of(model, shape):
     return ExportedModel(model, spec, tuple("01234"), "toy")
 
 
-@pytest.mark.parametrize("name", TOYS)
+@pytest.mark.parametrize("name", params(one_per_paper()))
 def test_features_are_the_model_without_its_top(name):
     variant, shape = TOYS[name]
     model = variant(weights=None, input_shape=shape, classes=5)

@@ -163,10 +163,11 @@ def test_a_broken_configuration_stops_the_export_early(own, again):
 @pytest.mark.parametrize(
     "killed, versions",
     [
-        pytest.param("parity.check_saved_model", ["1"], marks=pytest.mark.slow),
+        ("parity.check_saved_model", ["1"]),
         ("serving_config.add_model", ["1", "2"]),
     ],
 )
+@pytest.mark.slow  # system/test_files has the folder
 def test_a_killed_export_leaves_a_folder_that_serves(own, toy_run, served_outputs, tmp_path, killed, versions):
     """Killed before the version has its number, or before the files around it are written."""
     before = {path: path.read_bytes() for path in own.glob("*") if path.is_file()}

@@ -14,12 +14,10 @@ from keras_vit.training.augmentation import augment
 from keras_vit.training.pipeline import sampler
 from keras_vit.training.step import model
 from keras_vit.training.trainer import train
-from tests.models.cases import params
 from tests.models.toys import TOYS
 from tests.training import toy
 
 PAPERS = ("inception", "deit", "deit_distilled", "swin", "convnext", "tnt", "coat", "t2t")
-QUICK = ("deit",)
 TOY_OF = {"SwinT": "swin", "SwinB384": "swin", "ConvNeXtT": "convnext", "ConvNeXtB": "convnext", "ViTB16": "vit"}
 TOY_OF |= {"DeiTS": "deit", "DeiTSDistilled": "deit_distilled", "TNTS": "tnt", "CoaTLiteMini": "coat_lite"}
 TOY_OF |= {"T2TViT14": "t2t", "DINOv2S": "dinov2"}
@@ -74,7 +72,8 @@ def shortened(name, folder, **changes):
     return with_lora(chosen, recipe.load(name), folder) if recipe.load(name).lora_rank else chosen
 
 
-@pytest.mark.parametrize("name", params(QUICK, sorted(set(recipe.names()) - {"quickstart"})))
+@pytest.mark.slow  # a run of the toy is in test_trainer, and every setting in test_settings
+@pytest.mark.parametrize("name", sorted(set(recipe.names()) - {"quickstart"}))
 def test_a_recipe_trains_a_toy_of_its_family_for_two_steps(name, tmp_path):
     variant, shape = TOYS[TOY_OF[recipe.load(name).model]]
     results = train(

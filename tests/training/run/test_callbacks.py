@@ -96,6 +96,7 @@ def seen(recipe, whole, tmp_path_factory):
     return recorder, folder
 
 
+@pytest.mark.slow  # Keras traces fit twice
 def test_hooks_come_as_under_fit(seen):
     assert hooks(seen[0].calls) == under_fit(EPOCHS, STEPS)
     assert seen[0].params == {"epochs": EPOCHS, "steps": STEPS, "verbose": 0}

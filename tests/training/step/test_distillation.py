@@ -132,6 +132,7 @@ def test_other_classes_are_refused(tmp_path):
         distillation.open_teacher(recipe(file), STUDENT, ("red", "green"))
 
 
+@pytest.mark.slow  # test_step has the loss, run/test_header the entry
 def test_a_student_is_trained_and_its_header_names_the_teacher(tmp_path):
     path = write_keras(tmp_path / "teacher")
     settings = {"data_dir": str(toy.write_folder(tmp_path / "data")), "epochs": 1, "distillation_alpha": 1.0}
