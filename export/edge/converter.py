@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from keras_vit.export.edge.flatbuffer import with_first_output
-from keras_vit.system.graphs import translations_in
+from keras_vit.system.files import temporaries_in
 
 NEEDED = re.compile(r"^(?:Flex|Custom|TF Select) ops: (.+)$", re.MULTILINE)
 NODE = r'fused\["{operator}:", "([^"@]+)'
@@ -48,7 +48,7 @@ def freeze(saved_model, folder):
     module = tf.Module()
     module.serve = tf.function(lambda **inputs: dict(zip(names, frozen(inputs[name]))), autograph=False)
     concrete = module.serve.get_concrete_function(**{name: tf.TensorSpec(image.shape, image.dtype, name=name)})
-    with translations_in(Path(folder).parent):
+    with temporaries_in(Path(folder).parent):
         tf.saved_model.save(module, folder, signatures={"serving_default": concrete})
 
 

@@ -32,8 +32,7 @@ from keras_vit.layers.depthwise import depthwise_in_parts
 from keras_vit.prediction.tflite_interpreter import open_interpreter, signature_predictor
 from keras_vit.preprocessing import Spec
 from keras_vit.sources.run_folder import LABELS, SPEC
-from keras_vit.system.files import scratch_folder
-from keras_vit.system.graphs import translations_in
+from keras_vit.system.files import scratch_folder, temporaries_in
 
 SUFFIX = {"none": "fp32", "float16": "fp16"}  # in a file's name; for the others the quantization's own name
 RUNS, THREADS = 50, 1  # timed; more threads than a phone has free cores wait for each other
@@ -241,7 +240,7 @@ def save_static(source, folder):
         return {name: tf.reshape(output, (1, -1)) for name, output in predict(image).items()}
 
     module.serve = tf.function(serve, [image], autograph=False)
-    with depthwise_in_parts(), translations_in(Path(folder).parent):
+    with depthwise_in_parts(), temporaries_in(Path(folder).parent):
         tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
 
 

@@ -41,8 +41,7 @@ from keras_vit.export.model.inference import outputs as outputs_of
 from keras_vit.export.parity import parity
 from keras_vit.export.serving import operators, serving_config, warmup
 from keras_vit.export.serving.decoding import decode_or_skip
-from keras_vit.system.files import atomic_folder, refuse_pattern, scratch_folder
-from keras_vit.system.graphs import translations_in
+from keras_vit.system.files import atomic_folder, refuse_pattern, scratch_folder, temporaries_in
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # safe in a path, in a REST URL and in models.config
 REPORT = f"assets.extra/{files.REPORT}"
@@ -183,7 +182,7 @@ def save(source, path, top_k=None):
         served = ServedModel(source, top_k, files.write_labels_and_spec(Path(folder), source))
         signatures = {name: function.get_concrete_function() for name, function in served.signatures.items()}
         try:
-            with translations_in(folder):
+            with temporaries_in(folder):
                 tf.saved_model.save(served, str(path), signatures=signatures)
         except tf.errors.OpError as error:
             raise OSError(f"The SavedModel could not be written to {path}: {error.message}") from error

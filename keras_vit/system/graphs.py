@@ -4,9 +4,7 @@ It would write each function that it translates into a file of the temporary fol
 leaves it; and tracing takes longer.
 """
 
-import contextlib
 import functools
-import tempfile
 
 
 def without_autograph(function):
@@ -19,13 +17,3 @@ def without_autograph(function):
         return tf.autograph.experimental.do_not_convert(function)(*args, **kwargs)
 
     return call
-
-
-@contextlib.contextmanager
-def translations_in(folder):
-    """Context for `tf.saved_model.save`, which has functions of its own translated: their files lie in `folder`."""
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
-    try:
-        yield
-    finally:
-        tempfile.tempdir = before

@@ -5,10 +5,11 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
-from keras_vit.system.files import atomic_file, atomic_folder, held, refuse_pattern, scratch_folder
+from keras_vit.system.files import atomic_file, atomic_folder, held, refuse_pattern, scratch_folder, temporaries_in
 
 
 def names(folder):
@@ -253,3 +254,10 @@ def test_other_characters_are_fine_and_tensorflow_finds_the_variables(tmp_path, 
     module.one = tf.Variable(1.0)
     tf.saved_model.save(module, str(tmp_path / name))
     assert tf.saved_model.load(str(tmp_path / name)).one.numpy() == 1
+
+
+def test_temporaries_lie_elsewhere_only_meanwhile(tmp_path):
+    before = tempfile.gettempdir()
+    with temporaries_in(tmp_path):
+        assert tempfile.gettempdir() == str(tmp_path)
+    assert tempfile.gettempdir() == before

@@ -3,17 +3,16 @@
 import os
 import subprocess
 import sys
-import tempfile
 
 import pytest
 
-from keras_vit.system.graphs import translations_in, without_autograph
+from keras_vit.system.graphs import without_autograph
 
 PROGRAM = """
 import os, sys
 import tensorflow as tf
-from keras_vit.system.graphs import translations_in, without_autograph
-from keras_vit.system.files import scratch_folder
+from keras_vit.system.graphs import without_autograph
+from keras_vit.system.files import scratch_folder, temporaries_in
 def plus(x):
     return x + 1
 @without_autograph
@@ -22,7 +21,7 @@ def work():
 assert work() == [2, 3]
 module = tf.Module()
 module.f = tf.function(plus, [tf.TensorSpec([], tf.int64)], autograph=False)
-with scratch_folder() as folder, translations_in(folder):
+with scratch_folder() as folder, temporaries_in(folder):
     tf.saved_model.save(module, sys.argv[1])
 os._exit(0)  # as if killed: what is removed at the end of Python stays
 """
@@ -34,13 +33,6 @@ def test_a_process_that_is_killed_leaves_none(tmp_path):
     environment = os.environ | {"TMPDIR": str(tmp_path / "temporary"), "CUDA_VISIBLE_DEVICES": ""}
     subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path / "saved")], env=environment, check=True)
     assert list((tmp_path / "temporary").iterdir()) == [] and (tmp_path / "saved" / "saved_model.pb").is_file()
-
-
-def test_temporaries_lie_elsewhere_only_meanwhile(tmp_path):
-    before = tempfile.gettempdir()
-    with translations_in(tmp_path):
-        assert tempfile.gettempdir() == str(tmp_path)
-    assert tempfile.gettempdir() == before
 
 
 def test_the_function_is_as_before():

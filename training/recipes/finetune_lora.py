@@ -8,7 +8,7 @@ weights. Rank 8 and an alpha of twice the rank are usual; ranks from 1 to 64 dif
 Table 6). What is added begins at zero, and takes a rate some ten times that of whole weights. DINOv2 was trained
 without labels and is published at 518 pixels, which cost more than five times what 224 do.
 
-Time and accuracy: depend on the images; a table is in docs/fine_tuning.md. Expected top-1: no published figure.
+Time and accuracy: depend on the images; not measured. Expected top-1: no published figure; not reproduced here.
 """
 
 from keras_vit.training.recipe import Recipe

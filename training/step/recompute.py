@@ -51,9 +51,9 @@ def _recomputed(layer):
             with keras.StatelessScope(state_mapping=mapping) as scope:
                 given = keras.tree.pack_sequence_as(inputs, tensors)
                 outputs = layer(*given, **options | {"training": True})
-            new = {v: scope.get_current_value(v) for v in others}
-            structure, changed = outputs, [v for v, value in new.items() if value is not None]
-            return [*keras.tree.flatten(outputs), *(new[v] for v in changed)]
+            new = [(v, value) for v in others if (value := scope.get_current_value(v)) is not None]
+            structure, changed = outputs, [v for v, _ in new]
+            return [*keras.tree.flatten(outputs), *(value for _, value in new)]
 
         results = keras.remat(again)(*keras.tree.flatten(inputs))
         kept = len(results) - len(changed)
