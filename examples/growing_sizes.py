@@ -22,7 +22,7 @@ from keras_vit.training.trainer import train
 
 TRAIN = 10_000  # images
 SIZE = "28"  # of the plain trainings
-SCHEDULES = ("20@0,28@0.5",)
+SCHEDULES = ("20@0,28@0.7",)
 
 
 def train_over(sizes, seed, data, output):
