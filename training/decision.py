@@ -10,9 +10,8 @@ import numpy as np
 
 from keras_vit.evaluation import multilabel
 from keras_vit.evaluation.temperature import fit_temperature
+from keras_vit.models.deit import HEADS
 from keras_vit.prediction.known import known_score
-
-HEADS = ("head", "head_dist")  # layers whose output is logits
 
 
 def needed(recipe, multi_label):

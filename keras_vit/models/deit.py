@@ -37,6 +37,8 @@ from keras_vit.weights.rules import Layout, dense, param
 
 LAYER_SCALE = 1e-4  # what DeiT III's factors start from (Sec. 3.1)
 
+HEADS = ("head", "head_dist")  # layers whose output is logits; models without distillation have the first alone
+
 
 def build_distilled(config, image, head, drop_path_rate=0.0):
     """Fig. 2: tokens [class, distillation, patches], two classifiers, their mean.  (B, H, W, 3) -> (B, K)."""
@@ -47,7 +49,7 @@ def build_distilled(config, image, head, drop_path_rate=0.0):
     if not head.include_top:
         return layers.Average(name="mean")(tokens)  # B D
     logits = replace(head, activation=None)
-    heads = [logits.classify(token, name) for token, name in zip(tokens, ("head", "head_dist"))]
+    heads = [logits.classify(token, name) for token, name in zip(tokens, HEADS)]
     x = layers.Average(dtype="float32", name="mean")(heads)  # B K
     return layers.Activation(head.activation, dtype="float32", name="predictions")(x)
 
@@ -65,12 +67,12 @@ def two_heads(model):
         ValueError: for any other model.
     """
     names = {layer.name for layer in model.layers}
-    if not {"head", "head_dist"} <= names:
+    if not set(HEADS) <= names:
         raise ValueError(
             "two_heads: expected a distilled DeiT with its classifier, e.g. DeiTTiDistilled(). "
             f"Received: {model.name!r}, which has no layers named head and head_dist"
         )
-    heads = [model.get_layer(name).output for name in ("head", "head_dist")]
+    heads = [model.get_layer(name).output for name in HEADS]
     return keras.Model(model.input, heads, name=f"{model.name}_two_heads")
 
 

@@ -12,9 +12,8 @@ import keras
 
 from keras_vit.models import adapters
 from keras_vit.models.blocks import block_of
+from keras_vit.models.deit import HEADS
 from keras_vit.system import keras_private
-
-HEADS = ("head", "head_dist")
 
 
 def adapt(model, recipe):

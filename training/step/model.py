@@ -4,6 +4,7 @@ import dataclasses
 
 from keras_vit.models import VARIANTS
 from keras_vit.models.blocks import require_blocks
+from keras_vit.models.deit import HEADS
 from keras_vit.models.depth import depth_groups
 from keras_vit.models.sizes import sides_of, view
 from keras_vit.preprocessing import Spec
@@ -83,7 +84,7 @@ def freeze(model, recipe):
         return
     names = [layer.name for layer in model.layers if layer.weights]
     if recipe.linear_probe:
-        trained = [name for name in names if name in ("head", "head_dist")]
+        trained = [name for name in names if name in HEADS]
     else:
         trained = [name for name, level in depth_groups(model).items() if level >= recipe.freeze_depth]
     if not trained:
