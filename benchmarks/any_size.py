@@ -14,8 +14,8 @@ import sys
 
 from benchmarks import memory, processes, report
 
-MODELS = ("ViTS16", "ViTRTi16", "DeiTS", "DINOv2S", "SwinT", "ConvNeXtT", "CoaTLiteT", "TNTS", "T2TViT14")
-MODELS += ("PVTS", "PVTV2B1")
+MODELS = ("ViTS16", "ViTRTi16", "DeiTS", "DINOv2S", "SwinT", "ConvNeXtT", "CoaTLiteTiny", "TNTS")
+MODELS += ("T2TViT14", "PVTSmall", "PVTV2B1")
 SIZES, BATCHES = ("224x224", "448x672"), (1, 8)  # pixels, multiples of 14 and of 32
 LARGE, LARGE_BATCH, DEMANDING = 448, 8, ("ViTB8", "T2TViTT14", "SwinT")  # of memory
 MODULE = "benchmarks.any_size"
@@ -109,10 +109,12 @@ def main():
     cases = [
         (name, size, batch) for name in arguments.models for size in arguments.sizes for batch in arguments.batch_sizes
     ]
-    rows = [row for case in cases for row in measure(*case, arguments.rounds, arguments.before)]
+    rows = []
+    for case in cases:
+        rows += measure(*case, arguments.rounds, arguments.before)
+        report.write(arguments.csv, rows)  # after every case: the whole takes long
     if rows:
         report.show(rows)
-        report.write(arguments.csv, rows)
     if arguments.memory:
         report.show(list(measure_memory(arguments.memory)))
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from examples import fashion_mnist
-from examples.digit_runs import QUICKSTART, mean_and_range, write
+from examples import fashion_mnist, tables
+from examples.small_runs import QUICKSTART
 from keras_vit import Predictor
 from keras_vit.evaluation import accuracy, evaluate
 from keras_vit.evaluation.calibration import calibration
@@ -71,16 +71,6 @@ def without_temperature(run, temperature):
     return undivided
 
 
-def table(rows):
-    """The rows as a Markdown table, a line per data set: mean and range over the seeds."""
-    lines = ["| | seeds | " + " | ".join(COLUMNS.values()) + " |", "|---|---|" + "---:|" * len(COLUMNS)]
-    for name in dict.fromkeys(row["data"] for row in rows):
-        own = [row for row in rows if row["data"] == name]
-        cells = ["{} ({})".format(*mean_and_range(row[column] for row in own)) for column in COLUMNS]
-        lines.append(f"| {name} | {', '.join(str(row['seed']) for row in own)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder of the data and of the run folders")
@@ -98,9 +88,9 @@ def main():
         for seed in options.seeds:
             folder = train_on(name, seed, data, options.output)
             rows.append({"data": name, "seed": seed, **measure(folder, unknown[name])})
-    print(table(rows))
+    print(tables.markdown(rows, ("data",), COLUMNS))
     if options.csv:
-        write(rows, options.csv)
+        tables.write(rows, options.csv)
 
 
 if __name__ == "__main__":

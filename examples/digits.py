@@ -10,15 +10,16 @@ it was stopped. `--csv FILE` writes a row per training.
 """
 
 import argparse
-import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from examples.digit_runs import QUICKSTART, mean_and_range, train_on_digits, write
+from examples import tables
+from examples.small_runs import QUICKSTART, train_small
 from keras_vit.models import coat, convnext, deit, hybrid, pvt, pvt_v2, t2t, tnt, vit
 from keras_vit.models.family import Variant
 
 SEEDS = (0, 1, 2, 3, 4)  # of the comparison with and without a teacher
+COLUMNS = {"parameters": "parameters", "epochs": "epochs", "top1": "test, %", "seconds": "seconds"}
 
 
 @dataclass(frozen=True)
@@ -60,41 +61,27 @@ def folder_of(small, seed, output, distilled=False):
     return output / f"{small.variant.snake_name}{'-taught' if distilled else ''}-{seed}"
 
 
-def train_small(name, small, seed, output, **changes):
+def train_one(name, small, seed, output, **changes):
     """Train one model below `output`, or continue its run; its row of the table."""
     side, folder = small.img_size, folder_of(small, seed, output, "teacher" in changes)
-    facts = train_on_digits(small.variant, folder, img_size=(side, side), epochs=small.epochs, seed=seed, **changes)
+    facts = train_small(small.variant, folder, img_size=(side, side), epochs=small.epochs, seed=seed, **changes)
     return {"family": name, "seed": seed, "img_size": side, **facts}
 
 
 def train_families(names, seeds, output):
     """A row per family and seed."""
-    return [train_small(name, FAMILIES[name], seed, output) for name in names for seed in seeds]
+    return [train_one(name, FAMILIES[name], seed, output) for name in names for seed in seeds]
 
 
 def train_distilled(output, seeds=SEEDS):
     """DeiT, and DeiT distilled from the Swin of the first seed, for as many epochs: a row per model and seed."""
-    train_small("Swin", FAMILIES["Swin"], seeds[0], output)
+    train_one("Swin", FAMILIES["Swin"], seeds[0], output)
     teacher = str(folder_of(FAMILIES["Swin"], seeds[0], output))
     rows = []
     for seed in seeds:
-        rows.append(train_small("DeiT", FAMILIES["DeiT"], seed, output))
-        rows.append(train_small("DeiT distilled", DISTILLED, seed, output, teacher=teacher, distillation="hard"))
+        rows.append(train_one("DeiT", FAMILIES["DeiT"], seed, output))
+        rows.append(train_one("DeiT distilled", DISTILLED, seed, output, teacher=teacher, distillation="hard"))
     return rows
-
-
-def table(rows):
-    """The rows as text, a line per family: mean and range over the seeds."""
-    lines = [f"{'':14}  {'parameters':>10}  {'epochs':>6}  {'seeds':>5}  {'top-1':>7}  {'range':>13}  {'seconds':>7}"]
-    for family in dict.fromkeys(row["family"] for row in rows):
-        own = [row for row in rows if row["family"] == family]
-        mean, spread = mean_and_range(row["top1"] for row in own)
-        seconds = statistics.mean(row["seconds"] for row in own)
-        lines.append(
-            f"{family:14}  {own[0]['parameters']:10,}  {own[0]['epochs']:6}  {len(own):5}  "
-            f"{mean:>7}  {spread:>13}  {seconds:7.0f}"
-        )
-    return "\n".join(lines)
 
 
 def main():
@@ -109,9 +96,9 @@ def main():
         rows = train_distilled(options.output)
     else:
         rows = train_families(options.families, options.seeds, options.output)
-    print(table(rows))
+    print(tables.markdown(rows, ("family",), COLUMNS))
     if options.csv:
-        write(rows, options.csv)
+        tables.write(rows, options.csv)
 
 
 if __name__ == "__main__":

@@ -15,32 +15,28 @@ continues where it was stopped.
 import argparse
 from pathlib import Path
 
-from examples.digit_runs import QUICKSTART, mean_and_range, train_on_digits
+from examples.small_runs import QUICKSTART, train_small
+from examples.tables import markdown
 from keras_vit.models import t2t
 from keras_vit.models.family import Variant
 
 STUDENT = Variant("T2T7Digits", t2t.T2T, t2t.Config(embed_dim=64, depth=7, num_heads=4, mlp_ratio=2, token_dim=16))
 SIDE = 64  # pixels: 4 x 4 patches of 16
 EPOCHS = 20
+COLUMNS = {"parameters": "parameters", "top1": "test, %"}
 
 
 def train_teacher(output, epochs=QUICKSTART.epochs):
     """Train the quickstart's Swin; its results and its folder."""
     folder = output / "teacher"
-    return train_on_digits(QUICKSTART.variant, folder, epochs=epochs), folder
+    return train_small(QUICKSTART.variant, folder, epochs=epochs), folder
 
 
 def train_student(output, seed, teacher=None, kind="hard", epochs=EPOCHS):
     """Train the T2T-ViT, with a teacher or without; its results."""
     distillation = {"teacher": str(teacher), "distillation": kind} if teacher else {}
     folder = output / f"{kind if teacher else 'alone'}-{seed}"
-    return train_on_digits(STUDENT, folder, img_size=(SIDE, SIDE), epochs=epochs, seed=seed, **distillation)
-
-
-def line(name, results):
-    """The line of a model's trainings."""
-    mean, spread = mean_and_range(row["top1"] for row in results)
-    return f"{name:24}  {results[0]['parameters']:9,} parameters  {mean:>6} % test  {spread}".rstrip()
+    return train_small(STUDENT, folder, img_size=(SIDE, SIDE), epochs=epochs, seed=seed, **distillation)
 
 
 def main():
@@ -51,12 +47,12 @@ def main():
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="of the student")
     options = parser.parse_args()
     facts, teacher = train_teacher(options.output)
-    epochs = options.epochs
-    alone = [train_student(options.output, seed, epochs=epochs) for seed in options.seeds]
-    distilled = [train_student(options.output, seed, teacher, options.kind, epochs) for seed in options.seeds]
-    print(line("Swin, the teacher", [facts]))
-    print(line("T2T-ViT alone", alone))
-    print(line(f"T2T-ViT distilled, {options.kind}", distilled))
+    rows = [{"model": "Swin, the teacher", "seed": QUICKSTART.seed, **facts}]
+    for name, taught_by in (("T2T-ViT alone", None), (f"T2T-ViT distilled, {options.kind}", teacher)):
+        for seed in options.seeds:
+            facts = train_student(options.output, seed, taught_by, options.kind, options.epochs)
+            rows.append({"model": name, "seed": seed, **facts})
+    print(markdown(rows, ("model",), COLUMNS))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import keras_vit
-from examples.digit_runs import QUICKSTART
+from examples.small_runs import QUICKSTART
 from keras_vit import analysis
 from keras_vit.export.edge import tflite
 from keras_vit.export.model.source import open_source

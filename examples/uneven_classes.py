@@ -14,14 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from examples import fashion_mnist
-from examples.digit_runs import mean_and_range, write
+from examples import fashion_mnist, tables
 from keras_vit import Predictor
 from keras_vit.evaluation import evaluate
 from keras_vit.evaluation.images import find_images
 from keras_vit.training.trainer import train
 
-TRAIN, RAREST = 20_000, 0.01  # images before thinning, and what the last class keeps of them
+TRAIN, RAREST = (20_000, 0.01)  # images before thinning, and what the last class keeps of them
 FREQUENT = 5  # classes: the more frequent half
 REMEDIES = {
     "none": {},
@@ -30,6 +29,12 @@ REMEDIES = {
     "drawn-balanced": {"sampler": "balanced"},
     "drawn-sqrt": {"sampler": "sqrt"},
     "focal": {"loss": "focal"},
+}
+COLUMNS = {
+    "balanced_accuracy": "balanced accuracy, %",
+    "frequent_half": "frequent half, %",
+    "rare_half": "rare half, %",
+    "rarest": "rarest class, %",
 }
 
 
@@ -53,18 +58,6 @@ def train_with(remedy, seed, data, output):
     }
 
 
-def table(rows):
-    """The rows as a Markdown table, a line per remedy: mean and range over the seeds."""
-    columns = ("balanced_accuracy", "frequent_half", "rare_half", "rarest")
-    lines = ["| | seeds | " + " | ".join(column.replace("_", " ") for column in columns) + " |"]
-    lines.append("|---|---|" + "---:|" * len(columns))
-    for remedy in dict.fromkeys(row["remedy"] for row in rows):
-        own = [row for row in rows if row["remedy"] == remedy]
-        cells = ["{} ({})".format(*mean_and_range(row[column] for row in own)) for column in columns]
-        lines.append(f"| {remedy} | {', '.join(str(row['seed']) for row in own)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder of the data and of the run folders")
@@ -77,9 +70,9 @@ def main():
     if not data.is_dir():
         fashion_mnist.write_folders(options.source, data, TRAIN, RAREST)
     rows = [train_with(remedy, seed, data, options.output) for seed in options.seeds for remedy in options.remedies]
-    print(table(rows))
+    print(tables.markdown(rows, ("remedy",), COLUMNS))
     if options.csv:
-        write(rows, options.csv)
+        tables.write(rows, options.csv)
 
 
 if __name__ == "__main__":

@@ -15,24 +15,26 @@ from pathlib import Path
 
 import keras
 
-from examples.digit_runs import mean_and_range, read, train_on_digits, write
+from examples import tables
+from examples.small_runs import train_small
 from examples.studies import coat, convnext, swin, t2t, tnt, vit
 
 STUDIES = {study.STUDY.name: study.STUDY for study in (vit, swin, tnt, t2t, coat, convnext)}
 SETTINGS = {"epochs": 15, "lr": 2e-3, "warmup_epochs": 1, "shift": 0.0, "rotate": 0.0, "zoom": 0.0}  # upright images
+COLUMNS = {"parameters": "parameters", "epochs": "epochs", "top1": "test, %", "val_top1": "validation, %"}
 PAGE = Path(__file__).parents[2] / "docs" / "studies.md"
 
 
 def train_studies(names, seeds, output, csv_path=None):
     """Train every arm of the studies with every seed, seed by seed; all rows, those of the file included."""
-    rows = {key(row): row for row in (read(csv_path) if csv_path else [])}
+    rows = {key(row): row for row in (tables.read(csv_path) if csv_path else [])}
     for seed in seeds:
         for name in names:
             for arm in STUDIES[name].arms:
                 row = train_arm(STUDIES[name], arm, seed, output)
                 rows[key(row)] = row
                 if csv_path:
-                    write(ordered(rows.values()), csv_path)
+                    tables.write(ordered(rows.values()), csv_path)
     return ordered(rows.values())
 
 
@@ -40,9 +42,7 @@ def train_arm(study, arm, seed, output):
     """Train one arm below `output`, or continue its run; its row."""
     variant, side = study.arms[arm], study.img_size
     keras.utils.clear_session(free_memory=True)
-    facts = train_on_digits(
-        variant, output / f"{variant.snake_name}-{seed}", img_size=(side, side), seed=seed, **SETTINGS
-    )
+    facts = train_small(variant, output / f"{variant.snake_name}-{seed}", img_size=(side, side), seed=seed, **SETTINGS)
     return {"study": study.name, "arm": arm, "seed": seed, **facts}
 
 
@@ -58,22 +58,8 @@ def ordered(rows):
 
 
 def table(study, rows):
-    """A study's rows as a Markdown table, a line per arm; "not run" where there is no row."""
-    lines = [
-        "| | parameters | epochs | seeds | test, mean % | lowest - highest | validation, mean % |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    for arm in study.arms:
-        own = [row for row in rows if key(row)[:2] == (study.name, arm)]
-        lines.append(_line(arm, own) if own else f"| {arm} | | | not run | | | |")
-    return "\n".join(lines)
-
-
-def _line(arm, rows):
-    mean, spread = mean_and_range(row["top1"] for row in rows)
-    val, _ = mean_and_range(row["val_top1"] for row in rows)
-    seeds = ", ".join(str(row["seed"]) for row in rows)
-    return f"| {arm} | {int(rows[0]['parameters']):,} | {rows[0]['epochs']} | {seeds} | {mean} | {spread} | {val} |"
+    """A study's rows as a Markdown table, a line per arm."""
+    return tables.markdown([row for row in rows if row["study"] == study.name], ("arm",), COLUMNS)
 
 
 def markers(study):
@@ -116,8 +102,8 @@ def main():
     parsed = options()
     names = parsed.names or list(STUDIES)
     if parsed.write:
-        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), read(parsed.csv)), encoding="utf-8")
+        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), tables.read(parsed.csv)), encoding="utf-8")
         return
-    rows = read(parsed.csv) if parsed.table else train_studies(names, parsed.seeds, parsed.output, parsed.csv)
+    rows = tables.read(parsed.csv) if parsed.table else train_studies(names, parsed.seeds, parsed.output, parsed.csv)
     for name in names:
         print(f"\n{STUDIES[name].title} ({STUDIES[name].source})\n\n{table(STUDIES[name], rows)}")

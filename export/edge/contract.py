@@ -3,8 +3,8 @@
 Delegates take no higher rank, and every family is written so that it needs none.
 """
 
-from keras_vit.export.edge import flatbuffer
 from keras_vit.export.edge.quantize import layer_name
+from keras_vit.export.tflite_graph import flatbuffer
 
 OPERATORS = frozenset(
     """ADD AVERAGE_POOL_2D BATCH_MATMUL CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEQUANTIZE DIV EXP FULLY_CONNECTED GELU

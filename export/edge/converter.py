@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-from keras_vit.export.edge.flatbuffer import with_first_output
+from keras_vit.export.tflite_graph.flatbuffer import with_first_output
 from keras_vit.system.files import temporaries_in
 
 NEEDED = re.compile(r"^(?:Flex|Custom|TF Select) ops: (.+)$", re.MULTILINE)

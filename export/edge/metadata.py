@@ -10,8 +10,8 @@ import io
 import json
 import zipfile
 
-from keras_vit.export.edge import flatbuffer
 from keras_vit.export.model.files import labels_text
+from keras_vit.export.tflite_graph import flatbuffer
 from keras_vit.sources.answers import ANSWERS
 from keras_vit.sources.run_folder import LABELS
 
@@ -94,9 +94,7 @@ def _image(write, spec):
             "Content",
             content_properties_type=IMAGE,
             content_properties=write.table(
-                "ImageProperties",
-                color_space=RGB,
-                default_size=write.table("ImageSize", width=width, height=height),
+                "ImageProperties", color_space=RGB, default_size=write.table("ImageSize", width=width, height=height)
             ),
         ),
         process_units=[

@@ -24,18 +24,19 @@ import functools
 import io
 import re
 import warnings
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from keras_vit.export.edge import flatbuffer
 from keras_vit.export.edge.quantizations import STATIC
-from keras_vit.export.parity import parity
+from keras_vit.export.tflite_graph import flatbuffer, noise
+from keras_vit.export.tflite_graph.graph import PRODUCT, WEIGHTED, Graph
+from keras_vit.export.tflite_graph.prepare import prepare
+from keras_vit.system.files import scratch_folder
 
 ACTIVATION_BITS = {"int8": 8, "int16x8": 16}
 DEPTHWISE = "DEPTHWISE_CONV_2D"
-WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", DEPTHWISE)
-PRODUCT = "BATCH_MATMUL"
 OPERATORS = {  # that a quantization changes
     "none": (),
     "float16": WEIGHTED,
@@ -44,7 +45,6 @@ OPERATORS = {  # that a quantization changes
     "int16x8": (*WEIGHTED, PRODUCT),
 }
 FLOAT_TAPS = {"dynamic_int8": 25, "int8": 25}  # depthwise kernels of at most this many taps stay float32
-SIGNATURE = "serving_default"
 STEPS = 255  # of a probability in uint8
 
 
@@ -68,13 +68,14 @@ class Quantizer:
     """Quantizes one float .tflite file.
 
     Args:
-        content: the file's bytes; one input in [0, 255], one output in [0, 1].
-        images: uint8 (N, H, W, 3), to measure the ranges of activations on.
+        content: the file's bytes; one input in [0, 255].
+        images: uint8 (N, H, W, 3), to measure activations on.
+        real: whether they are images as the model will see them, not noise: weights are fitted to them.
     """
 
-    def __init__(self, content, images):
-        self.content, self.images = content, images
-        self._ranges = None
+    def __init__(self, content, images, real=True):
+        self.content, self.images, self.real = content, images, real
+        self._made = {}
 
     def layers(self, quantization):
         """Names of the output tensors of the operators that a quantization changes, in the file's order."""
@@ -89,15 +90,20 @@ class Quantizer:
     @functools.cached_property
     def _operators(self):
         """All operators, in the file's order."""
-        model = flatbuffer.unpack(self.content)
-        graph, found = model.subgraphs[0], []
+        graph, found = Graph(self.content), []
         for operator in graph.operators:
-            name = flatbuffer.operator_name(model.operatorCodes[operator.opcodeIndex])
-            inputs = [graph.tensors[i] for i in operator.inputs if i >= 0]
-            constant = name == PRODUCT and any(model.buffers[tensor.buffer].data is not None for tensor in inputs)
-            taps = int(np.prod(inputs[1].shape[1:3])) if name == DEPTHWISE else 0
-            found.append(Operator(graph.tensors[operator.outputs[0]].name.decode(), name, constant, taps))
+            kind, inputs = graph.kind(operator), [int(i) for i in operator.inputs if i >= 0]
+            constant = kind == PRODUCT and any(graph.constant(tensor) is not None for tensor in inputs)
+            taps = int(np.prod(graph.shape(inputs[1])[1:3])) if kind == DEPTHWISE else 0
+            found.append(Operator(graph.name(int(operator.outputs[0])), kind, constant, taps))
         return found
+
+    def prepared(self, quantization):
+        """The `Prepared` file that a quantization starts from."""
+        if quantization not in self._made:
+            with scratch_folder() as folder:
+                self._made[quantization] = prepare(self.content, quantization, self.images, self.real, Path(folder))
+        return self._made[quantization]
 
     def quantized(self, quantization, kept=(), rounded=False, floats=()):
         """The bytes of a quantized file.
@@ -111,37 +117,23 @@ class Quantizer:
         """
         if quantization == "none":
             return self.content
-        quantizer = _package().quantizer.Quantizer(self.content)
-        never = self._never(quantization)
+        package, never = _package(), self._never(quantization)
+        prepared, in_float = self.prepared(quantization), (floats if quantization in STATIC else kept)
+        quantizer = package.quantizer.Quantizer(prepared.content(in_float))
         products = [one.output for one in self._operators if one.kind == PRODUCT and one.output not in (*never, *kept)]
         _add_recipe(quantizer, quantization, kept, products, rounded)
-        _keep_float(quantizer, [*(floats if quantization in STATIC else kept), *never])
-        ranges = self.measured_ranges() if quantization in STATIC else None
+        _keep_float(quantizer, [*in_float, *never])
         with _quiet():
-            result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-        return _inlined(result.quantized_model)
+            result = quantizer.quantize(prepared.ranges, enable_progress_bar=False, enable_progress_report=False)
+        return flatbuffer.pack(_model(result.quantized_model))
 
-    def measured_ranges(self):
-        """{tensor: {"min": ..., "max": ...}} over all images."""
-        if self._ranges is None:
-            package = _package()
-            mode = package.calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED
-            update = package.utils.qsv_utils.min_max_update
-            with _quiet():
-                calibrator = package.calibrator.Calibrator(
-                    self.content, num_threads=parity.cores(), mode=mode, qsv_update_func=update
-                )
-                for image in self.images:
-                    one = {"image": image[np.newaxis].astype("float32")}
-                    calibrator.calibrate({SIGNATURE: [one]}, None)  # None: ranges of all tensors
-            self._ranges = calibrator.get_model_qsvs() | self._known_ranges()
-        return self._ranges
-
-    def _known_ranges(self):
-        """Ranges of input and output, independent of the images: a step is one pixel value, or 1/255."""
-        graph = flatbuffer.unpack(self.content).subgraphs[0]
-        ends = ((graph.inputs[0], 255.0), (graph.outputs[0], 1.0))
-        return {graph.tensors[i].name.decode(): {"min": np.zeros(1), "max": np.array([top])} for i, top in ends}
+    def effects(self, quantization, images):
+        """The outputs of the float file, and with each of `layers` quantized alone: `noise.effects`."""
+        prepared = self.prepared(quantization)
+        with scratch_folder() as folder:
+            steps = 2 ** ACTIVATION_BITS.get(quantization, 8) - 1
+            layers = self.layers(quantization)
+            yield from noise.effects(prepared.graph, layers, prepared.ranges, steps, images, Path(folder))
 
 
 def layer_name(tensor):
@@ -199,26 +191,21 @@ def _uint8(types):
     )
 
 
-def _inlined(content):
-    """The file with its constants inside the flatbuffer.
+def _model(content):
+    """A file as the schema's `ModelT`.
 
-    litert-quantizer appends them to it, where only newer runtimes find them, and only while no offset changes.
+    litert-quantizer appends constants to the flatbuffer, where only newer runtimes find them, and only while no offset
+    changes; packed again they are inside.
     """
     from ai_edge_litert.tools import flatbuffer_utils
 
-    model = flatbuffer_utils.read_model_from_bytearray(content)
-    for buffer in model.buffers:
-        if buffer.data is not None:
-            buffer.data = np.frombuffer(buffer.data, np.uint8)  # written at once, not byte by byte
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return flatbuffer_utils.read_model_from_bytearray(content)
 
 
 def _package():
     try:
         import litert_quantizer
-        import litert_quantizer.calibrator
         import litert_quantizer.quantizer
-        import litert_quantizer.utils.qsv_utils
     except ImportError as error:
         raise ValueError("Quantization needs litert-quantizer: pip install 'keras-vit-models[edge]'") from error
     return litert_quantizer

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_vit.export.edge import flatbuffer
 from keras_vit.export.edge.quantizations import STATIC
 from keras_vit.export.edge.quantize import layer_name
 from keras_vit.export.edge.tolerance import KNOWN
+from keras_vit.export.tflite_graph import flatbuffer
 
 HEAD = ("", "MB", "top-1 %", "change", "agreement %", "cosine", "p50 ms", "p90 ms", "delegated", "kept float")
 

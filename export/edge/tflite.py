@@ -13,6 +13,7 @@ All files of one command appear together, after every check.
 """
 
 import dataclasses
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +30,12 @@ from keras_vit.export.model.inference import outputs as outputs_of
 from keras_vit.export.parity import parity
 from keras_vit.export.parity.outputs import given_classes, logits, share
 from keras_vit.layers.depthwise import depthwise_in_parts
-from keras_vit.prediction.tflite_interpreter import open_interpreter, signature_predictor
 from keras_vit.preprocessing import Spec
 from keras_vit.sources.run_folder import LABELS, SPEC
 from keras_vit.system.files import scratch_folder, temporaries_in
 
 SUFFIX = {"none": "fp32", "float16": "fp16"}  # in a file's name; for the others the quantization's own name
-RUNS, THREADS = 50, 1  # timed; more threads than a phone has free cores wait for each other
+RUNS, THREADS = (50, 1)  # timed; more threads than a phone has free cores wait for each other
 RANKED_ON = 4  # calibration images, to rank layers
 
 
@@ -124,7 +124,8 @@ def _at_size(source, expected, calibrated, quantizations, rest):
     expected = expected or parity.expect(source)
     calibrated = calibrated or calibration.from_noise(source.spec)
     run_converter(source, folder / "float.tflite", folder / "static")
-    quantizer = Quantizer((folder / "float.tflite").read_bytes(), calibrated.images)
+    real = calibrated.kind != "noise"
+    quantizer = Quantizer((folder / "float.tflite").read_bytes(), calibrated.images, real)
     job = Job(source, expected, quantizer, *rest)
     made = {quantization: make(job, quantization) for quantization in quantizations}
     outputs, sheet = {quantization: given for quantization, (_, given) in made.items()}, folder / "disagreements.png"
@@ -193,10 +194,10 @@ def _search(job, quantization, path, allowed):
         return tolerance.within(found, allowed)
 
     layers = job.quantizer.layers(quantization)
-    kept, outputs = sensitivity.search(layers, attempt, holds, error_of(job, quantization, layers))
+    kept, outputs = sensitivity.search(layers, attempt, holds, error_of(job, quantization))
     floats = ()
     if quantization in STATIC and not holds(outputs):  # not even with all of them as in dynamic_int8
-        error = error_of(job, "dynamic_int8", layers)
+        error = error_of(job, "dynamic_int8")
         floats, outputs = sensitivity.search(layers, lambda some: attempt(kept, floats=some), holds, error)
     exact = outputs["probabilities"]
     if quantization in STATIC and "known_score" not in outputs and may_be_rounded(exact, expected, allowed):
@@ -204,23 +205,18 @@ def _search(job, quantization, path, allowed):
     return kept, floats, exact, outputs
 
 
-def error_of(job, quantization, layers):
+def error_of(job, quantization):
     """A function from a layer's name to the error of the logits with only that layer quantized."""
-    images = job.quantizer.images[:RANKED_ON].astype("float32")
-    path = job.folder / "alone.tflite"
 
-    def logits_with(kept):
-        path.write_bytes(job.quantizer.quantized(quantization, kept))
-        predict = signature_predictor(open_interpreter(path, parity.cores()))
-        return logits(np.concatenate([predict(image[np.newaxis]) for image in images]), job.expected.thresholds)
+    @functools.cache
+    def errors():
+        images, thresholds = job.quantizer.images[:RANKED_ON], job.expected.thresholds
+        (_, reference), *others = (
+            (layer, logits(given, thresholds)) for layer, given in job.quantizer.effects(quantization, images)
+        )
+        return {layer: sensitivity.error(given, reference) for layer, given in others}
 
-    reference = []
-
-    def error(layer):
-        reference[:] = reference or [logits_with(layers)]
-        return sensitivity.error(logits_with([name for name in layers if name != layer]), reference[0])
-
-    return error
+    return lambda layer: errors()[layer]
 
 
 def run_converter(source, path, folder):

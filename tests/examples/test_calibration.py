@@ -12,9 +12,3 @@ def test_without_the_temperature_probabilities_are_those_of_the_logits_before_it
 
     expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(calibration.without_temperature(run, 1.7)(logits), expected, rtol=1e-5)
-
-
-def test_the_table_has_a_line_per_data_set():
-    row = {"data": "digits", "seed": 1} | dict.fromkeys(calibration.COLUMNS, 2.0)
-    *_, line = calibration.table([row, row | {"seed": 2, "after": 4.0}]).splitlines()
-    assert line.startswith("| digits | 1, 2 | 2.00 (2.00 - 2.00) |") and "| 3.00 (2.00 - 4.00) |" in line

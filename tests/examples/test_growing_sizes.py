@@ -17,12 +17,3 @@ def test_trainings_differ_in_the_schedule_alone(tmp_path, monkeypatch):
     differing = {name for name, value in plain.settings().items() if growing.settings()[name] != value}
     assert differing == {"img_size", "img_size_schedule"} and folder != other
     assert rows[1] == {"sizes": "20@0,28@0.5", "seed": 2, "top1": 90.12, "seconds": 60.0}
-
-
-def test_the_table_has_a_line_per_choice_of_sizes():
-    row = {"sizes": "28", "seed": 0, "top1": 90.0, "seconds": 60.0}
-    rows = [row, row | {"sizes": "20@0,28@0.5"}, row | {"seed": 1, "top1": 89.0, "seconds": 40.0}]
-    assert growing_sizes.table(rows).splitlines()[2:] == [
-        "| 28 | 0, 1 | 89.50 | 89.00 - 90.00 | 50 |",
-        "| 20@0,28@0.5 | 0 | 90.00 |  | 60 |",
-    ]

@@ -34,9 +34,3 @@ def test_training_and_validation_images_are_the_first_of_every_class_and_differ(
         "val": ["00024.png"],
         "test": ["00004.png", "00014.png", "00024.png"],
     }
-
-
-def test_a_row_of_the_table_has_means_and_the_range_of_accuracies():
-    run = {"top1": 70.0, "trained_parameters": 2**20, "peak_MiB": 900, "seconds": 30.0, "file_MiB": 2.3}
-    found = lora.row("lora", [run, run | {"top1": 80.0, "seconds": 50.0}])
-    assert list(found.values()) == ["lora", "75.00", "70.00 - 80.00", "1,048,576", "8.0", "900", "40", "2.3"]

@@ -3,8 +3,8 @@ import pytest
 
 import keras_vit
 from examples import side_by_side
-from examples.digit_runs import train_on_digits
 from examples.side_by_side import Entry
+from examples.small_runs import train_small
 from keras_vit.models import convnext
 from keras_vit.models.family import Variant
 from tests.examples.toys import SETTINGS, VIT
@@ -12,7 +12,7 @@ from tests.examples.toys import SETTINGS, VIT
 
 @pytest.mark.slow
 def test_a_run_is_measured_and_drawn(tmp_path, few_digits):
-    facts = train_on_digits(VIT, tmp_path / "toy", **SETTINGS)
+    facts = train_small(VIT, tmp_path / "toy", **SETTINGS)
     (tmp_path / "unfinished").mkdir()
     (folder,) = side_by_side.finished_runs(tmp_path)
     files = [path for path, _ in keras_vit.load_run(folder).test_images()[:2]]

@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from keras_vit.export.edge import contract, flatbuffer
+from keras_vit.export.edge import contract
+from keras_vit.export.tflite_graph import flatbuffer
 
 
 @pytest.fixture

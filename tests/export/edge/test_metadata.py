@@ -14,7 +14,8 @@ from ai_edge_litert.interpreter import Interpreter
 from flatbuffers import number_types
 from flatbuffers.table import Table
 
-from keras_vit.export.edge import flatbuffer, metadata
+from keras_vit.export.edge import metadata
+from keras_vit.export.tflite_graph import flatbuffer
 from keras_vit.sources.answers import Answers
 
 

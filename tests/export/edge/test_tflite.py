@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_vit.export.edge import flatbuffer, tflite
+from keras_vit.export.edge import tflite
 from keras_vit.export.edge.quantize import Quantizer
 from keras_vit.export.edge.report import as_table
 from keras_vit.export.edge.tflite import convert, file_name
 from keras_vit.export.model.source import ExportedModel
 from keras_vit.export.parity import parity
 from keras_vit.export.parity.compare import compare
+from keras_vit.export.tflite_graph import flatbuffer
 from keras_vit.prediction.predictor import Predictor
 from keras_vit.prediction.tflite_interpreter import open_interpreter, signature_predictor
 from tests.export import toys
@@ -94,7 +95,7 @@ def test_integer_files_take_and_give_uint8(integer):
     assert report["calibration"] == {"n_images": 12, "pictures": "given", "skipped": 0}
     for file in report["files"][1:]:
         interpreter = open_interpreter(folder / file["file"], 1)
-        (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+        (taken,), (given,) = (interpreter.get_input_details(), interpreter.get_output_details())
         assert (taken["dtype"], taken["quantization"]) == (np.uint8, (1.0, 0))
         assert (given["dtype"], given["quantization"]) == (np.uint8, (pytest.approx(1 / 255), 0))
         assert (file["input"], file["output"]) == ("uint8", "uint8")
@@ -149,15 +150,14 @@ def test_force_writes_a_file_beyond_the_limits_and_reports_it(toy_source, expect
 
 def test_layers_stay_float_until_the_file_is_within_its_limits(toy_source, expected, quick, monkeypatch, tmp_path):
     """Only the head's input gets a range a thousand times too wide, so the head must stay float."""
-    measured = Quantizer.measured_ranges
+    prepared = Quantizer.prepared
 
-    def widened(quantizer):
-        ranges = dict(measured(quantizer))
-        return ranges | {
-            "StatefulPartitionedCall/toy_1/norm_1/add_2": {"min": np.array([-4000.0]), "max": np.array([4000.0])}
-        }
+    def widened(quantizer, quantization):
+        made = prepared(quantizer, quantization)
+        wide = {"min": np.array([-4000.0]), "max": np.array([4000.0])}
+        return made._replace(ranges=made.ranges | {"StatefulPartitionedCall/toy_1/norm_1/add_2": wide})
 
-    monkeypatch.setattr(Quantizer, "measured_ranges", widened)
+    monkeypatch.setattr(Quantizer, "prepared", widened)
     report = tflite.convert(toy_source, tmp_path, ["int8"], expected)
     (file,) = report["files"]
     assert file["float_fallback_layers"] == ["head"] and file["within_limits"]

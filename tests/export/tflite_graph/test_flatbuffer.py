@@ -2,7 +2,7 @@ import flatbuffers
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from keras_vit.export.edge import flatbuffer
+from keras_vit.export.tflite_graph import flatbuffer
 
 
 def rewritten(path, target, change):

@@ -5,6 +5,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 # fields of the root table
 MODEL = "version operator_codes subgraphs description buffers metadata_buffer metadata signature_defs"
 ALIGNMENT = 16  # bytes, of a buffer's data
@@ -36,8 +38,8 @@ def inspect_file(path):
     operators, foreign, dynamic, ranks = Counter(), [], [], [0]
     for graph in model.subgraphs:
         tensors = graph.tensors or []
-        dynamic.extend(_name(tensor) for tensor in tensors if min(_shape(tensor), default=0) < 0)
-        ranks.extend(len(_shape(tensor)) for tensor in tensors)
+        dynamic.extend(_name(tensor) for tensor in tensors if min(shape_of(tensor), default=0) < 0)
+        ranks.extend(len(shape_of(tensor)) for tensor in tensors)
         for operator in graph.operators or []:
             code = model.operatorCodes[operator.opcodeIndex]
             name = operator_name(code)
@@ -46,7 +48,7 @@ def inspect_file(path):
                 foreign.append(f"{name} ({_name(tensors[operator.outputs[0]])})")
     main = model.subgraphs[0]
     inputs, outputs = (
-        {_name(main.tensors[i]): _shape(main.tensors[i]) for i in ends} for ends in (main.inputs, main.outputs)
+        {_name(main.tensors[i]): shape_of(main.tensors[i]) for i in ends} for ends in (main.inputs, main.outputs)
     )
     quantization = main.tensors[main.inputs[0]].quantization
     scaled = quantization is not None and quantization.scale is not None and len(quantization.scale) > 0
@@ -57,7 +59,7 @@ def inspect_file(path):
         max(ranks),
         inputs,
         outputs,
-        (float(quantization.scale[0]), int(quantization.zeroPoint[0])) if scaled else None,
+        ((float(quantization.scale[0]), int(quantization.zeroPoint[0])) if scaled else None),
     )
 
 
@@ -65,14 +67,14 @@ def find(path, condition):
     """(operator, its output tensor) of the operators for which `condition(operator, ranks of its tensors)` is true."""
     found = []
     for name, inputs, outputs in _graph_operators(path):
-        if condition(name, [len(_shape(tensor)) for tensor in (*inputs, *outputs)]):
+        if condition(name, [len(shape_of(tensor)) for tensor in (*inputs, *outputs)]):
             found.append((name, _name(outputs[0])))
     return found
 
 
 def float_operators(path):
     """{operator: number of them with a float32 output}, without DEQUANTIZE."""
-    float32 = _schema().TensorType.FLOAT32
+    float32 = generated().TensorType.FLOAT32
     results = ((name, outputs[0].type) for name, _, outputs in _graph_operators(path) if name != "DEQUANTIZE")
     return dict(Counter(name for name, kind in results if kind == float32).most_common())
 
@@ -128,7 +130,7 @@ def add_metadata(content, name, data):
     """
     import flatbuffers
 
-    root = _schema().Model.GetRootAs(content, 0)
+    root = generated().Model.GetRootAs(content, 0)
     content += bytes(-len(content) % ALIGNMENT)
     places = 4 * (root.BuffersLength() + root.MetadataLength())
     builder = flatbuffers.Builder(len(content) + len(data) + len(name) + places + 1024)
@@ -156,14 +158,14 @@ def add_metadata(content, name, data):
 
 def _write_buffer(builder, data):
     builder.Prep(ALIGNMENT, len(data))
-    vector, schema = builder.CreateByteVector(data), _schema()
+    vector, schema = builder.CreateByteVector(data), generated()
     schema.BufferStart(builder)
     schema.BufferAddData(builder, vector)
     return schema.BufferEnd(builder)
 
 
 def _write_entry(builder, name, buffer):
-    string, schema = builder.CreateString(name), _schema()
+    string, schema = builder.CreateString(name), generated()
     schema.MetadataStart(builder)
     schema.MetadataAddName(builder, string)
     schema.MetadataAddBuffer(builder, buffer)
@@ -184,7 +186,7 @@ def with_first_output(content, name):
     Readers without signatures, MediaPipe among them, know outputs by their place; converters sort them.
     """
     content = bytearray(content)
-    model = _schema().Model.GetRootAs(content, 0)
+    model = generated().Model.GetRootAs(content, 0)
     named = [model.SignatureDefs(0).Outputs(i) for i in range(model.SignatureDefs(0).OutputsLength())]
     first = next(one.TensorIndex() for one in named if one.Name() == name.encode())
     outputs = model.Subgraphs(0).OutputsAsNumpy()  # a view of the content
@@ -194,13 +196,23 @@ def with_first_output(content, name):
 
 def unpack(content):
     """The bytes of a .tflite file as the schema's `ModelT`."""
-    return _schema().ModelT.InitFromPackedBuf(content, 0)
+    return generated().ModelT.InitFromPackedBuf(content, 0)
+
+
+def pack(model):
+    """The bytes of a `ModelT`, its constants inside the flatbuffer."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    for buffer in model.buffers:
+        if buffer.data is not None:
+            buffer.data = np.frombuffer(bytes(buffer.data), np.uint8)  # written at once, not byte by byte
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def operator_name(code):
     """The name of an operator code, e.g. "CONV_2D"; of a custom one, its own."""
     number = _number(code)
-    if number == _schema().BuiltinOperator.CUSTOM:
+    if number == generated().BuiltinOperator.CUSTOM:
         return (code.customCode or b"CUSTOM").decode()
     return _built_in_names().get(number, f"operator {number}")
 
@@ -217,11 +229,11 @@ def _number(code):
 
 @functools.cache
 def _built_in_names():
-    return {value: name for name, value in vars(_schema().BuiltinOperator).items() if not name.startswith("_")}
+    return {value: name for name, value in vars(generated().BuiltinOperator).items() if not name.startswith("_")}
 
 
-def _shape(tensor):
-    """The shape signature if there is one: it has -1 for a dynamic dimension, where `shape` has 1."""
+def shape_of(tensor):
+    """A tensor's shape: the shape signature if there is one: it has -1 for a dynamic dimension, where `shape` has 1."""
     shape = tensor.shapeSignature if tensor.shapeSignature is not None else tensor.shape
     return tuple(int(side) for side in (shape if shape is not None else ()))
 
@@ -230,7 +242,8 @@ def _name(tensor):
     return (tensor.name or b"?").decode()
 
 
-def _schema():
+def generated():
+    """The module of the schema's classes."""
     try:
         from ai_edge_litert import schema_py_generated
     except ImportError:

@@ -1,0 +1,79 @@
+"""The float file that a quantization starts from, and the ranges of its activations."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_vit.export.tflite_graph import gptq, passes
+from keras_vit.export.tflite_graph.graph import PRODUCT, WEIGHTED, Graph
+from keras_vit.export.tflite_graph.ranges import measure, per_tensor, with_margins
+from keras_vit.export.tflite_graph.sources import denses, normalisations
+
+NORMALISATIONS, VALUES = 0.75, 0.5  # how far `balance` levels channels
+FITTED_ON = 64  # images, of all that ranges are measured on
+
+
+class Prepared(NamedTuple):
+    """A rewritten file.
+
+    Attributes:
+        graph: its `Graph`, with the weights as they are.
+        fitted: {name of a layer's output: (its operator, number of its weights on the grid of int8)}.
+        ranges: {name of a tensor: {"min", "max"}}; None where activations are quantized at run time.
+    """
+
+    graph: Graph
+    fitted: dict
+    ranges: dict | None
+
+    def content(self, floats=()):
+        """The file's bytes, with weights on the grid of int8 but for the layers `floats`."""
+        before = {}
+        for name, (operator, weights) in self.fitted.items():
+            if name not in floats:
+                before[name] = int(operator.inputs[1])
+                self.graph.give(operator, 1, weights)
+        try:
+            return self.graph.content()
+        finally:
+            for name, weights in before.items():
+                self.graph.give(self.fitted[name][0], 1, weights)
+
+
+def prepare(content, quantization, images, real, folder):
+    """Rewrite a float file for a quantization.
+
+    Args:
+        content: its bytes.
+        quantization: "float16", "dynamic_int8", "int8" or "int16x8".
+        images: uint8 (N, H, W, 3), to measure activations on.
+        real: whether they are images as the model will see them.
+        folder: to write files into meanwhile.
+
+    Returns:
+        A `Prepared`.
+    """
+    graph = Graph(content)
+    if quantization == "int16x8":  # has steps enough
+        seen = measure(graph, (*WEIGHTED, PRODUCT), images, folder)
+        return Prepared(graph, {}, _with_ends(graph, per_tensor(graph, seen)))
+    if quantization == "float16" or (quantization == "dynamic_int8" and not real):
+        return Prepared(graph, {}, None)
+    passes.pixels_into_patches(graph)
+    seen = measure(graph, WEIGHTED, images, folder)
+    passes.balance(graph, seen, normalisations(graph), NORMALISATIONS)
+    ranges = None
+    if quantization == "int8":
+        passes.balance(graph, seen, denses(graph), VALUES)
+        seen = with_margins(graph, seen)
+        passes.spread(graph, seen)
+        ranges = _with_ends(graph, per_tensor(graph, seen))
+    fitted = gptq.fitted(graph, images[:FITTED_ON], folder) if real else {}
+    return Prepared(graph, fitted, ranges)
+
+
+def _with_ends(graph, ranges):
+    """The ranges with those of pixels and probabilities, whatever the images: a step is one pixel value, or 1/255."""
+    ends = {int(tensor): 1.0 for tensor in graph.main.outputs if graph.name(int(tensor)) not in ranges}
+    ends[int(graph.main.inputs[0])] = 255.0
+    return ranges | {graph.name(one): {"min": np.zeros(1), "max": np.full(1, most)} for one, most in ends.items()}
