@@ -165,6 +165,8 @@ build/real/reference.npz: tests/real/package.py
 test-real: $(VENV)/.dev build/real/reference.npz
 	@echo "== Comparing it, from three libraries' files, with ONNX Runtime"
 	$(BIN)/python -m tests.real.compare build/real
+	@echo "== Quantizing it -> results/int8_trained.csv"
+	$(BIN)/python -m tests.real.quantized build/real --csv results/int8_trained.csv
 
 test-edge: $(VENV)/.dev
 	@echo "== Converting every model of up to 100 M parameters -> results/edge.csv"

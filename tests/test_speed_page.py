@@ -1,5 +1,10 @@
 """docs/speed.md has the tables of results/speed."""
 
+import importlib
+
+import pytest
+
+import keras_vit
 from benchmarks import page
 
 
@@ -25,3 +30,9 @@ def test_more_images_a_second_are_less_time_for_each(monkeypatch):
     monkeypatch.setattr(page, "rows_of", lambda name: rows.get(name, []))
     line = next(line for line in page.targets().splitlines() if "input pipeline" in line)
     assert "0.50 to 0.50 | 1 of 1" in line
+
+
+@pytest.mark.parametrize("name", ["any_size", "growth", "memory", "peers"])
+def test_the_models_of_a_benchmark_exist(name):
+    module = importlib.import_module(f"benchmarks.{name}")
+    assert {*module.MODELS, *getattr(module, "DEMANDING", ())} <= set(keras_vit.list_models())

@@ -1,4 +1,4 @@
-"""Images to measure the ranges of activations on: a seeded sample of at most 200, with the model's own preprocessing.
+"""Images to measure activations on: a seeded sample of at most 200, with the model's own preprocessing.
 
 A run's come from its training split, never from the test images that the files are checked on.
 """
@@ -14,6 +14,7 @@ from keras_vit.system.files import scratch_folder
 MOST = 200  # images
 NOISE = 64
 SEED = 1  # of the sample, and of noise: another one than that of the noise to check on
+FEW = 32
 ADVICE = "ranges of activations were measured on noise; --calibration with a few hundred real images is better"
 
 
@@ -25,10 +26,35 @@ class Calibration:
     kind: str  # "training", "given" or "noise"
     skipped: int = 0  # that could not be decoded
 
-    def report(self):
-        """Its entry in reports."""
+    @property
+    def real(self):
+        """Whether they are images, not noise."""
+        return self.kind != "noise"
+
+    def report(self, classes=()):
+        """Its entry in reports.
+
+        Args:
+            classes: the model's best class for each of the images; none where it was not asked.
+        """
         entries = {"n_images": len(self.images), "pictures": self.kind, "skipped": self.skipped}
-        return entries | ({"note": ADVICE} if self.kind == "noise" else {})
+        notes = self._doubts(classes) if self.real else [ADVICE]
+        return entries | ({"note": "; ".join(notes)} if notes else {})
+
+    def _doubts(self, classes):
+        """What makes it unlikely that other images stay within the ranges of these."""
+        count, notes = len(self.images), []
+        if count < FEW:
+            notes.append(f"only {count} images to measure activations on; a few hundred with --calibration are better")
+        pixels = self.images.reshape(count, -1, 3)
+        plain = int((pixels == pixels[:, :1]).all((1, 2)).sum())
+        if 2 * plain >= count:
+            notes.append(f"{plain} of the {count} images to measure activations on are of one colour each")
+        elif count > 1 and len(set(classes)) == 1:
+            notes.append(
+                "the model sees the same class in all images to measure activations on; take some of every class"
+            )
+        return notes
 
 
 def from_images(names, read, spec, kind):

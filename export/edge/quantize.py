@@ -1,4 +1,4 @@
-"""Quantized .tflite files, from the float32 one, by litert-quantizer.
+"""Quantized .tflite files, from the float32 one as `tflite_graph.prepare` rewrites it, by litert-quantizer.
 
     float16        weights of dense layers and convolutions in float16; the arithmetic stays float32
     dynamic_int8   those weights in int8, a scale per output channel; activations become int8 while the file runs;
@@ -45,6 +45,12 @@ OPERATORS = {  # that a quantization changes
     "int16x8": (*WEIGHTED, PRODUCT),
 }
 FLOAT_TAPS = {"dynamic_int8": 25, "int8": 25}  # depthwise kernels of at most this many taps stay float32
+REWRITES = {  # before it; int16x8 has steps enough without
+    "float16": (),
+    "dynamic_int8": ("pixels", "balance", "fit"),
+    "int8": ("pixels", "balance", "margins", "spread", "fit"),
+    "int16x8": (),
+}
 STEPS = 255  # of a probability in uint8
 
 
@@ -70,11 +76,13 @@ class Quantizer:
     Args:
         content: the file's bytes; one input in [0, 255].
         images: uint8 (N, H, W, 3), to measure activations on.
-        real: whether they are images as the model will see them, not noise: weights are fitted to them.
+        real: whether they are images as the model will see them; if they are noise, no weights are fitted to them, and
+            dynamic_int8 is made without them.
+        rewrites: of `prepare.REWRITES`, for any quantization; default those of its own.
     """
 
-    def __init__(self, content, images, real=True):
-        self.content, self.images, self.real = content, images, real
+    def __init__(self, content, images, real=True, rewrites=None):
+        self.content, self.images, self.real, self.rewrites = content, images, real, rewrites
         self._made = {}
 
     def layers(self, quantization):
@@ -102,8 +110,16 @@ class Quantizer:
         """The `Prepared` file that a quantization starts from."""
         if quantization not in self._made:
             with scratch_folder() as folder:
-                self._made[quantization] = prepare(self.content, quantization, self.images, self.real, Path(folder))
+                rewrites, static = self._rewrites(quantization), quantization in STATIC
+                self._made[quantization] = prepare(self.content, static, self.images, rewrites, Path(folder))
         return self._made[quantization]
+
+    def _rewrites(self, quantization):
+        if self.rewrites is not None:
+            return self.rewrites
+        if self.real:
+            return REWRITES[quantization]
+        return [one for one in REWRITES[quantization] if one != "fit"] if quantization in STATIC else ()
 
     def quantized(self, quantization, kept=(), rounded=False, floats=()):
         """The bytes of a quantized file.

@@ -23,13 +23,14 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vit.export.edge import bundle, calibration, contract, disagreements, metadata, report, sensitivity, tolerance
-from keras_vit.export.edge.quantizations import DEFAULT, MAX_LOSS, QUANTIZATIONS, STATIC
+from keras_vit.export.edge.quantizations import DEFAULT, FITTED, MAX_LOSS, QUANTIZATIONS, STATIC
 from keras_vit.export.edge.quantize import STEPS, Quantizer, layer_name
 from keras_vit.export.model.files import REPORT, publish, size_in_name, write_labels_and_spec
 from keras_vit.export.model.inference import outputs as outputs_of
 from keras_vit.export.parity import parity
 from keras_vit.export.parity.outputs import given_classes, logits, share
 from keras_vit.layers.depthwise import depthwise_in_parts
+from keras_vit.prediction.tflite_interpreter import open_interpreter, signature_predictor
 from keras_vit.preprocessing import Spec
 from keras_vit.sources.run_folder import LABELS, SPEC
 from keras_vit.system.files import scratch_folder, temporaries_in
@@ -114,7 +115,7 @@ class Made:
     files: tuple[Path, ...]
     entries: tuple[dict, ...]  # of the report
     warnings: tuple[str, ...]
-    calibrated: calibration.Calibration | None  # None where no file needs it
+    calibration: dict | None  # of the report; None where no file needs it
     sheet: Path | None  # the images on which a file and the Keras model disagree, where there are any
 
 
@@ -124,8 +125,7 @@ def _at_size(source, expected, calibrated, quantizations, rest):
     expected = expected or parity.expect(source)
     calibrated = calibrated or calibration.from_noise(source.spec)
     run_converter(source, folder / "float.tflite", folder / "static")
-    real = calibrated.kind != "noise"
-    quantizer = Quantizer((folder / "float.tflite").read_bytes(), calibrated.images, real)
+    quantizer = Quantizer((folder / "float.tflite").read_bytes(), calibrated.images, calibrated.real)
     job = Job(source, expected, quantizer, *rest)
     made = {quantization: make(job, quantization) for quantization in quantizations}
     outputs, sheet = {quantization: given for quantization, (_, given) in made.items()}, folder / "disagreements.png"
@@ -136,9 +136,18 @@ def _at_size(source, expected, calibrated, quantizations, rest):
         tuple(folder / entry["file"] for entry in entries),
         entries,
         expected.warnings,
-        calibrated if set(quantizations) & set(STATIC) else None,
+        _calibration_report(folder, calibrated, quantizations),
         sheet if drawn else None,
     )
+
+
+def _calibration_report(folder, calibrated, quantizations):
+    """The entry of the report on the images that activations were measured on; None where none were."""
+    if not set(quantizations) & {*STATIC, *(FITTED if calibrated.real else ())}:
+        return None
+    predict = signature_predictor(open_interpreter(folder / "float.tflite", parity.cores()))
+    images = calibrated.images[: calibration.FEW].astype("float32")
+    return calibrated.report([int(predict(image[np.newaxis]).argmax()) for image in images])
 
 
 def make(job, quantization):
@@ -301,7 +310,7 @@ def _summary(made, max_loss):
         "model": first.source.name,
         "weights_sha256": _weights_sha256(first.source),
         "max_loss": max_loss,
-        "calibration": first.calibrated.report() if first.calibrated else None,
+        "calibration": first.calibration,
         **({"warnings": warnings} if warnings else {}),
         "files": [entry for one in made for entry in one.entries],
         "versions": parity.versions(),

@@ -9,6 +9,7 @@ from keras_vit.export.tflite_graph.graph import PRODUCT, WEIGHTED, Graph
 from keras_vit.export.tflite_graph.ranges import measure, per_tensor, with_margins
 from keras_vit.export.tflite_graph.sources import denses, normalisations
 
+REWRITES = ("pixels", "balance", "margins", "spread", "fit")  # of `passes`, `ranges.with_margins` and `gptq`
 NORMALISATIONS, VALUES = 0.75, 0.5  # how far `balance` levels channels
 FITTED_ON = 64  # images, of all that ranges are measured on
 
@@ -40,36 +41,33 @@ class Prepared(NamedTuple):
                 self.graph.give(self.fitted[name][0], 1, weights)
 
 
-def prepare(content, quantization, images, real, folder):
+def prepare(content, static, images, rewrites, folder):
     """Rewrite a float file for a quantization.
 
     Args:
         content: its bytes.
-        quantization: "float16", "dynamic_int8", "int8" or "int16x8".
-        images: uint8 (N, H, W, 3), to measure activations on.
-        real: whether they are images as the model will see them.
+        static: whether activations have ranges, which are measured.
+        images: uint8 (N, H, W, 3), to measure activations on; not needed without ranges and rewrites.
+        rewrites: of REWRITES.
         folder: to write files into meanwhile.
 
     Returns:
         A `Prepared`.
     """
     graph = Graph(content)
-    if quantization == "int16x8":  # has steps enough
-        seen = measure(graph, (*WEIGHTED, PRODUCT), images, folder)
-        return Prepared(graph, {}, _with_ends(graph, per_tensor(graph, seen)))
-    if quantization == "float16" or (quantization == "dynamic_int8" and not real):
-        return Prepared(graph, {}, None)
-    passes.pixels_into_patches(graph)
-    seen = measure(graph, WEIGHTED, images, folder)
-    passes.balance(graph, seen, normalisations(graph), NORMALISATIONS)
-    ranges = None
-    if quantization == "int8":
-        passes.balance(graph, seen, denses(graph), VALUES)
+    if "pixels" in rewrites:
+        passes.pixels_into_patches(graph)
+    seen = measure(graph, (*WEIGHTED, PRODUCT), images, folder) if static or "balance" in rewrites else {}
+    if "balance" in rewrites:
+        passes.balance(graph, seen, normalisations(graph), NORMALISATIONS)
+        if static:
+            passes.balance(graph, seen, denses(graph), VALUES)
+    if "margins" in rewrites:
         seen = with_margins(graph, seen)
+    if "spread" in rewrites:
         passes.spread(graph, seen)
-        ranges = _with_ends(graph, per_tensor(graph, seen))
-    fitted = gptq.fitted(graph, images[:FITTED_ON], folder) if real else {}
-    return Prepared(graph, fitted, ranges)
+    fitted = gptq.fitted(graph, images[:FITTED_ON], folder) if "fit" in rewrites else {}
+    return Prepared(graph, fitted, _with_ends(graph, per_tensor(graph, seen)) if static else None)
 
 
 def _with_ends(graph, ranges):

@@ -21,9 +21,10 @@ probabilities; it has builtin operators and fixed shapes only. The quantizations
 
     keras-vit convert runs/photos --img-size 192 224 --quant float16 --output edge
 
-int8 and int16x8 need images to measure ranges on: --calibration, or a run's own training images. Each file is run
-in a process without Keras and compared with the Keras model, on the run's test images, --images, or noise. Layers
-that lose most stay float until the file loses no more than --max-loss; if that does not help, no file is written.
+int8 and int16x8 need images to measure ranges on: --calibration, or a run's own training images. The weights of int8
+and dynamic_int8 are fitted to them. Each file is run in a process without Keras and compared with the Keras model, on
+the run's test images, --images, or noise. Layers that lose most stay float until the file loses no more than
+--max-loss; if that does not help, no file is written.
 """
 
 
@@ -102,23 +103,28 @@ def _wanted(arguments, folder):
 
 
 def calibration_of(arguments, source):
-    """The images that were given, else a run's own, else None, for noise; none where nothing is measured on them."""
+    """The images that were given, else a run's own, else None, for noise; none where nothing is measured on them.
+
+    dynamic_int8 is better with images and can do without: it takes a run's own if they are still there.
+    """
     from keras_vit.export.edge import calibration
-    from keras_vit.export.edge.quantizations import STATIC
+    from keras_vit.export.edge.quantizations import FITTED, STATIC
     from keras_vit.export.model.source import image_files
     from keras_vit.sources.run_folder import SETTINGS
 
     if arguments.calibration:
         files = [path for path, _ in image_files(arguments.calibration)]
         return calibration.from_files(files, source.spec)
-    if not set(arguments.quant) & set(STATIC) or not (Path(arguments.source) / SETTINGS).is_file():
+    if not set(arguments.quant) & {*STATIC, *FITTED} or not (Path(arguments.source) / SETTINGS).is_file():
         return None
     from keras_vit.training.recall import training_split
 
     try:
         split = training_split(arguments.source)
     except ValueError as error:
-        raise ValueError(f"{error} Name images for measuring ranges with --calibration.") from error
+        if set(arguments.quant) & set(STATIC):
+            raise ValueError(f"{error} Name images for measuring ranges with --calibration.") from error
+        return None
     return calibration.from_images(split.names, split.read, source.spec, "training")
 
 

@@ -159,6 +159,16 @@ def names():
     return "\n".join(lines)
 
 
+def int8_trained():
+    """A row per file made of a trained model: the cosine with the float one."""
+    lines = ["| file | rewrites | mean | 5th percentile | smallest | size |", "|---|---|---:|---:|---:|---:|"]
+    for row in published.rows_of("results/int8_trained.csv"):
+        dynamic = f"; {', '.join(map(_code, row['dynamic_layers'].split()))} dynamic" if row["dynamic_layers"] else ""
+        figures = (row["mean"], row["percentile_5"], row["smallest"], f"{float(row['of_float_size']):.1%}")
+        lines.append(_line((_code(row["quantization"]), row["rewrites"] + dynamic, *figures)))
+    return "\n".join(lines)
+
+
 def _code(name):
     return f"`{name}`" if name else ""
 
@@ -173,6 +183,7 @@ PAGES = {
     "docs/families.md": costs,
     "docs/migrating.md": names,
     "docs/formats.md": formats.kinds,
+    "docs/edge.md": int8_trained,
 }
 
 

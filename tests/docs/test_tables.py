@@ -53,3 +53,11 @@ def test_latencies_are_those_of_one_image(tmp_path, monkeypatch):
     (tmp_path / tables.LATENCIES).write_text(text)
     monkeypatch.setattr(published, "ROOT", tmp_path)
     assert tables.latencies() == {"SwinT": "42"}
+
+
+def test_files_of_the_trained_model_have_a_row_each():
+    rows = published.rows_of("results/int8_trained.csv")
+    lines = tables.int8_trained().splitlines()[2:]
+    assert len(lines) == len(rows)
+    for row, line in zip(rows, lines):
+        assert row["mean"] in line and row["quantization"] in line

@@ -6,6 +6,7 @@ This writes, into the folder that is named,
 
     timm.safetensors, official.safetensors, transformers.safetensors    the backbone in three libraries' names
     reference.npz                                                       photographs and their tokens by ONNX Runtime
+    crops.npz                                                           parts of photographs, to quantize the model on
 
 and runs in an environment of its own with onnx, onnxruntime and two libraries whose photographs it shows the model;
 `tests/real/compare.py` compares. The graph resizes the positions of 518 pixels as transformers does it. What timm and
@@ -32,6 +33,9 @@ GRID = 37  # patches along a side of 518 pixels
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZES = {(518, 518): 2, (224, 224): 6, (252, 308): 2}  # (height, width) in pixels: photographs
 BLOCKS = 12
+SIDE = 224  # pixels of the crops
+CROPS = {"calibrated": 60, "checked": 100}  # of six photographs each
+AREA, RATIO = (0.15, 1.0), (3 / 4, 4 / 3)  # of a crop: its share of the photograph, its width by its height
 
 
 def graph():
@@ -165,6 +169,32 @@ def references(table):
     return arrays
 
 
+def crops(photos, count, seed):
+    """Parts of photographs, one photograph after the other, uint8 (count, SIDE, SIDE, 3)."""
+    draw, found = np.random.default_rng(seed), []
+    for number in range(count):
+        photo = Image.fromarray(photos[number % len(photos)]).convert("RGB")
+        area, ratio = photo.width * photo.height * draw.uniform(*AREA), np.exp(draw.uniform(*np.log(RATIO)))
+        width, height = min(photo.width, int((area * ratio) ** 0.5)), min(photo.height, int((area / ratio) ** 0.5))
+        left, top = draw.integers(photo.width - width + 1), draw.integers(photo.height - height + 1)
+        part = photo.crop((left, top, left + width, top + height))
+        found.append(np.asarray(part.resize((SIDE, SIDE), Image.Resampling.BICUBIC)))
+    return np.stack(found)
+
+
+def write_crops(path):
+    """Crops to calibrate on, and crops of other photographs to check on."""
+    cat, coffee, astronaut, rocket, flower, temple = photographs()
+    motorcycle, tissue = data.stereo_motorcycle()[0], data.immunohistochemistry()
+    calibrated = [temple, cat, coffee, rocket, motorcycle, tissue]
+    checked = [flower, astronaut, data.hubble_deep_field(), data.retina(), data.camera(), data.coins()]
+    np.savez(
+        path,
+        calibrated=crops(calibrated, CROPS["calibrated"], seed=1),
+        checked=crops(checked, CROPS["checked"], seed=2),
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=pathlib.Path)
@@ -174,6 +204,7 @@ def main():
     for layout, write in LAYOUTS.items():
         save_file(write(named), folder / f"{layout}.safetensors")
     arrays = references(named["embeddings.position_embeddings"][:, 1:])
+    write_crops(folder / "crops.npz")
     np.savez(folder / "reference.npz", **arrays)
     print(f"{folder}: {len(named)} entries, {sum(array.size for array in named.values()):,} numbers")
 

@@ -15,7 +15,8 @@ def test_images_are_prepared_as_for_the_model(tmp_path):
     assert calibrated.images.shape == (5, *SIZE, 3) and calibrated.images.dtype == np.uint8
     reference = {parity.read_image(path, path.read_bytes(), SPEC).tobytes() for path in paths}
     assert {image.tobytes() for image in calibrated.images} == reference
-    assert calibrated.report() == {"n_images": 5, "pictures": "given", "skipped": 0}
+    told = calibrated.report()
+    assert "only 5 images" in told.pop("note") and told == {"n_images": 5, "pictures": "given", "skipped": 0}
 
 
 def test_the_sample_is_seeded_and_limited(tmp_path, monkeypatch):
@@ -45,3 +46,13 @@ def test_noise_differs_from_that_of_the_check_and_advises_images(tmp_path):
     assert len(calibrated.images) == calibration.NOISE
     assert not {image.tobytes() for image in checked} & {image.tobytes() for image in calibrated.images}
     assert "--calibration" in calibrated.report()["note"]
+
+
+def test_images_that_tell_little_are_named():
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (40, *SIZE, 3)).astype("uint8")
+    assert "note" not in calibration.Calibration(images, "given").report([0, 1, 0])
+    assert "same class in all" in calibration.Calibration(images, "given").report([2, 2, 2])["note"]
+    images[:20] = 0
+    assert "20 of the 40 images" in calibration.Calibration(images, "training").report([0, 1])["note"]
+    assert "of one colour" in calibration.Calibration(np.zeros_like(images), "given").report([0, 0])["note"]

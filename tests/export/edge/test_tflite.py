@@ -92,7 +92,8 @@ def test_figures_are_those_of_the_published_files(integer, expected):
 def test_integer_files_take_and_give_uint8(integer):
     folder, report = integer
     assert [file["quant"] for file in report["files"]] == ["float16", "int8", "int16x8"]
-    assert report["calibration"] == {"n_images": 12, "pictures": "given", "skipped": 0}
+    told = dict(report["calibration"])
+    assert "only 12 images" in told.pop("note") and told == {"n_images": 12, "pictures": "given", "skipped": 0}
     for file in report["files"][1:]:
         interpreter = open_interpreter(folder / file["file"], 1)
         (taken,), (given,) = (interpreter.get_input_details(), interpreter.get_output_details())

@@ -58,6 +58,15 @@ def test_the_factor_behind_the_last_tensor_is_in_the_output(tmp_path):
     np.testing.assert_allclose(outputs(graph.content(), np.ones((1, 2)), tmp_path), [[2, 3]])
 
 
+def test_names_of_tensors_are_unique(graph):
+    one, other = graph.of_kinds(("FULLY_CONNECTED",))
+    graph.give(other, 1, int(one.inputs[1]))
+    for operator in (one, other):
+        graph.set_constant(operator, 1, np.zeros((3, 4)))
+    names = [tensor.name for tensor in graph.main.tensors]
+    assert len(set(names)) == len(names)
+
+
 def test_an_operator_is_removed(graph, tmp_path):
     (sigmoid,) = graph.of_kinds(("LOGISTIC",))
     graph.remove(sigmoid)
