@@ -47,7 +47,7 @@ OPERATORS = {  # that a quantization changes
 FLOAT_TAPS = {"dynamic_int8": 25, "int8": 25}  # depthwise kernels of at most this many taps stay float32
 REWRITES = {  # before it; int16x8 has steps enough without
     "float16": (),
-    "dynamic_int8": ("pixels", "balance", "fit"),
+    "dynamic_int8": ("balance", "fit"),
     "int8": ("pixels", "balance", "margins", "spread", "fit"),
     "int16x8": (),
 }

@@ -8,7 +8,6 @@ quantization is what litert-quantizer makes of the file as the converter writes 
 
 import argparse
 import pathlib
-import time
 
 import numpy as np
 import tensorflow as tf
@@ -82,11 +81,10 @@ def rows(folder):
         reference = tokens(content, checked, scratch)
         for quantization in ("dynamic_int8", "int8"):
             for name, rewrites in combinations(quantization):
-                start, quantizer = time.perf_counter(), Quantizer(content, calibrated, rewrites=rewrites)
+                quantizer = Quantizer(content, calibrated, rewrites=rewrites)
                 last = quantization == "int8" and rewrites == REWRITES["int8"]
                 for kept in ((), worst(quantizer, quantization, calibrated[:RANKED_ON])) if last else ((),):
                     made = quantizer.quantized(quantization, kept)
-                    seconds = time.perf_counter() - start
                     given = tokens(made, checked, scratch)
                     norms = np.linalg.norm(given, axis=1) * np.linalg.norm(reference, axis=1)
                     cosines = (given * reference).sum(1) / norms
@@ -98,7 +96,6 @@ def rows(folder):
                         "percentile_5": f"{np.percentile(cosines, 5):.5f}",
                         "smallest": f"{cosines.min():.5f}",
                         "of_float_size": f"{len(made) / len(content):.3f}",
-                        "seconds": f"{seconds:.0f}",
                     }
 
 
