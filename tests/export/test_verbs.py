@@ -52,7 +52,9 @@ def test_ranges_are_measured_on_given_images(toy_run, float_file, tmp_path, caps
     arguments = [str(toy_run), "--output", str(tmp_path), "--quant", "int8", "--max-loss", "1"]
     assert convert.main([*arguments, "--calibration", str(toy_run / "held_out")]) == 0
     report = json.loads((tmp_path / "report.json").read_text())
+    told = report["calibration"].pop("note")
     assert report["calibration"] == {"n_images": 12, "pictures": "given", "skipped": 0} and report["max_loss"] == 1
+    assert "only 12 images" in told
     assert convert.main(arguments) == 0  # this run has no record of its training images
     assert "--calibration with a few hundred real images is better" in capsys.readouterr().out
 
@@ -67,8 +69,12 @@ def test_ranges_are_measured_on_a_runs_training_images(toy_source, tmp_path):
     held_out = [read_image(name, data_set.test.read(i), toy_source.spec) for i, name in enumerate(data_set.test.names)]
     assert not {image.tobytes() for image in held_out} & {image.tobytes() for image in calibrated.images}
     arguments.quant = ["none", "dynamic_int8"]
-    assert convert.calibration_of(arguments, toy_source) is None
+    assert convert.calibration_of(arguments, toy_source).kind == "training"
+    arguments.quant = ["none", "float16"]
+    assert convert.calibration_of(arguments, toy_source) is None  # nothing is measured for them
     logs.write_settings(tmp_path, settings | {"data_sha256": "another"})
+    arguments.quant = ["dynamic_int8"]
+    assert convert.calibration_of(arguments, toy_source) is None  # it can do without
     arguments.quant = ["int16x8"]
     with pytest.raises(ValueError, match="have changed since.* with --calibration"):
         convert.calibration_of(arguments, toy_source)

@@ -1,21 +1,18 @@
 """A small ViT as a float .tflite file; some of its channels are far larger than others, as in trained models."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
-from keras_vit.export.edge import tflite
 from keras_vit.models import vit
 from keras_vit.models.family import Variant
-from keras_vit.preprocessing import Spec
+from tests.export.tflite_graph.files import convert
 
 SIDE, WIDTH, HEADS, DEPTH = 32, 32, 2, 2
 SMALL = Variant("ViTRewritten", vit.VIT, vit.Config(WIDTH, DEPTH, HEADS, patch_size=8, mlp_ratio=2))
 
 
 @pytest.fixture(scope="session")
-def vit_file(tmp_path_factory, toy_source):
+def vit_file():
     """The file's bytes."""
     model = SMALL(weights=None, input_shape=(SIDE, SIDE, 3), classes=5)
     draw = np.random.default_rng(0)
@@ -23,12 +20,8 @@ def vit_file(tmp_path_factory, toy_source):
         large = 1 + 9 * (draw.random(weight.shape[-1]) < 0.1)
         scale = 0.5 if weight.path.endswith("kernel") else 0.2
         weight.assign(np.asarray(weight) + scale * large * draw.normal(size=weight.shape) / np.sqrt(WIDTH))
-    spec = Spec((SIDE, SIDE), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
-    labels = tuple("abcde")
-    source = dataclasses.replace(toy_source, model=model, spec=spec, labels=labels, name="rewritten")
-    folder = tmp_path_factory.mktemp("rewritten")
-    tflite.run_converter(source, folder / "float.tflite", folder / "static")
-    return (folder / "float.tflite").read_bytes()
+    mean, std = (np.array(one, "float32") for one in ((127.5, 102, 76.5), (63.75, 51, 76.5)))
+    return convert(lambda image: model((image - mean) / std, training=False), (1, SIDE, SIDE, 3))
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from keras_vit.export.tflite_graph.graph import Graph
 from tests.export.tflite_graph.files import convert, outputs
 
 
-@pytest.mark.parametrize("quantization", ["int8", "dynamic_int8", "int16x8"])
-def test_the_effect_of_a_layer_is_that_of_quantizing_it_alone(vit_file, images, tmp_path, quantization):
+@pytest.mark.parametrize("quantization, near", [("int8", 2.5), ("dynamic_int8", 2.5), ("int16x8", 10)])
+def test_the_effect_of_a_layer_is_that_of_quantizing_it_alone(vit_file, images, tmp_path, quantization, near):
     quantizer = Quantizer(vit_file, images, real=False)
     layers, reference = quantizer.layers(quantization), outputs(vit_file, images, tmp_path)
     (none, exact), *others = quantizer.effects(quantization, images)
@@ -19,7 +19,7 @@ def test_the_effect_of_a_layer_is_that_of_quantizing_it_alone(vit_file, images, 
         kept = [one for one in layers if one != layer]
         alone = outputs(quantizer.quantized(quantization, kept, floats=kept), images, tmp_path)
         ours, theirs = (np.square(one - reference).mean() for one in (given, alone))
-        assert 0.4 < ours / theirs < 2.5, layer
+        assert 1 / near < ours / theirs < near, layer
 
 
 @pytest.mark.parametrize("stride, padding, dilation", [(1, "SAME", 1), (2, "SAME", 1), (2, "VALID", 1), (1, "SAME", 2)])
