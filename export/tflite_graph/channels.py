@@ -69,7 +69,7 @@ def _seen(labels):
 def _per_channel(graph, operator, place, labels):
     """The channel of each input channel of a dense layer or a convolution; None for all else."""
     kind = graph.kind(operator)
-    if place or kind not in ("FULLY_CONNECTED", "CONV_2D"):
+    if place or kind not in ("FULLY_CONNECTED", "CONV_2D") or graph.constant(int(operator.inputs[1])) is None:
         return None
     labels = labels.reshape(-1, graph.shape(operator.inputs[1])[-1])
     known = labels.max(0)  # padding is less than any channel

@@ -95,8 +95,11 @@ class Graph:
         Args:
             tensor: number of a tensor that an operator computes.
             factor: float32 (C,).
+
+        Returns:
+            The product's number.
         """
-        self._insert_behind(tensor, "Mul", self.add_constant(f"{self.name(tensor)}/factor", factor))
+        return self._insert_behind(tensor, "Mul", self.add_constant(f"{self.name(tensor)}/factor", factor))
 
     def add_input_behind(self, tensor):
         """Add an input of the tensor's shape to the file, and to the tensor; returns the input's number."""
@@ -117,6 +120,7 @@ class Graph:
         made.inputs, made.outputs = np.array([tensor, other], "int32"), np.array([output], "int32")
         self.main.operators.insert(self.main.operators.index(self.producer(tensor)) + 1, made)
         self._index()
+        return output
 
     def content(self, outputs=()):
         """The file's bytes, without constants that nothing takes any more.

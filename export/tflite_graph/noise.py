@@ -69,8 +69,7 @@ def _noise(graph, operator, values, ranges, steps):
     *inputs, output = activations(graph, operator)
     exact = [values[tensor] for tensor in inputs]
     rounded = [quantized(tensor, x) for tensor, x in zip(inputs, exact)]
-    if graph.kind(operator) != PRODUCT:
-        kernel = graph.constant(int(operator.inputs[1]))
+    if (kernel := graph.constant(int(operator.inputs[1]))) is not None:
         exact, rounded = [*exact, kernel], [*rounded, _rounded(graph, operator, kernel)]
     y = values[output]
     result = y + (_product(graph, operator, *rounded) - _product(graph, operator, *exact)).reshape(y.shape)

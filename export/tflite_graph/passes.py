@@ -127,7 +127,7 @@ def spread(graph, ranges):
         if np.square(reach).mean() * WORTH < np.square(reach.max()):
             layer.change(graph, 1 / reach, np.zeros_like(reach))
             ranges[layer.output] = seen.changed(1 / reach, 0)
-            graph.multiply_behind(layer.output, reach)
+            ranges[graph.multiply_behind(layer.output, reach)] = seen  # the next layer may take it as it is
 
 
 def _is_output(graph, tensor):

@@ -50,7 +50,9 @@ def normalisations(graph):
 def denses(graph):
     """All dense layers and convolutions that can give their numbers in other units."""
     for operator in graph.of_kinds(DENSE):
-        if has_bias(operator) and operator.builtinOptions.fusedActivationFunction == 0:
+        weights = [graph.constant(int(one)) for one in operator.inputs[1:]]
+        known = len(weights) > 1 and all(one is not None for one in weights)
+        if known and operator.builtinOptions.fusedActivationFunction == 0:
             yield Dense(operator, int(operator.outputs[0]))
 
 

@@ -64,3 +64,30 @@ def test_layers_give_channels_of_equal_range(rewritten, vit_file, images, tmp_pa
         mean = np.square(reach).mean() / np.square(reach.max())
         now = ranges[tensor].reach()
         assert mean >= 1 / passes.WORTH or np.square(now).mean() / np.square(now.max()) > mean
+
+
+def test_a_layer_right_behind_another_knows_the_range_of_what_it_takes(images, tmp_path):
+    draw = np.random.default_rng(0)
+    one, other = (
+        1e-3 * draw.normal(size=(48, 16)) * 3.0 ** np.arange(16),
+        draw.normal(size=(16, 4)) / 3.0 ** np.arange(16)[:, None],
+    )
+    small = images[:, :4, :4]
+
+    def function(x):
+        y = tf.matmul(tf.reshape(x, (1, 48)), one.astype("float32")) + tf.constant([1.0] * 16)
+        return tf.matmul(y * 1.0, other.astype("float32")) + tf.constant([1.0] * 4)
+
+    content = convert(function, (1, 4, 4, 3))
+    graph = Graph(content)
+    ranges = with_margins(graph, measure(graph, WEIGHTED, small, tmp_path))
+    passes.spread(graph, ranges)
+    assert graph.of_kinds(("MUL",))
+    same(graph, content, small, tmp_path)
+    assert {int(layer.inputs[0]) for layer in graph.weighted()} <= set(ranges)
+
+
+def test_factors_that_are_computed_are_left_alone(tmp_path):
+    graph = Graph(convert(lambda x: tf.matmul(tf.reshape(x, (4, 12)), tf.reshape(x, (12, 4))), (1, 4, 4, 3)))
+    passes.balance(graph, {}, denses(graph), 0.5)
+    assert not list(denses(graph))
