@@ -23,7 +23,7 @@ FAMILIES = pytest.mark.parametrize("toy", params(one_per_family()))
 PAPERS = pytest.mark.parametrize("toy", params(one_per_paper()))
 # Keras traces a step twice, which takes ten seconds, the largest graphs half a minute, for two devices up to a minute.
 FITTED = pytest.mark.parametrize("toy", params({"vit", "convnext"}))
-# Keras' exporter traces a model several times; what of a family a graph could fail at, XLA and TFLite are given too.
+# Keras' exporter traces a model several times, XLA compiles it; what a graph could fail at, TFLite is given too.
 EXPORTED = pytest.mark.parametrize("toy", params({"vit", "swin", "convnext", "coat_lite"}))
 TWO_DEVICES = pytest.mark.parametrize("toy", params({"vit"}))
 
@@ -197,7 +197,7 @@ def test_the_graph_takes_any_batch(toy):
         np.testing.assert_allclose(traced(images), outputs(model, images), atol=2e-5)
 
 
-@PAPERS
+@EXPORTED
 def test_xla_equals_plain(toy):
     model, images = liven(build(toy)), random_images(toy)
     compiled = tf.function(lambda x: model(x, training=False), jit_compile=True)

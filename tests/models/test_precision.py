@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.models.cases import one_per_paper, params
 from tests.models.test_contract import PAPERS, build, liven, random_images
 
 POLICIES = pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -62,7 +63,7 @@ def test_products_do_run_in_half_precision(toy, policy):
     assert sum(op.outputs[0].dtype == half for op in products) > len(products) / 2
 
 
-@PAPERS
+@pytest.mark.parametrize("toy", params({"vit", "swin", "convnext", "coat_lite", "tnt"}, one_per_paper()))
 @POLICIES
 def test_half_precision_is_close_to_float32(toy, policy):
     full, images = liven(build(toy)), random_images(toy)

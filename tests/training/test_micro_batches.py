@@ -75,6 +75,7 @@ def test_the_limit_is_what_is_given_or_most_of_what_is_free():
     assert 2**28 < micro_batches.memory_limit(toy.recipe(), False) < 2**44
 
 
+@pytest.mark.slow
 def test_what_a_device_refuses_does_not_fit_and_other_errors_are_errors(first):
     def attempt(plan):
         if plan.recipe.grad_accum_steps < 4:

@@ -160,7 +160,7 @@ def test_colours_are_learned(tmp_path, recipe):
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.slow),  # of single steps: tests/training/step/test_step.py
         pytest.param({"multi_scale": "4,6x8,8"}, marks=pytest.mark.slow),
         pytest.param({"loss": "focal", "class_weights": "balanced", "sampler": "sqrt"}, marks=pytest.mark.slow),
         pytest.param(toy.SEVERAL, marks=pytest.mark.slow),
@@ -210,7 +210,9 @@ def assert_continues(whole, folder, where, interval=0):
     [
         pytest.param("after_step", 5, 2, "4, in epoch 2", marks=pytest.mark.slow),  # within an epoch; a signal below
         pytest.param("evaluate", 2, 0, "3, in epoch 2", marks=pytest.mark.slow),  # back to the last epoch's end
-        ("save_model", 2, 1, "6, in epoch 3"),  # after the checkpoint, before model.keras
+        pytest.param(
+            "save_model", 2, 1, "6, in epoch 3", marks=pytest.mark.slow
+        ),  # after the checkpoint, before model.keras
     ],
 )
 def test_a_stopped_run_ends_as_one_that_was_not(tmp_path, whole, loop_only, monkeypatch, method, call, interval, where):

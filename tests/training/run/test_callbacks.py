@@ -108,6 +108,7 @@ def test_callbacks_that_look_on_change_nothing(seen, whole):
     toy.assert_same_run(whole, seen[1])
 
 
+@pytest.mark.slow
 def test_logs_are_those_of_the_history(seen):
     (_, rows), calls = toy.last(seen[1]), seen[0].calls
     epochs = [logs for hook, _, logs in calls if hook == "on_epoch_end"]

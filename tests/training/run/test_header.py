@@ -61,19 +61,25 @@ def test_the_header_says_which_folder_is_which_split_and_what_was_not_taken(tmp_
     [
         ({"grad_accum_steps": 2}, "batch", "8 (4 per device in 2 micro-batches)"),
         ({"linear_probe": True}, "model", "Toy, 219 parameters, 39 of them trained"),
-        ({"layer_decay": 0.7}, "learning rate", ", times 0.7 per level of depth"),
+        pytest.param({"layer_decay": 0.7}, "learning rate", ", times 0.7 per level of depth", marks=pytest.mark.slow),
         ({"model_ema_decay": 0.99, "opt": "lamb"}, "optimizer", "lamb, weight decay 0.05, .* decay 0.99"),
-        ({"teacher": "t.keras", "distillation": "hard"}, "teacher", "t.keras, hard distillation"),
+        pytest.param(
+            {"teacher": "t.keras", "distillation": "hard"},
+            "teacher",
+            "t.keras, hard distillation",
+            marks=pytest.mark.slow,
+        ),
         ({"worker": Worker(1, 3, 2)}, "devices", "3 workers x 2 x CPU"),
         (
             {"img_size_schedule": "4@0,6x4@0.25,8@0.5"},
             "images",
             "4 x 4 pixels, 6 x 4 after 0.6667 epochs, 8 x 8 after 1 epochs; compiled once per size",
         ),
-        (
+        pytest.param(
             {"class_weights": "balanced"},
             "images per class",
             "9 (blue) to 10 (red), 1.11 : 1; weighted in inverse proportion to their images",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             {"multi_scale": "4,6x8"},
