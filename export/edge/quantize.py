@@ -134,7 +134,8 @@ class Quantizer:
         if quantization == "none":
             return self.content
         package, never = _package(), self._never(quantization)
-        prepared, in_float = self.prepared(quantization), (floats if quantization in STATIC else kept)
+        prepared = self.prepared(quantization)
+        in_float = floats if quantization in STATIC else kept
         quantizer = package.quantizer.Quantizer(prepared.content(in_float))
         products = [one.output for one in self._operators if one.kind == PRODUCT and one.output not in (*never, *kept)]
         _add_recipe(quantizer, quantization, kept, products, rounded)

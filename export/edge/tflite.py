@@ -36,7 +36,7 @@ from keras_vit.sources.run_folder import LABELS, SPEC
 from keras_vit.system.files import scratch_folder, temporaries_in
 
 SUFFIX = {"none": "fp32", "float16": "fp16"}  # in a file's name; for the others the quantization's own name
-RUNS, THREADS = (50, 1)  # timed; more threads than a phone has free cores wait for each other
+RUNS, THREADS = 50, 1  # timed; more threads than a phone has free cores wait for each other
 RANKED_ON = 4  # calibration images, to rank layers
 
 

@@ -174,7 +174,7 @@ class Graph:
             values = np.ascontiguousarray(values, "float32")
             shape, buffer.data = values.shape, np.frombuffer(values.tobytes(), "uint8")
         name = f"{name}:{len(self.main.tensors)}"  # no other tensor has it
-        tensor.name, tensor.shape, tensor.hasRank = (name.encode(), np.array(shape, "int32"), True)
+        tensor.name, tensor.shape, tensor.hasRank = name.encode(), np.array(shape, "int32"), True
         tensor.type, tensor.buffer = generated.TensorType.FLOAT32, len(self.model.buffers)
         self.model.buffers.append(buffer)
         self.main.tensors.append(tensor)

@@ -1,9 +1,11 @@
-"""The rewrites. They change constants and insert operators; the file computes what it did, but for rounding.
+"""Rewrites of a float file's graph:
 
-pixels_into_patches   the normalisation of pixels into the first convolution, which then takes uint8 as it is
-balance               factors and offsets per channel from normalisations, and from attention's values, into the
-                      layers behind them (SmoothQuant, arXiv 2211.10438; offsets: RepQ-ViT, arXiv 2212.08254)
-spread                channels of equal range out of a layer, and a factor per channel behind it that undoes it
+    pixels_into_patches   the normalisation of pixels into the first convolution, which then takes uint8 as it is
+    balance               factors and offsets per channel from normalisations, and from attention's values, into the
+                          layers behind them (SmoothQuant, arXiv 2211.10438; offsets: RepQ-ViT, arXiv 2212.08254)
+    spread                channels of equal range out of a layer, and a factor per channel behind it that undoes it
+
+They change constants and insert operators; the file computes what it did, but for rounding.
 """
 
 import numpy as np

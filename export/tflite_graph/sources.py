@@ -64,7 +64,7 @@ def has_bias(operator):
 def pads(graph, convolution):
     """Whether a convolution sees anything beside its input."""
     options = convolution.builtinOptions
-    sides, kernel = (graph.shape(convolution.inputs[0])[1:3], graph.shape(convolution.inputs[1])[1:3])
+    sides, kernel = graph.shape(convolution.inputs[0])[1:3], graph.shape(convolution.inputs[1])[1:3]
     strides, given = (options.strideH, options.strideW), graph.shape(convolution.outputs[0])[1:3]
     return any((n - 1) * s + k > side for n, s, k, side in zip(given, strides, kernel, sides))
 
