@@ -339,9 +339,15 @@ def best_match(layouts, names, targets):
     return min((match(layout, names) for layout in layouts), key=shortfall)
 
 
-def own_layout(targets):
-    """The layout of this library's own files: the entries have the names of the variables."""
-    return Layout("keras_vit", tuple(Rule((path,), path) for path in targets))
+def own_layout(targets, head=()):
+    """The layout of this library's own files: the entries have the names of the variables.
+
+    Args:
+        targets: paths of the model's variables.
+        head: names of the classifier's layers, which a file may have and the model not.
+    """
+    classifier = (f"{layer}/{kind}" for layer in head for kind in ("kernel", "bias"))
+    return Layout("keras_vit", tuple(Rule((path,), path) for path in dict.fromkeys([*targets, *classifier])))
 
 
 def merge_qkv_kernels(*kernels):

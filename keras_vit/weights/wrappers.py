@@ -111,7 +111,7 @@ def choose(entries, layouts, shapes, head=(), movable=lambda path: False):
     Raises:
         ValueError: if several fit and none is a moving average, or several are.
     """
-    layouts = (*layouts, rules.own_layout(shapes))
+    layouts = (*layouts, rules.own_layout(shapes, head))
     tried = [_Tried.of(reading, layouts, shapes, head) for reading in _readings(entries, layouts)]
     fitting = _distinct([one for one in tried if not one.misfit])
     if len(fitting) > 1:

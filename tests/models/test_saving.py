@@ -102,3 +102,15 @@ def test_half_precision_variables_become_float32(tmp_path):
     for variable, other in zip(model.weights, again.weights):
         same = keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32") == keras.ops.cast(other, "float32"))
         assert same.all(), variable.path
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_a_backbone_takes_the_weights_of_a_classifier(tmp_path, suffix):
+    (variant, shape), path = TOYS["vit"], str(tmp_path / f"model{suffix}")
+    model = build("vit", classes=5)
+    model.save(path) if suffix == ".keras" else model.save_weights(path)
+    backbone = variant(include_top=False, weights=path, input_shape=shape)
+    stored = {weight.path: bits(weight) for weight in model.weights}
+    assert len(backbone.weights) == len(stored) - 2
+    for weight in backbone.weights:
+        np.testing.assert_array_equal(bits(weight), stored[weight.path])
