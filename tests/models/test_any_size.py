@@ -101,7 +101,7 @@ def test_gradients_are_those_of_a_model_built_for_the_size(toy, size, native_fil
     def gradients(model, images):
         with tf.GradientTape() as tape:
             tape.watch(images)
-            loss = tf.reduce_mean(model(images, training=True)[:, 1])
+            loss = tf.reduce_mean(model(images, training=False)[:, 1])  # T2T-ViT's module drops at random
         return tape.gradient(loss, [images, *(v.value for v in model.trainable_variables)])
 
     traced = tf.function(
@@ -154,7 +154,8 @@ def same(model, other):
 def test_an_image_of_the_native_size_gives_what_the_model_of_that_size_gives(toy, native_file):
     images = seeded_image(10, *TOYS[toy][1][:2], count=2)
     expected = keras.saving.load_model(native_file(toy))(images, training=False)
-    assert difference(in_graph(build(toy, weights=native_file(toy)))(images), expected) <= TOLERANCE
+    model = build(toy, weights=native_file(toy), dynamic_img_pad=False)  # PVT v2's own size is no multiple
+    assert difference(in_graph(model)(images), expected) <= TOLERANCE
 
 
 # Images that no model can take ------------------------------------------------------------------------------------
