@@ -111,7 +111,9 @@ class Quantizer:
         if quantization not in self._made:
             with scratch_folder() as folder:
                 rewrites, static = self._rewrites(quantization), quantization in STATIC
-                self._made[quantization] = prepare(self.content, static, self.images, rewrites, Path(folder))
+                self._made[quantization] = prepare(
+                    self.content, static, self.images, rewrites, Path(folder), OPERATORS[quantization]
+                )
         return self._made[quantization]
 
     def _rewrites(self, quantization):

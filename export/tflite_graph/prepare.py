@@ -41,7 +41,7 @@ class Prepared(NamedTuple):
                 self.graph.give(self.fitted[name][0], 1, weights)
 
 
-def prepare(content, static, images, rewrites, folder):
+def prepare(content, static, images, rewrites, folder, kinds=(*WEIGHTED, PRODUCT)):
     """Rewrite a float file for a quantization.
 
     Args:
@@ -50,6 +50,7 @@ def prepare(content, static, images, rewrites, folder):
         images: uint8 (N, H, W, 3), to measure activations on; not needed without ranges and rewrites.
         rewrites: of REWRITES.
         folder: to write files into meanwhile.
+        kinds: of the operators whose activations are measured.
 
     Returns:
         A `Prepared`.
@@ -57,7 +58,7 @@ def prepare(content, static, images, rewrites, folder):
     graph = Graph(content)
     if "pixels" in rewrites:
         passes.pixels_into_patches(graph)
-    seen = measure(graph, (*WEIGHTED, PRODUCT), images, folder) if static or "balance" in rewrites else {}
+    seen = measure(graph, kinds, images, folder) if static or "balance" in rewrites else {}
     if "balance" in rewrites:
         passes.balance(graph, seen, normalisations(graph), NORMALISATIONS)
         if static:
@@ -72,6 +73,14 @@ def prepare(content, static, images, rewrites, folder):
 
 def _with_ends(graph, ranges):
     """The ranges with those of pixels and probabilities, whatever the images: a step is one pixel value, or 1/255."""
-    ends = {int(tensor): 1.0 for tensor in graph.main.outputs if graph.name(int(tensor)) not in ranges}
+    ends = {int(tensor): 1.0 for tensor in graph.main.outputs if _is_probability(graph, int(tensor))}
     ends[int(graph.main.inputs[0])] = 255.0
     return ranges | {graph.name(one): {"min": np.zeros(1), "max": np.full(1, most)} for one, most in ends.items()}
+
+
+def _is_probability(graph, tensor):
+    """Whether a tensor is the result of a softmax or a sigmoid, reshaped maybe."""
+    operator = graph.producer(tensor)
+    while operator is not None and graph.kind(operator) == "RESHAPE":
+        operator = graph.producer(int(operator.inputs[0]))
+    return operator is not None and graph.kind(operator) in ("SOFTMAX", "LOGISTIC")

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from keras_vit.export.tflite_graph.graph import Graph
+from keras_vit.export.tflite_graph.graph import PRODUCT, WEIGHTED, Graph
 from keras_vit.export.tflite_graph.prepare import REWRITES, prepare
-from tests.export.tflite_graph.files import outputs
+from tests.export.tflite_graph.files import convert, outputs
 
 
 @pytest.mark.parametrize("static", [True, False])
@@ -33,3 +34,19 @@ def test_layers_that_stay_float_have_their_own_weights(vit_file, images, tmp_pat
     np.testing.assert_array_equal(weights(()), made.graph.constant(number))
     np.testing.assert_array_equal(weights([name]), made.graph.constant(int(operator.inputs[1])))
     assert np.abs(weights(()) - weights([name])).max() > 0
+
+
+def test_only_probabilities_are_known_to_lie_between_0_and_1(images, tmp_path):
+    for activation, known in ((tf.nn.softmax, [0.0, 1.0]), (tf.nn.sigmoid, [0.0, 1.0]), (tf.nn.gelu, None)):
+        content = convert(lambda x: activation(tf.reshape(x, (1, -1))[:, :9]), (1, 32, 32, 3))
+        ranges = prepare(content, True, images, (), tmp_path).ranges
+        graph = Graph(content)
+        found = ranges.get(graph.name(int(graph.main.outputs[0])))
+        assert (found and [float(found[end][0]) for end in ("min", "max")]) == known
+
+
+def test_products_of_activations_are_measured_where_they_are_quantized(vit_file, images, tmp_path):
+    most, fewer = (
+        prepare(vit_file, True, images, (), tmp_path, kinds).ranges for kinds in ((*WEIGHTED, PRODUCT), WEIGHTED)
+    )
+    assert set(fewer) < set(most) and all(fewer[name] == most[name] for name in fewer)
