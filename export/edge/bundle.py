@@ -5,9 +5,11 @@ import textwrap
 from pathlib import Path
 from string import Template
 
-from keras_vit.export.edge import tolerance
+from keras_vit.export.edge import feature_tolerance, tolerance
+from keras_vit.prediction.embeddings_file import save_embeddings
 
-TEMPLATE = Path(__file__).with_name("EDGE.md")
+TEMPLATE, FEATURES = (Path(__file__).with_name(name) for name in ("EDGE.md", "FEATURES.md"))
+INDEX = "index.npz"
 EXAMPLE = Path(__file__).with_name("example.py")
 KOTLIN_CROP = """\
 val scale = {crop_pct} * minOf(bitmap.height / {height}.0, bitmap.width / {width}.0)
@@ -23,20 +25,51 @@ KOTLIN_WHOLE = "val result = classifier.classify(BitmapImageBuilder(bitmap).buil
 SWIFT_WHOLE = "let result = try classifier.classify(image: MPImage(uiImage: UIImage(cgImage: image)))"
 
 
-def write(folder, source, report):
-    """Write example.py and README.md into the folder; returns their paths.
+def write(folder, source, report, index=None):
+    """Write example.py, README.md and, if there is one, index.npz into the folder; returns their paths.
 
     Args:
         source: the `ExportedModel` of the files.
         report: of `tflite.convert`: under "files" the name, quantization, size and figures of each.
+        index: `Embeddings` of images, whose nearest example.py prints.
     """
-    example, readme = Path(folder, "example.py"), Path(folder, "README.md")
+    example, readme, stored = (Path(folder, name) for name in ("example.py", "README.md", INDEX))
     shutil.copyfile(EXAMPLE, example)
+    text = _about_features(source, report, index) if source.features else _about_classes(source, report)
+    readme.write_text(text, encoding="utf-8")
+    if index is None:
+        return [example, readme]
+    save_embeddings(stored, index)
+    return [example, readme, stored]
+
+
+def _about_features(source, report, index):
+    """The README of files that give features."""
+    files, vector = report["files"], f"`{source.features[0]}`"
+    near = "the nearest of the stored vectors" if index else f"the shape and first numbers of {vector}"
+    shapes = files[0]["features"]
+    about = index and (
+        f"`{INDEX}` has {len(index.names):,} vectors and their names, made by `keras-vit embed` from {index.model}; "
+        "`example.py` prints those of the largest cosine. Vectors of a quantized file are compared with them too: "
+        "`report.json` says how near its own are to the Keras model's."
+    )
+    return Template(FEATURES.read_text(encoding="utf-8")).substitute(
+        name=source.name,
+        example=near,
+        files="\n".join(map(_row, files)),
+        sizes=_sizes(files, source.spec),
+        outputs="\n".join(f"- `{name}` {tuple(figures['shape'])}" for name, figures in shapes.items()),
+        index=f"\n{textwrap.fill(about, 120, break_on_hyphens=False)}" if about else "",
+    )
+
+
+def _about_classes(source, report):
+    """The README of files that give classes."""
     spec, file = source.spec, report["files"][0]["file"]
     values = {"height": spec.size[0], "width": spec.size[1], "crop_pct": spec.crop_pct}
     cropped = spec.crop_mode == "center"
     kotlin, swift = (KOTLIN_CROP, SWIFT_CROP) if cropped else (KOTLIN_WHOLE, SWIFT_WHOLE)
-    text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         values,
         name=source.name,
         classes=len(source.labels),
@@ -53,8 +86,6 @@ def write(folder, source, report):
         kotlin=kotlin.format(**values),
         swift=swift.format(**values),
     )
-    readme.write_text(text, encoding="utf-8")
-    return [example, readme]
 
 
 def _answers(answers):
@@ -89,4 +120,5 @@ def _sizes(files, spec):
 def _row(file):
     """A file's line in the README."""
     size = f"{file['size_bytes'] / 1e6:.2f} MB"
-    return f"- `{file['file']}`, {size}, quantization {file['quant']}: {tolerance.describe(file, file['limits'])}"
+    module = feature_tolerance if "features" in file else tolerance
+    return f"- `{file['file']}`, {size}, quantization {file['quant']}: {module.describe(file, file['limits'])}"

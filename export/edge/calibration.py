@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_vit.export.parity import parity
+from keras_vit.export.parity.images import noise_images, read_image
 from keras_vit.system.files import scratch_folder
 
 MOST = 200  # images
@@ -74,7 +74,7 @@ def from_images(names, read, spec, kind):
         if len(images) == MOST:
             break
         try:
-            images.append(parity.read_image(names[index], read(index), spec))
+            images.append(read_image(names[index], read(index), spec))
         except (ValueError, OSError) as error:
             skipped.append(str(error))
     if not images:
@@ -94,6 +94,6 @@ def from_files(paths, spec):
 def from_noise(spec):
     """Noise, rough and smooth, for want of images."""
     with scratch_folder() as folder:
-        files = parity.noise_images(folder, NOISE, SEED)
-        images = [parity.read_image(path, path.read_bytes(), spec) for path, _ in files]
+        files = noise_images(folder, NOISE, SEED)
+        images = [read_image(path, path.read_bytes(), spec) for path, _ in files]
     return Calibration(np.stack(images), "noise")

@@ -1,11 +1,12 @@
-"""Classify images with the .tflite files of this folder; needs ai-edge-litert, numpy and pillow only.
+"""Run the .tflite files of this folder on images; needs ai-edge-litert, numpy and pillow only.
 
 pip install ai-edge-litert numpy pillow
-python3 example.py image.jpg                        print the best classes
+python3 example.py image.jpg                        print the best classes, or of a model without classes its features
 python3 example.py --model NAME_int8.tflite *.jpg   with another file than the most exact one
 
 answers.json, where it is, says that an image may have several labels, and from which probability it has each; and below
-which score the image is unknown: of none of the classes.
+which score the image is unknown: of none of the classes. index.npz, where it is, has vectors of images: the names of
+the nearest are printed.
 """
 
 import argparse
@@ -34,21 +35,22 @@ UPRIGHT = {
 
 
 def main(argv=None):
-    """Print the best classes of every image; returns 1 if one could not be read."""
+    """Print the best classes, or the features, of every image; returns 1 if one could not be read."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
     parser.add_argument("--model", type=Path, help="a .tflite file (default: the most exact one of this folder)")
-    parser.add_argument("--top", type=int, help="classes per image (default: 5; of several labels, all that it has)")
+    parser.add_argument(
+        "--top", type=int, help="classes, or nearest vectors, per image (default: 5; of several labels, all it has)"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads (default: LiteRT's choice)")
     parser.add_argument(
         "--max-pixels", type=int, default=MAX_PIXELS, help="larger images are refused (default: %(default)s)"
     )
     arguments = parser.parse_args(argv)
     spec = json.loads((HERE / "preprocessing.json").read_text(encoding="utf-8"))
-    labels = (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
-    answers = read_answers(HERE)
+    show = show_features(HERE) if not (HERE / "labels.txt").is_file() else show_classes(HERE)
     model = arguments.model or most_exact(HERE)
-    classify, spec["size"] = open_model(model, arguments.threads), image_size(model)
+    run, spec["size"] = open_model(model, arguments.threads), image_size(model)
     status = 0
     for path in arguments.images:
         try:
@@ -57,17 +59,53 @@ def main(argv=None):
             print(f"example.py: {path} cannot be read: {error}", file=sys.stderr)
             status = 1
             continue
-        scores, known = classify(image)
+        outputs = run(image)
         print(path)
-        if known is not None and known < answers["unknown"]["threshold"]:
-            print(f"  unknown: {answers['unknown']['score']} {known:.2f}")
-        best = given(scores, answers, arguments.top)
+        show(outputs, arguments.top)
+    return status
+
+
+def show_classes(folder):
+    """A function that prints the classes of an image."""
+    labels = (folder / "labels.txt").read_text(encoding="utf-8").splitlines()
+    answers = read_answers(folder)
+
+    def show(outputs, top):
+        scores, *known = outputs
+        if known and known[0].item() < answers["unknown"]["threshold"]:
+            print(f"  unknown: {answers['unknown']['score']} {known[0].item():.2f}")
+        best = given(scores, answers, top)
         width = max((len(labels[k]) for k in best), default=0)
         for k in best:
             print(f"  {labels[k]:{width}}  {100 * scores[k]:6.2f} %")
         if not len(best):
             print("  none")
-    return status
+
+    return show
+
+
+def show_features(folder):
+    """A function that prints the nearest vectors of index.npz, or without one shapes and first numbers."""
+    path = folder / "index.npz"
+    stored = np.load(path) if path.is_file() else None
+    names, vectors = (stored["names"], unit(stored["vectors"])) if stored else ((), None)
+
+    def show(outputs, top):
+        if vectors is None:
+            for values in outputs:
+                first = " ".join(f"{value:.4f}" for value in values.ravel()[:5])
+                print(f"  {' x '.join(map(str, values.shape))}: {first} ...")
+            return
+        cosines = vectors @ unit(outputs[0])
+        for k in np.argsort(-cosines, kind="stable")[: top or 5]:
+            print(f"  {cosines[k]:.4f}  {names[k]}")
+
+    return show
+
+
+def unit(vectors):
+    """Vectors (..., D), each divided by its length."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
 def read_answers(folder):
@@ -166,21 +204,25 @@ def image_size(path):
 
 
 def open_model(path, threads=None):
-    """A function from an image, uint8 (H, W, 3), to probabilities (K), and its score as a known image or None."""
+    """A function from an image, uint8 (H, W, 3), to the outputs: probabilities (K), or features."""
     interpreter = Interpreter(str(path), num_threads=threads)
     interpreter.allocate_tensors()
-    [image], [probability, *known] = interpreter.get_input_details(), interpreter.get_output_details()
+    [image], outputs = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def classify(pixels):
+    def run(pixels):
         interpreter.set_tensor(image["index"], pixels[np.newaxis].astype(image["dtype"]))
         interpreter.invoke()
-        values = interpreter.get_tensor(probability["index"])[0]
-        if values.dtype != np.float32:
-            scale, zero_point = probability["quantization"]
-            values = (values.astype(np.float32) - zero_point) * scale
-        return values, (interpreter.get_tensor(known[0]["index"]).item() if known else None)
+        return [as_float(interpreter.get_tensor(output["index"])[0], output["quantization"]) for output in outputs]
 
-    return classify
+    return run
+
+
+def as_float(values, quantization):
+    """Values of an output; integers are steps of a scale from a zero point."""
+    if values.dtype == np.float32:
+        return values
+    scale, zero_point = quantization
+    return (values.astype(np.float32) - zero_point) * np.float32(scale)
 
 
 if __name__ == "__main__":

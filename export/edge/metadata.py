@@ -40,12 +40,15 @@ def embed(content, source, name, quantization):
     """The .tflite file with its metadata and labels.
 
     Args:
-        content: bytes of a .tflite file: one image in, probabilities out, normalisation in the graph.
+        content: bytes of a .tflite file: one image in, probabilities or features out, normalisation in the graph.
         source: the `ExportedModel` it was converted from.
         name: the model's name, as tools show it.
         quantization: for the description.
     """
-    content = flatbuffer.add_metadata(content, NAME, _model_metadata(source, name, quantization))
+    names = flatbuffer.output_names(content)
+    content = flatbuffer.add_metadata(content, NAME, _model_metadata(source, name, quantization, names))
+    if source.features:
+        return content
     file, answers = io.BytesIO(content), source.answers.entries()
     texts = {LABELS: labels_text(source.labels), **({ANSWERS: json.dumps(answers)} if answers else {})}
     with zipfile.ZipFile(file, "a") as archive:
@@ -56,19 +59,23 @@ def embed(content, source, name, quantization):
     return file.getvalue()
 
 
-def _model_metadata(source, name, quantization):
-    """The bytes of a ModelMetadata."""
+def _model_metadata(source, name, quantization, names):
+    """The bytes of a ModelMetadata; `names` are those of the outputs, in the file's order."""
     import keras_vit
 
     write = _Writer()
     answers = source.answers
-    image, outputs = _image(write, source.spec), [_probability(write, len(source.labels), answers.multi_label)]
-    outputs += [_known_score(write, answers.unknown)] if answers.unknown else []
+    image = _image(write, source.spec)
+    if source.features:
+        outputs = [_feature(write, name) for name in names]
+    else:
+        outputs = [_probability(write, len(source.labels), answers.multi_label)]
+        outputs += [_known_score(write, answers.unknown)] if answers.unknown else []
     graph = write.table("SubGraphMetadata", input_tensor_metadata=[image], output_tensor_metadata=outputs)
     root = write.table(
         "ModelMetadata",
         name=name,
-        description=f"Classifies images. Quantization: {quantization}.",
+        description=f"{'Features of' if source.features else 'Classifies'} images. Quantization: {quantization}.",
         version=f"keras_vit {keras_vit.__version__}",
         subgraph_metadata=[graph],
         min_parser_version=PARSER,
@@ -106,6 +113,14 @@ def _image(write, spec):
         ],
         stats=write.table("Stats", max=[255.0], min=[0.0]),
     )
+
+
+def _feature(write, name):
+    """The TensorMetadata of features."""
+    content = write.table(
+        "Content", content_properties_type=FEATURE, content_properties=write.table("FeatureProperties")
+    )
+    return write.table("TensorMetadata", name=name, description="features of the image", content=content)
 
 
 def _known_score(write, unknown):

@@ -10,7 +10,7 @@ from keras_vit.export.edge.quantize import layer_name
 from keras_vit.export.edge.tolerance import KNOWN
 from keras_vit.export.tflite_graph import flatbuffer
 
-HEAD = ("", "MB", "top-1 %", "change", "agreement %", "cosine", "p50 ms", "p90 ms", "delegated", "kept float")
+CLASSES, FEATURES = ("top-1 %", "change", "agreement %", "cosine"), ("cosine", "smallest", "difference / std")
 
 
 def entry(path, quantization, contents, found, allowed, delegation, kept):
@@ -58,7 +58,9 @@ def cpu():
 
 def as_table(report):
     """A report as lines of text: a row per file, then notes on calibration and float layers."""
-    rows = [HEAD, *map(_row, report["files"])]
+    compared = FEATURES if "features" in report else CLASSES
+    head = ("", "MB", *compared, "p50 ms", "p90 ms", "delegated", "kept float")
+    rows = [head, *map(_row, report["files"])]
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
@@ -72,7 +74,7 @@ def as_table(report):
     for file in report["files"]:
         if file["float_fallback_layers"]:
             lines.append(f"{file['quant']} keeps float: {', '.join(file['float_fallback_layers'])}")
-        if file["quant"] in STATIC and file["output"] == "float32":
+        if file["quant"] in STATIC and file["output"] == "float32" and "features" not in file:
             why = "as its score of known images is" if KNOWN in file else "best classes would change in steps of 1/255"
             lines.append(f"{file['quant']} gives float32: {why}")
         if not file["within_limits"]:
@@ -82,15 +84,24 @@ def as_table(report):
     return "\n".join(lines)
 
 
-def _row(file):
+def _compared(file):
+    """The cells of a file on how near it is to the Keras model."""
+    if "features" in file:
+        return f"{file['mean_cosine']:.5f}", f"{file['cosine']:.5f}", f"{file['relative_difference']:.1e}"
     known = file["top1"] is not None
     return (
-        file["file"],
-        f"{file['size_bytes'] / 1e6:.2f}",
         f"{file['top1']:.2f}" if known else "-",
         f"{file['delta']:+.2f}" if known else "-",
         f"{100 * file['agreement']:.2f}",
         f"{file['cosine']:.5f}",
+    )
+
+
+def _row(file):
+    return (
+        file["file"],
+        f"{file['size_bytes'] / 1e6:.2f}",
+        *_compared(file),
         f"{file['latency_ms']['p50']:.2f}",
         f"{file['latency_ms']['p90']:.2f}",
         f"{file['delegated_nodes']}/{file['total_nodes']} in {file['partitions']}",

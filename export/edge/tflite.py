@@ -22,13 +22,24 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_vit.export.edge import bundle, calibration, contract, disagreements, metadata, report, sensitivity, tolerance
+from keras_vit.export.edge import (
+    bundle,
+    calibration,
+    contract,
+    disagreements,
+    feature_tolerance,
+    metadata,
+    report,
+    sensitivity,
+    tolerance,
+)
 from keras_vit.export.edge.quantizations import DEFAULT, FITTED, MAX_LOSS, QUANTIZATIONS, STATIC
 from keras_vit.export.edge.quantize import STEPS, Quantizer, layer_name
 from keras_vit.export.model.files import REPORT, publish, size_in_name, write_labels_and_spec
 from keras_vit.export.model.inference import outputs as outputs_of
 from keras_vit.export.parity import parity
-from keras_vit.export.parity.outputs import given_classes, logits, share
+from keras_vit.export.parity.features import expect_features
+from keras_vit.export.parity.outputs import given_classes, share
 from keras_vit.layers.depthwise import depthwise_in_parts
 from keras_vit.prediction.tflite_interpreter import open_interpreter, signature_predictor
 from keras_vit.preprocessing import Spec
@@ -52,6 +63,11 @@ class Job:
     force: bool
     runs: int
 
+    @property
+    def tolerance(self):
+        """The module that says how far outputs may be from the Keras model's."""
+        return feature_tolerance if self.source.features else tolerance
+
 
 def convert(
     source, output, quantizations=DEFAULT, expected=None, calibrated=None, max_loss=MAX_LOSS, force=False, runs=RUNS
@@ -62,7 +78,8 @@ def convert(
         source: an `ExportedModel`.
         output: a folder, which may hold files of the same model already.
         quantizations: of `QUANTIZATIONS`.
-        expected: `parity.Expected` to check against; default for the source's own images.
+        expected: `parity.Expected` to check against, or of features `ExpectedFeatures`; default for the source's own
+            images.
         calibrated: `calibration.Calibration`, to measure ranges of activations on; default noise.
         max_loss, force, runs: as `convert_sizes`.
 
@@ -75,7 +92,7 @@ def convert(
     return convert_sizes([(source, expected, calibrated)], output, quantizations, max_loss, force, runs)
 
 
-def convert_sizes(wanted, output, quantizations=DEFAULT, max_loss=MAX_LOSS, force=False, runs=RUNS):
+def convert_sizes(wanted, output, quantizations=DEFAULT, max_loss=MAX_LOSS, force=False, runs=RUNS, index=None):
     """Convert, check and write one file per image size and quantization; nothing is written if one of them fails.
 
     Args:
@@ -85,6 +102,7 @@ def convert_sizes(wanted, output, quantizations=DEFAULT, max_loss=MAX_LOSS, forc
         max_loss: points of accuracy that a quantized file may lose; layers stay float until it is within them.
         force: write files that lose more nevertheless; the report notes it.
         runs: timed runs of one image.
+        index: `Embeddings` to write beside files of features, whose nearest vectors example.py prints.
 
     Returns:
         The report, also written as report.json.
@@ -103,7 +121,7 @@ def convert_sizes(wanted, output, quantizations=DEFAULT, max_loss=MAX_LOSS, forc
         _refuse_other_crops(output, made)
         summary = _summary(made, max_loss)
         files = [file for one in made for file in one.files]
-        publish([*files, *_write_beside(folder, made, summary)], output)
+        publish([*files, *_write_beside(folder, made, summary, index)], output)
     return summary
 
 
@@ -122,29 +140,31 @@ class Made:
 def _at_size(source, expected, calibrated, quantizations, rest):
     """Make the files of one size, `Made`; `rest` are the last fields of a `Job`, the folder first."""
     folder = rest[0]
-    expected = expected or parity.expect(source)
+    expected = expected or (expect_features if source.features else parity.expect)(source)
     calibrated = calibrated or calibration.from_noise(source.spec)
     run_converter(source, folder / "float.tflite", folder / "static")
     quantizer = Quantizer((folder / "float.tflite").read_bytes(), calibrated.images, calibrated.real)
     job = Job(source, expected, quantizer, *rest)
     made = {quantization: make(job, quantization) for quantization in quantizations}
     outputs, sheet = {quantization: given for quantization, (_, given) in made.items()}, folder / "disagreements.png"
-    drawn = disagreements.save(sheet, expected, source.labels, outputs)
+    drawn = not source.features and disagreements.save(sheet, expected, source.labels, outputs)
     entries = tuple(entry for entry, _ in made.values())
     return Made(
         dataclasses.replace(source, model=None, loaded=None),
         tuple(folder / entry["file"] for entry in entries),
         entries,
         expected.warnings,
-        _calibration_report(folder, calibrated, quantizations),
+        _calibration_report(folder, source, calibrated, quantizations),
         sheet if drawn else None,
     )
 
 
-def _calibration_report(folder, calibrated, quantizations):
+def _calibration_report(folder, source, calibrated, quantizations):
     """The entry of the report on the images that activations were measured on; None where none were."""
     if not set(quantizations) & {*STATIC, *(FITTED if calibrated.real else ())}:
         return None
+    if source.features:
+        return calibrated.report()
     predict = signature_predictor(open_interpreter(folder / "float.tflite", parity.cores()))
     images = calibrated.images[: calibration.FEW].astype("float32")
     return calibrated.report([int(predict(image[np.newaxis]).argmax()) for image in images])
@@ -154,22 +174,24 @@ def make(job, quantization):
     """Write one file into the job's folder, with as few float layers as keep it within its limits.
 
     Returns:
-        (its entry in the report, its probabilities (N, K)).
+        (its entry in the report, its probabilities (N, K); of features None).
 
     Raises:
         ValueError: if it exceeds the limits and is not forced, with the figures.
     """
     path, expected = job.folder / file_name(job.source, quantization), job.expected
-    allowed = tolerance.limits(quantization, expected, job.max_loss)
+    allowed = job.tolerance.limits(quantization, expected, job.max_loss)
     kept, floats, exact, outputs = _search(job, quantization, path, allowed)
-    given = outputs["probabilities"]
-    found = tolerance.figures(expected, exact, given, outputs.get("known_score"))
-    good = tolerance.within(found, allowed)
+    given = outputs.get("probabilities")
+    rounded = given is not exact.get("probabilities")
+    found = job.tolerance.figures(expected, exact, given if rounded else None)
+    good = job.tolerance.within(found, allowed)
     if not good and not job.force:
         despite = f", with all of its {len(kept)} layers float" if kept else ""
+        more = "" if job.source.features else "--max-loss allows more, "
         raise ValueError(
             f"{path.name} exceeds its tolerance{despite}, so it is not kept: "
-            f"{tolerance.describe(found, allowed)}. --max-loss allows more, --force writes it nevertheless."
+            f"{job.tolerance.describe(found, allowed)}. {more}--force writes it nevertheless."
         )
     one = dataclasses.replace(expected, files=expected.files[:1], images=expected.images[:1])
     timed = parity.replay_all([("tflite", path)], one, job.runs, THREADS)[0]["milliseconds"]
@@ -179,7 +201,7 @@ def make(job, quantization):
     entry["latency_ms"] = latency
     entry["float_weight_layers"] = list(dict.fromkeys(map(layer_name, floats)))
     entry["input"] = "uint8" if quantization in STATIC else "float32"
-    entry["output"] = "float32" if given is exact else "uint8"
+    entry["output"] = "uint8" if rounded else "float32"
     return {**entry, "within_limits": good}, given
 
 
@@ -187,8 +209,8 @@ def _search(job, quantization, path, allowed):
     """Write the file with as few float layers as keep it within the limits, or with all of them.
 
     Returns:
-        (layers with float activations, those of them with float weights too, probabilities (N, K) before they are
-        rounded to uint8, outputs of the file).
+        (layers with float activations, those of them with float weights too, outputs before probabilities are rounded
+        to uint8, outputs of the file).
     """
     expected = job.expected
 
@@ -199,8 +221,7 @@ def _search(job, quantization, path, allowed):
         return parity.replay_all([("tflite", path)], expected)[0]
 
     def holds(outputs):
-        found = tolerance.figures(expected, outputs["probabilities"], known=outputs.get("known_score"))
-        return tolerance.within(found, allowed)
+        return job.tolerance.within(job.tolerance.figures(expected, outputs), allowed)
 
     layers = job.quantizer.layers(quantization)
     kept, outputs = sensitivity.search(layers, attempt, holds, error_of(job, quantization))
@@ -208,20 +229,20 @@ def _search(job, quantization, path, allowed):
     if quantization in STATIC and not holds(outputs):  # not even with all of them as in dynamic_int8
         error = error_of(job, "dynamic_int8")
         floats, outputs = sensitivity.search(layers, lambda some: attempt(kept, floats=some), holds, error)
-    exact = outputs["probabilities"]
-    if quantization in STATIC and "known_score" not in outputs and may_be_rounded(exact, expected, allowed):
+    exact = outputs
+    if quantization in STATIC and may_be_rounded(exact, expected, allowed):
         outputs = attempt(kept, True, floats)
     return kept, floats, exact, outputs
 
 
 def error_of(job, quantization):
-    """A function from a layer's name to the error of the logits with only that layer quantized."""
+    """A function from a layer's name to the error of the logits, or features, with only that layer quantized."""
 
     @functools.cache
     def errors():
-        images, thresholds = job.quantizer.images[:RANKED_ON], job.expected.thresholds
         (_, reference), *others = (
-            (layer, logits(given, thresholds)) for layer, given in job.quantizer.effects(quantization, images)
+            (layer, job.tolerance.signal(job.expected, outputs))
+            for layer, outputs in job.quantizer.effects(quantization, job.quantizer.images[:RANKED_ON])
         )
         return {layer: sensitivity.error(given, reference) for layer, given in others}
 
@@ -241,8 +262,9 @@ def save_static(source, folder):
     module.parameters = [weight.value for weight in source.model.weights]
     image = tf.TensorSpec([1, *source.spec.size, 3], tf.float32, name="image")
 
-    def serve(image):  # outputs of rank 2, as MediaPipe wants them
-        return {name: tf.reshape(output, (1, -1)) for name, output in predict(image).items()}
+    def serve(image):  # vectors and scores of rank 2, as MediaPipe wants them
+        given = predict(image)
+        return {name: tf.reshape(x, (1, -1)) if len(x.shape) < 3 else x for name, x in given.items()}
 
     module.serve = tf.function(serve, [image], autograph=False)
     with depthwise_in_parts(), temporaries_in(Path(folder).parent):
@@ -263,12 +285,21 @@ def _check_arguments(source, output, quantizations, max_loss):
     if not 0 <= max_loss < 50:
         raise ValueError(f"max_loss is in points of accuracy, 0 or more and below 50. Received: {max_loss}.")
     if (output / REPORT).is_file():
-        present = json.loads((output / REPORT).read_text()).get("model")
-        if present != source.name:
+        present = json.loads((output / REPORT).read_text())
+        if present.get("model") != source.name:
             raise ValueError(
-                f"{output} holds the files of {present!r}, and the {LABELS} beside them is of that model; "
+                f"{output} holds the files of {present.get('model')!r}, and the {LABELS} beside them is of that model; "
                 f"choose another --output for {source.name!r}."
             )
+        if tuple(present.get("features", ())) != source.features:
+            raise ValueError(
+                f"{output} holds files that give {_listed(present.get('features'))}, not {_listed(source.features)}; "
+                "choose another --output."
+            )
+
+
+def _listed(features):
+    return ", ".join(features or ["classes"])
 
 
 def _refuse_other_crops(output, made):
@@ -286,12 +317,15 @@ def _refuse_other_crops(output, made):
         )
 
 
-def may_be_rounded(exact, expected, allowed):
-    """Whether probabilities in steps of 1/255 stay within the limits and keep the best classes."""
+def may_be_rounded(outputs, expected, allowed):
+    """Whether a file's only outputs are probabilities, and in steps of 1/255 keep the best classes and the limits."""
+    if "probabilities" not in outputs or "known_score" in outputs:
+        return False
+    exact = outputs["probabilities"]
     rounded = np.round(exact * STEPS) / STEPS
     same = share(*(given_classes(one, expected.thresholds) for one in (rounded, exact)))
     return bool(same >= allowed.get("agreement", 0.99)) and tolerance.within(
-        tolerance.figures(expected, exact, rounded), allowed
+        tolerance.figures(expected, outputs, rounded), allowed
     )
 
 
@@ -308,6 +342,7 @@ def _summary(made, max_loss):
     warnings = list(dict.fromkeys(warning for one in made for warning in one.warnings))
     return {
         "model": first.source.name,
+        **({"features": list(first.source.features)} if first.source.features else {}),
         "weights_sha256": _weights_sha256(first.source),
         "max_loss": max_loss,
         "calibration": first.calibration,
@@ -317,11 +352,11 @@ def _summary(made, max_loss):
     }
 
 
-def _write_beside(folder, made, summary):
+def _write_beside(folder, made, summary, index):
     """Write the bundle's other files; returns their paths."""
     written, source = folder / REPORT, made[0].source
     written.write_text(json.dumps(summary, indent=2) + "\n")
-    paths = [*write_labels_and_spec(folder, source), written, *bundle.write(folder, source, summary)]
+    paths = [*write_labels_and_spec(folder, source), written, *bundle.write(folder, source, summary, index)]
     for one in (one for one in made if one.sheet):
         several = f"_{one.source.spec.size_name}" if len(made) > 1 else ""
         paths.append(one.sheet.rename(folder / f"disagreements{several}.png"))

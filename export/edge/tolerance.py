@@ -43,15 +43,16 @@ def limits(quantization, expected, max_loss=MAX_LOSS):
     return {"agreement": 1 - 2 * max_loss / 100, **accuracy}
 
 
-def figures(expected, probabilities, given=None, known=None):
+def figures(expected, outputs, given=None):
     """Accuracy (percent), agreement and differences.
 
     Args:
         expected: `parity.Expected`.
-        probabilities: float32 (N, K), not rounded.
-        given: the file's outputs if they are rounded to uint8; accuracy and agreement are those of these.
-        known: float32 (N,), the file's scores of known images, where it has them.
+        outputs: of the file: probabilities, float32 (N, K), not rounded; known_score, float32 (N,), of a model that has
+            such a score.
+        given: the file's probabilities if they are rounded to uint8; accuracy and agreement are those of these.
     """
+    probabilities, known = outputs["probabilities"], outputs.get("known_score")
     compared = parity.compare(expected, probabilities if given is None else given, known)
     exact = parity.compare(expected, probabilities)
     labelled = expected.classes is not None
@@ -72,6 +73,16 @@ def figures(expected, probabilities, given=None, known=None):
         "sqnr_db": float(10 * np.log10(signal / noise)) if signal and noise else None,
         **({KNOWN: compared[KNOWN]} if KNOWN in compared else {}),
     }
+
+
+def signal(expected, outputs):
+    """What layers are ranked by: the logits (N, K).
+
+    Args:
+        expected: `parity.Expected`.
+        outputs: of a file, in its order: the probabilities first.
+    """
+    return logits(outputs[0], expected.thresholds)
 
 
 def within(found, allowed):

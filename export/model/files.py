@@ -17,14 +17,20 @@ def labels_text(labels):
 
 
 def write_labels_and_spec(folder, source):
-    """Write labels.txt and preprocessing.json of an `ExportedModel`, and, where it has any entry, answers.json.
+    """Write preprocessing.json and, of a classifier, labels.txt and, where it has any entry, answers.json.
+
+    Args:
+        folder: to write into.
+        source: an `ExportedModel`.
 
     Returns:
         Their paths.
     """
     labels, spec, answers = folder / LABELS, folder / SPEC, folder / ANSWERS
-    labels.write_text(labels_text(source.labels), encoding="utf-8")
     dataclasses.replace(source.spec, input_values=None).save(spec)  # every artifact takes pixels
+    if source.features:
+        return [spec]
+    labels.write_text(labels_text(source.labels), encoding="utf-8")
     if not source.answers.entries():
         return [labels, spec]
     source.answers.save(answers)

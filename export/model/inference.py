@@ -23,8 +23,10 @@ def outputs(source):
 
     Returns:
         images float32 (B, H, W, 3) in [0, 255], of the model's size -> {"probabilities": (B, K)}, and, of a model that
-        can tell unknown images, "known_score": (B,).
+        can tell unknown images, "known_score": (B,). Of a model without a classifier, its features by name.
     """
+    if source.features:
+        return features_of(source)
     model, spec, answers = source.model, source.spec, source.answers
     finish = as_probabilities(model, spec.size, len(source.labels), answers.multi_label)
     values = find_input_values(model, spec.size, source.input_values)
@@ -37,3 +39,9 @@ def outputs(source):
         return {"probabilities": finish(given), "known_score": known_score(logits, answers.unknown["score"])}
 
     return predict
+
+
+def features_of(source):
+    """The function to trace for a model without a classifier: images (B, H, W, 3) in [0, 255] -> {name: features}."""
+    model, spec = source.model, source.spec
+    return lambda images: model(as_taken(images, spec, source.input_values), training=False)

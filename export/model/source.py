@@ -35,6 +35,7 @@ class ExportedModel:
     loaded: Any = None  # the model as it was loaded, in its own precision; None: `model`
     accuracy: float | None = None  # in [0, 1], that training measured on `images`
     answers: Answers = Answers()  # how the outputs are read
+    features: tuple = ()  # names of the outputs of a model that gives features, a dictionary, and has no labels
 
 
 def open_source(source, preprocessing=None, labels=None, input_values=None, img_size=None, crop_pct=None):
@@ -125,9 +126,16 @@ def _in_folder(folder, labels, multi_label):
     return known if len(known) == len(inside) else [(Path(path), None) for path in inside]
 
 
+def test_images(found):
+    """The test images of a `Resolved` run, (path, class) pairs; none of other sources."""
+    if found.kind != "run" or not (found.path / TEST_IMAGES).is_file():
+        return ()
+    return tuple(Run.open(found.path).test_images())
+
+
 def _open_run(found, spec, labels, resized):
     run, path = Run.open(found.path), found.path
-    images = tuple(run.test_images()) if (path / TEST_IMAGES).is_file() else ()
+    images = test_images(found)
     measured = recorded_accuracy(path) if images else None
     model, weights = run_model_at(run, spec.size) if resized else run.load_model(), path / MODEL
     more = {"weights": weights, "accuracy": measured, "answers": run.answers}
@@ -170,16 +178,19 @@ def _open_published(found, spec, labels, resized):
 OPENERS = {"run": _open_run, "keras": _open_keras, "library": _open_library, "published": _open_published}
 
 
-def _checked(source):
-    import keras
+def check_images(source):
+    """The `ExportedModel` itself, if it takes images as they are exported.
 
-    from keras_vit.export.model.float32 import in_float32
+    Raises:
+        ValueError: for another backend than TensorFlow, and for inputs of another form or size.
+    """
+    import keras
 
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             f"Exporting needs Keras on TensorFlow. Received: KERAS_BACKEND={keras.backend.backend()}; unset it."
         )
-    classes, shape = _classes(source.model), tuple(source.model.inputs[0].shape)
+    shape = tuple(source.model.inputs[0].shape)
     if len(source.model.inputs) != 1 or len(shape) != 4 or shape[3] != 3:
         raise ValueError(f"{source.name}: expected one input (B, H, W, 3). Received: {shape}.")
     if any(side not in (None, prepared) for side, prepared in zip(shape[1:3], source.spec.size)):
@@ -187,10 +198,21 @@ def _checked(source):
             f"{source.name}: preprocessing and model must have the same size. Received: {source.spec.size} pixels from "
             f"the preprocessing, {shape[1:3]} of the model's input."
         )
+    return source
+
+
+def checked_name(name):
+    """A name as folders, files and URLs may have it."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._-") or "model"
+
+
+def _checked(source):
+    from keras_vit.export.model.float32 import in_float32
+
+    classes = _classes(check_images(source).model)
     if classes != len(source.labels) and (classes, len(source.labels)) != ONE_OF_TWO:
         raise ValueError(f"{source.name}: the model has {classes} classes, but there are {len(source.labels)} labels.")
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", source.name).strip("._-") or "model"
-    model, labels = in_float32(source.model), tuple(source.labels)
+    model, labels, name = in_float32(source.model), tuple(source.labels), checked_name(source.name)
     return dataclasses.replace(source, model=model, labels=labels, name=name, loaded=source.model)
 
 
@@ -198,7 +220,7 @@ def _classes(model):
     shapes = [tuple(output.shape) for output in model.outputs]
     if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] is None:
         raise ValueError(
-            f"Only classifiers can be exported, with one output (B, K). Received {model.name}: {shapes}; "
-            "build the model with include_top=True."
+            f"Expected a classifier, with one output (B, K). Received {model.name}: {shapes}. Build the model with "
+            "include_top=True; `keras-vit convert --no-top` takes models without a classifier."
         )
     return shapes[0][1]

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_vit.export.model.features import signatures_of_images
+from keras_vit.export.parity.images import images_to_compare_on
 from keras_vit.export.parity.outputs import (
     cosine_of_logits,
     difference_from_bytes,
@@ -40,15 +41,11 @@ from keras_vit.prediction import tflite_interpreter
 from keras_vit.prediction.doubts import better_input_values, doubts
 from keras_vit.prediction.features import without_head
 from keras_vit.prediction.predictor import keras_predictor
-from keras_vit.preprocessing import read_image as read_pixels
-from keras_vit.preprocessing.resizing import resize_array
-from keras_vit.sources.run_folder import require_files
 from keras_vit.system import startup
 from keras_vit.system.files import refuse_pattern, scratch_folder
 
 SAVED_MODEL = 1e-5  # largest difference of probabilities
 HALF = 0.1  # the same, on average over the images, between a model in half precision and its float32 copy
-NOISE = 16  # images
 BATCH = 32
 
 
@@ -84,14 +81,7 @@ def expect(source, images=(), max_images=1000, folder=None):
             known classes, if the model is clearly better when it is fed other input values, and nobody said that it
             takes these.
     """
-    if max_images < 1:
-        raise ValueError(f"At least one image is needed to compare on. Received: max_images={max_images}.")
-    kind = "given" if images else "test"
-    images = list(images or require_files(source.images, source.weights and Path(source.weights).parent))
-    if not images:
-        kind, images = "noise", noise_images(folder)
-    if len(images) > max_images:
-        images = [images[i] for i in np.linspace(0, len(images) - 1, max_images).astype(int)]
+    kind, images = images_to_compare_on(source, images, max_images, folder)
     files = tuple(os.path.abspath(path) for path, _ in images)
     known = all(label is not None for _, label in images)
     classes = _classes([label for _, label in images], source) if known else None
@@ -146,21 +136,6 @@ def _doubts(source, predictor, kind, classes, images, probabilities):
         raise ValueError(f"{source.name} does not take {better.own_values} values, it seems: {better}.")
     recorded = source.accuracy if kind == "test" else None
     return (*doubts(predictor, classes, best, recorded), *([str(better)] if better else []))
-
-
-def noise_images(folder, number=NOISE, seed=0):
-    """Write seeded images, rough and smooth, of several sizes, as JPEG and PNG; returns (path, None) pairs."""
-    from PIL import Image
-
-    draw, images = np.random.default_rng(seed), []
-    for i in range(number):
-        grid = 2 ** (1 + i % 6)  # 2 to 64 cells a side
-        cells = Image.fromarray(draw.integers(0, 256, (grid, grid, 3), dtype=np.uint8))
-        image = cells.resize((int(draw.integers(40, 320)), int(draw.integers(40, 320))), Image.Resampling.BICUBIC)
-        path = Path(folder, f"noise_{i:02}.{('png', 'jpg')[i % 2]}")
-        image.save(path)
-        images.append((path, None))
-    return images
 
 
 def check_saved_model(outputs, expected, source):
@@ -338,20 +313,12 @@ def versions():
     return present
 
 
-def read_image(name, encoded, spec):
-    """An encoded image, decoded by Pillow and resized: uint8 (H, W, 3). ValueError with its name if it is none."""
-    try:
-        return resize_array(read_pixels(encoded), spec).astype(np.uint8)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-
-
 def _difference_of_features(embedding, images, source):
     """The `outputs.relative` difference of features from the Keras model's."""
     copy = reference(dataclasses.replace(source, loaded=None))
     model = without_head(copy.model)
-    with _exact(model):
-        features = np.concatenate([model.predict_on_batch(copy.inputs(batch)) for batch in _batches(images)])
+    with exact(model):
+        features = np.concatenate([model.predict_on_batch(copy.inputs(batch)) for batch in batches(images)])
     return relative(embedding, features)
 
 
@@ -363,7 +330,7 @@ def _difference_at_another_size(outputs, expected, source):
     size = images.shape[1:3]
     model = at_image_size(source.model, size) if blocks(source.model) else source.model
     fixed = dataclasses.replace(source, model=model, loaded=None, spec=source.spec.at(size))
-    with _exact(model):
+    with exact(model):
         given = {
             f"{signature}.{output}": np.asarray(value)
             for signature, function in signatures_of_images(fixed).items()
@@ -375,18 +342,18 @@ def _difference_at_another_size(outputs, expected, source):
 def _predict(predictor, images):
     """The probabilities of uint8 images of the model's size, and their scores of known images or None."""
     prepared = (image.astype(np.float32) for image in images)
-    with _exact(predictor.model):
+    with exact(predictor.model):
         if predictor.unknown is None:
             return predictor.predict_prepared(prepared, BATCH), None
         return predictor.predict_known(prepared, BATCH)
 
 
-def _batches(images):
+def batches(images):
     return (images[start : start + BATCH] for start in range(0, len(images), BATCH))
 
 
 @contextlib.contextmanager
-def _exact(model):
+def exact(model):
     """Inside, the model predicts without XLA, which takes seconds to compile, and with full float32 products."""
     import tensorflow as tf
 

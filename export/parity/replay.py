@@ -103,14 +103,14 @@ def replay_tflite(path, images, request):
 
     tflite = module_at(request["interpreter"])
     interpreter = tflite.open_interpreter(path, request["threads"])
-    has_score = tflite.known_index(interpreter) is not None
-    names = ("probabilities", tflite.KNOWN_SCORE) if has_score else ("probabilities",)
+    names = tflite.output_names(interpreter)
     predict, one = tflite.signature_predictor(interpreter, names), np.asarray(images[:1], np.float32)
     found = [predict(np.asarray(image, np.float32)[np.newaxis]) for image in images]
-    probabilities, *known = zip(*found) if has_score else [found]
+    outputs = dict(zip(names, map(np.concatenate, zip(*found) if len(names) > 1 else [found])))
+    if tflite.KNOWN_SCORE in outputs:
+        outputs[tflite.KNOWN_SCORE] = outputs[tflite.KNOWN_SCORE][:, 0]
     return {
-        "probabilities": np.concatenate(probabilities),
-        **({tflite.KNOWN_SCORE: np.concatenate(known[0])[:, 0]} if has_score else {}),
+        **outputs,
         "delegation": delegation(interpreter),
         "milliseconds": timed(lambda: predict(one), request["runs"]),
     }

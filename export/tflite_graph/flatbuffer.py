@@ -181,17 +181,24 @@ def offset_vector(builder, offsets):
 
 
 def with_first_output(content, name):
-    """A .tflite file whose graph has the output that its signature calls `name` as the first one.
+    """A .tflite file whose graph has the output that its signature calls `name`, if it has one, as the first one.
 
     Readers without signatures, MediaPipe among them, know outputs by their place; converters sort them.
     """
     content = bytearray(content)
+    outputs = generated().Model.GetRootAs(content, 0).Subgraphs(0).OutputsAsNumpy()  # a view of the content
+    names = dict(zip(output_names(content), outputs.tolist()))
+    if name in names:
+        outputs[:] = [names.pop(name), *names.values()]
+    return bytes(content)
+
+
+def output_names(content):
+    """What the signature of a .tflite file calls the outputs of its graph, in the graph's order."""
     model = generated().Model.GetRootAs(content, 0)
     named = [model.SignatureDefs(0).Outputs(i) for i in range(model.SignatureDefs(0).OutputsLength())]
-    first = next(one.TensorIndex() for one in named if one.Name() == name.encode())
-    outputs = model.Subgraphs(0).OutputsAsNumpy()  # a view of the content
-    outputs[:] = [first, *(index for index in outputs.tolist() if index != first)]
-    return bytes(content)
+    names = {one.TensorIndex(): one.Name().decode() for one in named}
+    return [names[index] for index in model.Subgraphs(0).OutputsAsNumpy().tolist()]
 
 
 def unpack(content):

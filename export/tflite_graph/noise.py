@@ -25,7 +25,7 @@ def effects(graph, layers, ranges, steps, images, folder):
         images, folder: as `observed`.
 
     Yields:
-        (layer, its outputs (N, K)), and first (None, those of the float file); the file's first output.
+        (layer, its outputs, a list of (N, ...) in the file's order), and first (None, those of the float file).
     """
     operators = {graph.name(int(one.outputs[0])): one for one in graph.of_kinds((*WEIGHTED, PRODUCT))}
     operators = {name: operators[name] for name in layers}
@@ -47,10 +47,10 @@ def effects(graph, layers, ranges, steps, images, folder):
             if place is not None:
                 interpreter.set_tensor(place, noises[number])
             interpreter.invoke()
-            found.append(interpreter.get_tensor(int(noisy.main.outputs[0])).copy())
+            found.append([interpreter.get_tensor(int(output)).copy() for output in noisy.main.outputs])
         if place is not None:
             interpreter.set_tensor(place, np.zeros_like(noises[0]))
-        return np.concatenate(found)
+        return [np.concatenate(values) for values in zip(*found)]
 
     yield None, outputs()
     for name, operator in operators.items():

@@ -218,29 +218,84 @@ def add_exported_model(parser, several_sizes=False):
     add_max_pixels(parser)
 
 
-def open_exported_model(arguments, img_size=None):
+def add_features(parser):
+    """Add the options of the verbs that export features instead of classes."""
+    group = parser.add_argument_group("features", "instead of classes; what a model without a classifier gives anyway")
+    group.add_argument("--no-top", action="store_true", help="a vector: what the model's classifier reads")
+    group.add_argument(
+        "--pooling",
+        choices=("avg", "max", "token"),
+        help="with --no-top: another vector, as the constructors' pooling makes it",
+    )
+    group.add_argument("--maps", action="store_true", help="the maps of all stages, P2 to P5, or the only stage's")
+    group.add_argument(
+        "--blocks",
+        nargs="+",
+        type=_block,
+        metavar="BLOCK",
+        help="the maps of these blocks, counted from 0 through the whole model, or by their names",
+    )
+
+
+def _block(text):
+    """A block's number, or its name."""
+    return int(text) if text.removeprefix("-").isdecimal() else text
+
+
+def features_of(arguments):
+    """The `Features` that the arguments of `add_features` ask for, or that the model has anyway; None for classes.
+
+    Raises:
+        ValueError: for options that exclude each other.
+    """
+    from keras_vit.export.model.backbone import Features
+    from keras_vit.prediction.backbone import has_no_classifier
+    from keras_vit.sources.resolve import resolve
+
+    asked = [name for name in ("no_top", "maps", "blocks") if getattr(arguments, name)]
+    if len(asked) > 1 or arguments.pooling and asked != ["no_top"]:
+        raise ValueError(
+            "Expected one of --no-top, --maps and --blocks, and --pooling with --no-top only. Received: "
+            f"{', '.join('--' + name.replace('_', '-') for name in asked) or '--pooling alone'}"
+            f"{', --pooling' if asked and arguments.pooling else ''}."
+        )
+    if not asked and not has_no_classifier(resolve(arguments.source)):
+        return None
+    return Features(arguments.pooling, arguments.maps, tuple(arguments.blocks) if arguments.blocks else None)
+
+
+def open_exported_model(arguments, img_size=None, features=None):
     """The model that the arguments of `add_exported_model` and `add_sizes` name, an `ExportedModel`.
 
     Args:
         img_size: (H, W) in pixels; that of the arguments if None.
+        features: `Features` to export instead of classes.
     """
+    from keras_vit.export.model.backbone import open_backbone
     from keras_vit.export.model.source import open_source
     from keras_vit.export.parity.parity import on_cpu
 
     on_cpu()
-    options = arguments.preprocessing, arguments.labels, arguments.input_values
-    return open_source(arguments.source, *options, img_size or arguments.img_size, arguments.crop_pct)
+    values, sizes = arguments.input_values, (img_size or arguments.img_size, arguments.crop_pct)
+    if features is None:
+        return open_source(arguments.source, arguments.preprocessing, arguments.labels, values, *sizes)
+    if arguments.labels:
+        raise ValueError("--labels names classes, and features have none. Leave it out.")
+    return open_backbone(arguments.source, features, arguments.preprocessing, values, *sizes)
 
 
 def expected_outputs(arguments, source, folder):
-    """What the model gives for the images to check on, an `export.parity.parity.Expected`.
+    """What the model gives for the images to check on, `parity.Expected`, or of features `ExpectedFeatures`.
 
     Args:
         folder: where images of noise are written, if there are no others.
     """
     from keras_vit.export.model.source import image_files
+    from keras_vit.export.parity.features import expect_features
     from keras_vit.export.parity.parity import expect
 
+    if source.features:
+        return expect_features(source, image_files(arguments.images), arguments.max_images, folder)
     images = image_files(arguments.images, source.labels, source.answers.multi_label)
     expected = expect(source, images, arguments.max_images, folder)
     for warning in expected.warnings:

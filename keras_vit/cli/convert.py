@@ -2,7 +2,14 @@
 
 from pathlib import Path
 
-from keras_vit.cli.arguments import add_exported_model, expected_outputs, open_exported_model, verb_parser
+from keras_vit.cli.arguments import (
+    add_exported_model,
+    add_features,
+    expected_outputs,
+    features_of,
+    open_exported_model,
+    verb_parser,
+)
 from keras_vit.system import startup
 from keras_vit.system.files import scratch_folder
 
@@ -25,6 +32,14 @@ int8 and int16x8 need images to measure ranges on: --calibration, or a run's own
 and dynamic_int8 are fitted to them. Each file is run in a process without Keras and compared with the Keras model, on
 the run's test images, --images, or noise. Layers that lose most stay float until the file loses no more than
 --max-loss; if that does not help, no file is written.
+
+Features instead of classes, for search and as the input of other models:
+
+    keras-vit convert DINOv2S --quant float16 int8 --calibration album/ --output edge
+    keras-vit convert runs/photos --no-top --index album.npz --output edge
+    keras-vit convert SwinT --maps --output edge
+
+They are compared by their cosine with the Keras model's.
 """
 
 
@@ -57,11 +72,16 @@ def parser():
     parser.add_argument(
         "--max-loss",
         type=float,
-        default=MAX_LOSS,
         metavar="POINTS",
         help=f"accuracy that a quantized file may lose against the Keras model (default: {MAX_LOSS})",
     )
     parser.add_argument("--force", action="store_true", help="write files that lose more all the same")
+    add_features(parser)
+    parser.add_argument(
+        "--index",
+        metavar="EMBEDDINGS",
+        help="with --no-top: a file of `keras-vit embed`, whose nearest vectors example.py prints",
+    )
     return parser
 
 
@@ -75,31 +95,65 @@ def main(argv=None):
         raise ValueError(f"Several sizes of --img-size are for --format tflite. Received: {arguments.format}.")
 
     startup.start_tensorflow()
-    return _tflite(arguments) if arguments.format == "tflite" else _onnx_openvino(arguments)
+    features = features_of(arguments)
+    _check_features(arguments, features)
+    return _tflite(arguments, features) if arguments.format == "tflite" else _onnx_openvino(arguments)
 
 
-def _tflite(arguments):
-    from keras_vit.export.edge.quantizations import DEFAULT
+def _check_features(arguments, features):
+    """Raise a ValueError for options that are not for features, or only for them."""
+    if features and arguments.format != "tflite":
+        raise ValueError(f"Features are converted by --format tflite. Received: {arguments.format}.")
+    if features and arguments.max_loss is not None:
+        raise ValueError("--max-loss is in points of accuracy, which features do not have. Leave it out.")
+    if arguments.index and (not features or features.maps or features.blocks):
+        raise ValueError("--index is for vectors: add --no-top, or leave it out.")
+
+
+def _tflite(arguments, features):
+    from keras_vit.export.edge.quantizations import DEFAULT, MAX_LOSS
     from keras_vit.export.edge.report import as_table
     from keras_vit.export.edge.tflite import convert_sizes
 
-    arguments.quant = arguments.quant or DEFAULT
+    arguments.quant, index = arguments.quant or DEFAULT, _index(arguments)
     with scratch_folder() as folder:
-        wanted = _wanted(arguments, Path(folder))
-        report = convert_sizes(wanted, arguments.output, arguments.quant, arguments.max_loss, arguments.force)
+        wanted = _wanted(arguments, Path(folder), features, index)
+        max_loss = MAX_LOSS if arguments.max_loss is None else arguments.max_loss
+        options = {"force": arguments.force, "index": index}
+        report = convert_sizes(wanted, arguments.output, arguments.quant, max_loss, **options)
     print(as_table(report))
     print(f"Written to {arguments.output}; report.json has all figures.")
     return 0
 
 
-def _wanted(arguments, folder):
+def _index(arguments):
+    """The `Embeddings` of --index, or None."""
+    from keras_vit.prediction.embeddings_file import load_embeddings
+
+    return load_embeddings(arguments.index) if arguments.index else None
+
+
+def _wanted(arguments, folder, features, index):
     """The model, what it gives, and images for measuring ranges, at each size in turn."""
     for number, size in enumerate(dict.fromkeys(arguments.img_size or [None])):
-        source = open_exported_model(arguments, size)
+        source = open_exported_model(arguments, size, features)
+        _require_same_dim(arguments, source, index)
         calibrated = calibration_of(arguments, source)
         noise = folder / str(number)
         noise.mkdir()
         yield source, expected_outputs(arguments, source, noise), calibrated
+
+
+def _require_same_dim(arguments, source, index):
+    """Raise a ValueError if the index has vectors of another model."""
+    if index is None:
+        return
+    shape, dim = tuple(source.model.outputs[0].shape), index.vectors.shape[1]
+    if len(source.features) != 1 or shape != (None, dim):
+        raise ValueError(
+            f"{arguments.index} has vectors of {dim} numbers, and {source.name} gives {', '.join(source.features)} "
+            f"{shape[1:]}. Embed the images with the same model."
+        )
 
 
 def calibration_of(arguments, source):

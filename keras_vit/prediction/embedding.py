@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from keras_vit.prediction.image_size import KERAS, model_at, run_model_at, spec_at
+from keras_vit.prediction.backbone import whole_model
+from keras_vit.prediction.image_size import KERAS, spec_at
 from keras_vit.prediction.many import predict_files, printable
 from keras_vit.prediction.neighbours import unit
 from keras_vit.prediction.predictor import Predictor
 from keras_vit.preprocessing import Spec, as_taken, find_input_values
 from keras_vit.sources.resolve import resolve, resolve_spec
-from keras_vit.sources.run_folder import MODEL, SPEC, Run, load_keras_model
+from keras_vit.sources.run_folder import SPEC
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Embedder:
                 "--preprocessing with such a file, or a model's name to take it from (in Python: spec=)."
             )
         recorded = input_values or spec.input_values or found.input_values()
-        whole = _load(found, spec, img_size is not None)
+        whole = whole_model(found, spec, img_size is not None)
         values = find_input_values(whole, spec.size, recorded)
         return cls(found.name, spec, vectors_of(whole, found.labels()), values)
 
@@ -138,36 +139,3 @@ def vectors_of(model, labels=None):
             "Save the model without its classifier, and embed with that."
         )
     return model
-
-
-def _load(found, spec, resized):
-    """The Keras model of a source, with its classifier if it has one; for the spec's size, if that was asked for."""
-    from keras_vit.models import VARIANTS, create
-    from keras_vit.prediction.classifier import as_functional
-    from keras_vit.sources.library_folder import open_folder
-
-    options = {"input_shape": (*spec.size, 3)}
-    if found.kind == "published":
-        if found.row.classes:
-            return create.create_published(found.row, *([spec.size] if resized else []))
-        build = VARIANTS[found.row.constructor]
-        return _backbone(lambda pooling: build(False, found.row.tag, pooling=pooling, **options))
-    if found.kind == "library":
-        if open_folder(found.path).classes != 0:
-            return create.create_from_folder(found.path, **options)
-        options["include_top"] = False
-        return _backbone(lambda pooling: create.create_from_folder(found.path, pooling=pooling, **options))
-    if found.kind == "run" and resized:
-        return run_model_at(Run.open(found.path), spec.size)
-    model = load_keras_model(found.path / MODEL if found.kind == "run" else found.path)
-    return as_functional(model_at(model, spec.size) if resized else model, spec.size)
-
-
-def _backbone(build):
-    """A model without classifier, pooled as its family's classifiers are."""
-    try:
-        return build("token")
-    except ValueError as error:
-        if "needs a class token" not in str(error):
-            raise
-        return build("avg")

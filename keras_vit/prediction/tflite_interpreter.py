@@ -46,6 +46,11 @@ def signature_predictor(interpreter, outputs=("probabilities",)):
     return predict
 
 
+def output_names(interpreter):
+    """The names of the outputs of the file's signature."""
+    return tuple(interpreter.get_signature_list()[SIGNATURE]["outputs"])
+
+
 def known_index(interpreter):
     """Number of the tensor that is the score of a known image, (1, 1); None if the file has none."""
     if KNOWN_SCORE not in interpreter.get_signature_list().get(SIGNATURE, {}).get("outputs", ()):

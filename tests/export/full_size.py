@@ -25,6 +25,7 @@ from keras_vit.export.edge import calibration, tflite  # noqa: E402
 from keras_vit.export.edge.quantizations import QUANTIZATIONS  # noqa: E402
 from keras_vit.export.model.source import ExportedModel  # noqa: E402
 from keras_vit.export.parity import parity  # noqa: E402
+from keras_vit.export.parity.images import noise_images  # noqa: E402
 from keras_vit.models import VARIANTS  # noqa: E402
 from keras_vit.training.run.logs import write_csv  # noqa: E402
 from tests.golden.seeded import seeded  # noqa: E402
@@ -62,7 +63,7 @@ def write_images(folder):
     from PIL import Image
     from sklearn.datasets import load_sample_images
 
-    images = parity.noise_images(folder, 6)
+    images = noise_images(folder, 6)
     for number, pixels in enumerate(load_sample_images().images):
         image = Image.fromarray(pixels)
         width, height = image.size

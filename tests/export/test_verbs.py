@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,12 +12,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_vit.cli import compare, convert, export
+from keras_vit.cli import compare, convert, embed, export
 from keras_vit.export.edge import tflite
 from keras_vit.export.model.source import open_source
-from keras_vit.export.parity.parity import read_image
+from keras_vit.export.parity.images import read_image
 from keras_vit.models import vit
 from keras_vit.models.family import Variant
+from keras_vit.prediction.embeddings_file import Embeddings, save_embeddings
 from keras_vit.prediction.predictor import Predictor
 from keras_vit.training.datasets import digits
 from keras_vit.training.datasets.splits import fingerprint
@@ -162,3 +165,55 @@ def test_an_opened_source_follows_the_size_and_forgets_the_accuracy(vit_run):
     assert source.model.input_shape == (None, 32, 32, 3) and source.spec.size == (32, 32)
     assert source.spec.crop_pct == 1 and source.accuracy is None
     assert open_source(vit_run, img_size=toys.SIZE).model.input_shape == (None, *toys.SIZE, 3)
+
+
+@pytest.fixture(scope="module")
+def embeddings(toy_run, tmp_path_factory):
+    """Vectors of the toys' test images."""
+    path = tmp_path_factory.mktemp("index") / "toys.npz"
+    assert embed.main([str(toy_run), str(toy_run / "held_out"), "--output", str(path)]) == 0
+    return path
+
+
+def test_features_and_the_nearest_of_stored_vectors(toy_run, tmp_path, embeddings, capsys):
+    arguments = [str(toy_run), "--output", str(tmp_path / "edge"), "--no-top", "--quant"]
+    assert convert.main([*arguments, "none", "int8", "--index", str(embeddings)]) == 0
+    assert "smallest" in capsys.readouterr().out
+    report = json.loads((tmp_path / "edge" / "report.json").read_text())
+    assert report["features"] == ["embedding"] and "labels.txt" not in os.listdir(tmp_path / "edge")
+    single, quantized = report["files"]
+    assert single["features"]["embedding"]["shape"] == [1, 64] and single["cosine"] > 0.99999
+    assert (quantized["input"], quantized["output"]) == ("uint8", "float32")
+    assert quantized["limits"] == {"mean_cosine": 0.998, "cosine": 0.99}
+    readme = (tmp_path / "edge" / "README.md").read_text(encoding="utf-8")
+    assert "12 vectors" in readme and "- `embedding` (1, 64)" in readme and "$" not in readme
+    image = str(toy_run / "held_out" / "03.jpg")
+    for file in report["files"]:
+        command = [sys.executable, "example.py", "--model", file["file"], "--top", "2", image]
+        printed = subprocess.run(command, cwd=tmp_path / "edge", capture_output=True, text=True, check=True).stdout
+        assert re.fullmatch(rf"{re.escape(image)}\n  (1.0000|0.999\d)  \S*03.jpg\n  0.\d+  \S*\n", printed)
+    with pytest.raises(ValueError, match="holds files that give embedding, not classes"):
+        convert.main([str(toy_run), "--output", str(tmp_path / "edge"), "--quant", "none"])
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--no-top", "--maps"], "Received: --no-top, --maps"),
+        (["--pooling", "avg"], "Received: --pooling alone"),
+        (["--no-top", "--max-loss", "1"], "points of accuracy"),
+        (["--no-top", "--labels", "x.txt"], "features have none"),
+        (["--no-top", "--format", "onnx"], "--format tflite"),
+        (["--index", "x.npz"], "add --no-top"),
+    ],
+)
+def test_options_that_do_not_go_with_features_are_refused(toy_run, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        convert.main([str(toy_run), "--output", str(tmp_path / "edge"), *options])
+    assert not (tmp_path / "edge").exists()
+
+
+def test_an_index_of_another_model_is_refused(toy_run, tmp_path):
+    save_embeddings(tmp_path / "other.npz", Embeddings(("a",), np.ones((1, 7), "float32")))
+    with pytest.raises(ValueError, match=r"vectors of 7 numbers, and toys gives embedding \(64,\)"):
+        convert.main([str(toy_run), "--output", str(tmp_path / "edge"), "--no-top", "--index", f"{tmp_path}/other.npz"])

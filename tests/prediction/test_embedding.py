@@ -137,7 +137,7 @@ def test_families_without_a_class_token_are_averaged(monkeypatch):
     published(monkeypatch, (variant, shape, variant(weights=None, input_shape=shape, classes=1000)), 0)
     from keras_vit import models
 
-    monkeypatch.setitem(models.VARIANTS, "SwinT", lambda top, tag, **options: variant(top, None, **options))
+    monkeypatch.setitem(models.VARIANTS, "SwinT", lambda weights, **options: variant(weights=None, **options))
     assert (
         Embedder.open("SwinT").model.output_shape[1:]
         == variant(False, None, input_shape=shape, pooling="avg").output_shape[1:]

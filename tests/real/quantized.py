@@ -60,8 +60,8 @@ def tokens(content, images, folder):
 
 def worst(quantizer, quantization, images):
     """The DYNAMIC layers whose quantization alone changes the token most."""
-    (_, reference), *others = quantizer.effects(quantization, images)
-    errors = {layer: sensitivity.error(given, reference) for layer, given in others}
+    (_, [reference]), *others = quantizer.effects(quantization, images)
+    errors = {layer: sensitivity.error(given, reference) for layer, [given] in others}
     return sorted(errors, key=errors.get, reverse=True)[:DYNAMIC]
 
 

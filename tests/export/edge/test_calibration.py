@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_vit.export.edge import calibration
-from keras_vit.export.parity import parity
+from keras_vit.export.parity.images import noise_images, read_image
 from keras_vit.preprocessing import Spec
 from tests.export.toys import SIZE, write_images
 
@@ -13,7 +13,7 @@ def test_images_are_prepared_as_for_the_model(tmp_path):
     paths = write_images(tmp_path, 5)
     calibrated = calibration.from_files(paths, SPEC)
     assert calibrated.images.shape == (5, *SIZE, 3) and calibrated.images.dtype == np.uint8
-    reference = {parity.read_image(path, path.read_bytes(), SPEC).tobytes() for path in paths}
+    reference = {read_image(path, path.read_bytes(), SPEC).tobytes() for path in paths}
     assert {image.tobytes() for image in calibrated.images} == reference
     told = calibrated.report()
     assert "only 5 images" in told.pop("note") and told == {"n_images": 5, "pictures": "given", "skipped": 0}
@@ -42,7 +42,7 @@ def test_unreadable_images_are_skipped_and_replaced(tmp_path, monkeypatch):
 
 def test_noise_differs_from_that_of_the_check_and_advises_images(tmp_path):
     calibrated = calibration.from_noise(SPEC)
-    checked = [parity.read_image(path, path.read_bytes(), SPEC) for path, _ in parity.noise_images(tmp_path)]
+    checked = [read_image(path, path.read_bytes(), SPEC) for path, _ in noise_images(tmp_path)]
     assert len(calibrated.images) == calibration.NOISE
     assert not {image.tobytes() for image in checked} & {image.tobytes() for image in calibrated.images}
     assert "--calibration" in calibrated.report()["note"]

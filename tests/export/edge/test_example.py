@@ -159,9 +159,23 @@ def test_integers_become_probabilities(monkeypatch, stored, given):
             return np.array([given], stored)
 
     monkeypatch.setattr(example, "Interpreter", Interpreter)
-    output, known = example.open_model("a.tflite")(np.full((2, 2, 3), 255, np.uint8))
-    assert known is None
+    (output,) = example.open_model("a.tflite")(np.full((2, 2, 3), 255, np.uint8))
     np.testing.assert_allclose(output, [0.0117, 0.9765, 0.0078], atol=1e-3)
+
+
+def test_features_without_stored_vectors_are_shown_by_shape_and_first_numbers(tmp_path, capsys):
+    show = example.show_features(tmp_path)
+    show([np.arange(12, dtype="float32").reshape(2, 2, 3), np.ones(3, "float32")], None)
+    assert capsys.readouterr().out == (
+        "  2 x 2 x 3: 0.0000 1.0000 2.0000 3.0000 4.0000 ...\n  3: 1.0000 1.0000 1.0000 ...\n"
+    )
+
+
+def test_the_nearest_of_stored_vectors_come_first(tmp_path, capsys):
+    vectors = np.array([[1, 0], [0, 5], [-3, 3]], "float32")
+    np.savez(tmp_path / "index.npz", names=np.array(["east", "north", "north-west"]), vectors=vectors)
+    example.show_features(tmp_path)([np.array([0.0, 0.1], "float32")], 2)
+    assert capsys.readouterr().out == "  1.0000  north\n  0.7071  north-west\n"
 
 
 def test_of_several_labels_those_that_reach_their_thresholds_are_given():

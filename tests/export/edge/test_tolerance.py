@@ -16,7 +16,7 @@ def two():
 
 def check(quantization, expected, probabilities, **options):
     allowed = tolerance.limits(quantization, expected, **options)
-    found = tolerance.figures(expected, probabilities)
+    found = tolerance.figures(expected, {"probabilities": probabilities})
     return tolerance.within(found, allowed), tolerance.describe(found, allowed)
 
 
@@ -64,7 +64,7 @@ def test_images_of_unknown_classes_are_checked_by_both(two):
 
 def test_rounding_affects_best_classes_and_not_logits(two):
     rounded = np.float32([[1, 0, 0], [0, 1, 0]])
-    found = tolerance.figures(two, PROBABILITIES, rounded)
+    found = tolerance.figures(two, {"probabilities": PROBABILITIES}, rounded)
     assert (found["top1"], found["float_top1"], found["delta"], found["agreement"]) == (100, 50, 50, 0.5)
     assert found["cosine"] == pytest.approx(1) and found["largest_difference"] == pytest.approx(0.6)
     assert found["sqnr_db"] is None  # without any error
@@ -74,5 +74,5 @@ def test_sqnr_is_of_logits(two):
     logits = np.log(PROBABILITIES.astype("float64"))
     logits -= logits.mean(-1, keepdims=True)
     hotter = np.exp(1.1 * logits)  # every logit a tenth off: 20 dB
-    found = tolerance.figures(two, hotter / hotter.sum(-1, keepdims=True))
+    found = tolerance.figures(two, {"probabilities": hotter / hotter.sum(-1, keepdims=True)})
     assert found["sqnr_db"] == pytest.approx(20)

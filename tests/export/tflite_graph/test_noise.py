@@ -12,10 +12,10 @@ from tests.export.tflite_graph.files import convert, outputs
 def test_the_effect_of_a_layer_is_that_of_quantizing_it_alone(vit_file, images, tmp_path, quantization, near):
     quantizer = Quantizer(vit_file, images, real=False)
     layers, reference = quantizer.layers(quantization), outputs(vit_file, images, tmp_path)
-    (none, exact), *others = quantizer.effects(quantization, images)
+    (none, [exact]), *others = quantizer.effects(quantization, images)
     assert none is None and [layer for layer, _ in others] == list(layers)
     np.testing.assert_allclose(exact, reference, atol=1e-5)
-    for layer, given in others[:: max(1, len(others) // 4)]:
+    for layer, [given] in others[:: max(1, len(others) // 4)]:
         kept = [one for one in layers if one != layer]
         alone = outputs(quantizer.quantized(quantization, kept, floats=kept), images, tmp_path)
         ours, theirs = (np.square(one - reference).mean() for one in (given, alone))

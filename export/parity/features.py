@@ -1,0 +1,83 @@
+"""The Keras model's features of images, with which the artifacts of a model without a classifier are compared."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_vit.export.parity.images import images_to_compare_on, read_image
+from keras_vit.export.parity.parity import batches, exact
+from keras_vit.preprocessing import as_taken
+
+MOST_NUMBERS = 2**27  # of all features that are held, 512 MB: of large maps there are fewer images
+HALF = 0.99  # smallest cosine between the features of a model in half precision and of its float32 copy
+
+
+@dataclass(frozen=True)
+class ExpectedFeatures:
+    """Images, and the Keras model's features of them."""
+
+    files: tuple[str, ...]  # N encoded images
+    kind: str  # "test" (a run's test split), "given" or "noise"
+    images: np.ndarray  # uint8, N H W 3, resized
+    features: dict  # name: float32 (N, ...)
+    warnings: tuple[str, ...] = ()
+
+
+def expect_features(source, images=(), max_images=1000, folder=None):
+    """Run the Keras model on images: those given, else the test images of its run, else noise.
+
+    Args:
+        source: an `ExportedModel` of features.
+        images, max_images, folder: as `parity.expect` takes them.
+
+    Returns:
+        `ExpectedFeatures`.
+
+    Raises:
+        OSError: for a file that cannot be opened.
+        ValueError: for a file that is not an image, for lost test images, for max_images below 1, for features that
+            are not finite, and for a model in half precision whose float32 copy gives others.
+    """
+    numbers = sum(int(np.prod(output.shape[1:])) for output in source.model.outputs)
+    most = min(max_images, max(MOST_NUMBERS // numbers, 1))
+    kind, found = images_to_compare_on(source, images, most, folder)
+    files = tuple(os.path.abspath(path) for path, _ in found)
+    pixels = np.stack([read_image(path, _content(path), source.spec) for path in files])
+    features = features_of(source, source.model, pixels)
+    if source.loaded is not source.model:
+        _require_same(source, features_of(source, source.loaded, pixels), features)
+    for name, values in features.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"{source.name}: its {name} is not finite for all images; check the model's weights.")
+    return ExpectedFeatures(files, kind, pixels, features)
+
+
+def features_of(source, model, pixels):
+    """{name: float32 (N, ...)}, what a Keras model of features gives for uint8 images (N, H, W, 3)."""
+    with exact(model):
+        found = [model.predict_on_batch(as_taken(one, source.spec, source.input_values)) for one in batches(pixels)]
+    return {name: np.concatenate([np.asarray(one[name], "float32") for one in found]) for name in source.features}
+
+
+def cosines(one, other):
+    """The cosine of each image's features with those of another model, (N,); a map counts as one vector."""
+    one, other = (np.asarray(values, "float64").reshape(len(values), -1) for values in (one, other))
+    lengths = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
+    return np.where(lengths == 0, 1.0, (one * other).sum(-1) / np.maximum(lengths, 1e-30))  # NaN stays NaN
+
+
+def _require_same(source, half, features):
+    """Raise a ValueError if a model in half precision does not give what its float32 copy gives, up to rounding."""
+    for name, values in features.items():
+        found = float(cosines(half[name], values).min())
+        if not found >= HALF:
+            raise ValueError(
+                f"{source.name}: its copy in float32, which is exported, does not give what the model gives: the "
+                f"smallest cosine of its {name} is {found:.4f} (at least {HALF})."
+            )
+
+
+def _content(path):
+    with open(path, "rb") as file:
+        return file.read()
