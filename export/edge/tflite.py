@@ -262,13 +262,36 @@ def _check_arguments(source, output, quantizations, max_loss):
         )
     if not 0 <= max_loss < 50:
         raise ValueError(f"max_loss is in points of accuracy, 0 or more and below 50. Received: {max_loss}.")
-    if (output / REPORT).is_file():
-        present = json.loads((output / REPORT).read_text()).get("model")
-        if present != source.name:
-            raise ValueError(
-                f"{output} holds the files of {present!r}, and the {LABELS} beside them is of that model; "
-                f"choose another --output for {source.name!r}."
-            )
+    check_folder(output, source.name)
+
+
+def check_folder(output, name, format="tflite"):
+    """Check that files may be written into a folder: it holds none, or those of the same model and format.
+
+    Args:
+        output: the folder, which need not exist.
+        name: of the model.
+        format: "tflite", or "web" for a page.
+
+    Returns:
+        The report of the files that it holds, {} if there are none.
+
+    Raises:
+        ValueError: if it holds others.
+    """
+    path = Path(output) / REPORT
+    present = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if present and present.get("model") != name:
+        raise ValueError(
+            f"{output} holds the files of {present.get('model')!r}, and the {LABELS} beside them is of that model; "
+            f"choose another --output for {name!r}."
+        )
+    if present and present.get("format", "tflite") != format:
+        raise ValueError(
+            f"{output} was written with --format {present.get('format', 'tflite')}; choose another --output for "
+            f"--format {format}."
+        )
+    return present
 
 
 def _refuse_other_crops(output, made):

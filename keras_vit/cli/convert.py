@@ -1,4 +1,4 @@
-"""`keras-vit convert`: .tflite files for the edge, checked against the Keras model."""
+"""`keras-vit convert`: .tflite files for the edge and for a page, checked against the Keras model."""
 
 from pathlib import Path
 
@@ -25,27 +25,37 @@ int8 and int16x8 need images to measure ranges on: --calibration, or a run's own
 and dynamic_int8 are fitted to them. Each file is run in a process without Keras and compared with the Keras model, on
 the run's test images, --images, or noise. Layers that lose most stay float until the file loses no more than
 --max-loss; if that does not help, no file is written.
+
+--format web writes one such file and a page that classifies images in the browser, for any server of static files:
+
+    keras-vit convert runs/photos --format web --litert-js node_modules/@litertjs/core --output page
+    python3 -m http.server -d page
 """
+PAGE_WITH_CDN = """\
+The page loads LiteRT.js {version} from {cdn}, so it needs the internet. To have it in the folder:
+`npm install @litertjs/core@{version}`, and convert again with --litert-js node_modules/@litertjs/core."""
+PAGE_ALONE = "The page needs nothing from elsewhere: LiteRT.js {version} is in the folder."
 
 
 def parser():
     """The options of `keras-vit convert`."""
-    from keras_vit.export.edge.quantizations import DEFAULT, MAX_LOSS, QUANTIZATIONS
+    from keras_vit.export.edge.quantizations import DEFAULT, MAX_LOSS, QUANTIZATIONS, WEB
 
     parser = verb_parser("convert", DESCRIPTION)
     add_exported_model(parser, several_sizes=True)
     parser.add_argument("--output", metavar="DIR", required=True, help="folder for the files of this model")
     parser.add_argument(
         "--format",
-        choices=("tflite", "onnx", "openvino"),
+        choices=("tflite", "web", "onnx", "openvino"),
         default="tflite",
-        help="onnx and openvino: float32 files for any number of images, by Keras' own exporters (default: tflite)",
+        help="web: one .tflite file and a page that runs it; onnx and openvino: float32 files for any number of images, "
+        "by Keras' own exporters (default: tflite)",
     )
     parser.add_argument(
         "--quant",
         nargs="+",
         choices=QUANTIZATIONS,
-        help=f"(default: {' '.join(DEFAULT)})",
+        help=f"(default: {' '.join(DEFAULT)}; of a page, which has one: {WEB})",
     )
     parser.add_argument(
         "--calibration",
@@ -62,20 +72,35 @@ def parser():
         help=f"accuracy that a quantized file may lose against the Keras model (default: {MAX_LOSS})",
     )
     parser.add_argument("--force", action="store_true", help="write files that lose more all the same")
+    parser.add_argument(
+        "--litert-js",
+        metavar="DIR",
+        help="for --format web: the npm package @litertjs/core, to be copied beside the page (default: the page loads it "
+        "from a CDN)",
+    )
     return parser
 
 
 def main(argv=None):
     """Convert what the arguments say; 0, or an error."""
     arguments = parser().parse_args(argv)
-    tflite_only = arguments.quant or arguments.calibration or arguments.force
-    if arguments.format != "tflite" and tflite_only:
-        raise ValueError(f"--quant, --calibration and --force are for --format tflite. Received: {arguments.format}.")
-    if arguments.format != "tflite" and len(arguments.img_size or ()) > 1:
-        raise ValueError(f"Several sizes of --img-size are for --format tflite. Received: {arguments.format}.")
+    _check(arguments)
 
     startup.start_tensorflow()
-    return _tflite(arguments) if arguments.format == "tflite" else _onnx_openvino(arguments)
+    return {"tflite": _tflite, "web": _web}.get(arguments.format, _onnx_openvino)(arguments)
+
+
+def _check(arguments):
+    """Refuse options that the format does not have."""
+    format, files = arguments.format, arguments.format in ("tflite", "web")
+    if not files and (arguments.quant or arguments.calibration or arguments.force):
+        raise ValueError(f"--quant, --calibration and --force are for --format tflite and web. Received: {format}.")
+    if format != "tflite" and len(arguments.img_size or ()) > 1:
+        raise ValueError(f"Several sizes of --img-size are for --format tflite. Received: {format}.")
+    if format == "web" and len(arguments.quant or ()) > 1:
+        raise ValueError(f"A page has one file, of one --quant. Received: {' '.join(arguments.quant)}.")
+    if format != "web" and arguments.litert_js:
+        raise ValueError(f"--litert-js is for --format web. Received: {format}.")
 
 
 def _tflite(arguments):
@@ -89,6 +114,25 @@ def _tflite(arguments):
         report = convert_sizes(wanted, arguments.output, arguments.quant, arguments.max_loss, arguments.force)
     print(as_table(report))
     print(f"Written to {arguments.output}; report.json has all figures.")
+    return 0
+
+
+def _web(arguments):
+    from keras_vit.export.edge.quantizations import WEB
+    from keras_vit.export.edge.report import as_table
+    from keras_vit.export.web import bundle, runtime
+
+    arguments.quant = arguments.quant or [WEB]
+    if arguments.litert_js:
+        runtime.from_folder(arguments.litert_js)  # refused before the model is loaded
+    with scratch_folder() as folder:
+        [(source, expected, calibrated)] = _wanted(arguments, Path(folder))
+        given = expected, calibrated, arguments.max_loss, arguments.force
+        report = bundle.convert(source, arguments.output, *arguments.quant, arguments.litert_js, *given)
+    print(as_table(report))
+    said = PAGE_ALONE if arguments.litert_js else PAGE_WITH_CDN
+    print(said.format(version=report["litert_js"]["version"], cdn=runtime.CDN))
+    print(f"Written to {arguments.output}; look at it with: python3 -m http.server -d {arguments.output}")
     return 0
 
 

@@ -13,12 +13,13 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "i
 
 
 @contextlib.contextmanager
-def launch():
-    """A browser; it is closed when the block ends. Containers have no sandbox and little shared memory."""
+def launch(*options):
+    """A browser with options; it is closed when the block ends. Containers have no sandbox and little shared memory."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=PATH, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage", *options]
+        browser = playwright.chromium.launch(executable_path=PATH, args=arguments)
         try:
             yield browser
         finally:
