@@ -33,14 +33,14 @@ FORMAT = "web"  # in report.json
 
 
 def convert(
-    source, output, quantization=WEB, litert_js=None, expected=None, calibrated=None, max_loss=MAX_LOSS, force=False
+    source, output, quantization=WEB[0], litert_js=None, expected=None, calibrated=None, max_loss=MAX_LOSS, force=False
 ):
     """Convert a model, check the file, and write it with the page that runs it.
 
     Args:
         source: an `ExportedModel`.
         output: a folder; it may hold an earlier page of the same model.
-        quantization: one of `QUANTIZATIONS`.
+        quantization: of `edge.quantizations.WEB`.
         litert_js: the npm package @litertjs/core, as `runtime.from_folder` takes it, to be copied; None for a page that
             loads it from a CDN.
         expected, calibrated, max_loss, force: as `edge.tflite.convert`.
@@ -53,6 +53,8 @@ def convert(
             else.
     """
     output = Path(output)
+    if quantization not in WEB:
+        raise ValueError(f"Quantizations of a page's file are {', '.join(WEB)}. Received: {quantization}.")
     runtime = runtimes.from_folder(litert_js) if litert_js else runtimes.from_cdn()
     before = tflite.check_folder(output, source.name, FORMAT)
     with scratch_folder() as folder:

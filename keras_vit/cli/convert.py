@@ -48,14 +48,14 @@ def parser():
         "--format",
         choices=("tflite", "web", "onnx", "openvino"),
         default="tflite",
-        help="web: one .tflite file and a page that runs it; onnx and openvino: float32 files for any number of images, "
-        "by Keras' own exporters (default: tflite)",
+        help="web: one .tflite file and a page that runs it; onnx and openvino: float32 files for any number of "
+        "images, by Keras' own exporters (default: tflite)",
     )
     parser.add_argument(
         "--quant",
         nargs="+",
         choices=QUANTIZATIONS,
-        help=f"(default: {' '.join(DEFAULT)}; of a page, which has one: {WEB})",
+        help=f"(default: {' '.join(DEFAULT)}; of a page, one of {', '.join(WEB)}: {WEB[0]})",
     )
     parser.add_argument(
         "--calibration",
@@ -75,8 +75,8 @@ def parser():
     parser.add_argument(
         "--litert-js",
         metavar="DIR",
-        help="for --format web: the npm package @litertjs/core, to be copied beside the page (default: the page loads it "
-        "from a CDN)",
+        help="for --format web: the npm package @litertjs/core, to be copied beside the page (default: the page loads "
+        "it from a CDN)",
     )
     return parser
 
@@ -92,13 +92,17 @@ def main(argv=None):
 
 def _check(arguments):
     """Refuse options that the format does not have."""
+    from keras_vit.export.edge.quantizations import WEB
+
     format, files = arguments.format, arguments.format in ("tflite", "web")
     if not files and (arguments.quant or arguments.calibration or arguments.force):
         raise ValueError(f"--quant, --calibration and --force are for --format tflite and web. Received: {format}.")
     if format != "tflite" and len(arguments.img_size or ()) > 1:
         raise ValueError(f"Several sizes of --img-size are for --format tflite. Received: {format}.")
-    if format == "web" and len(arguments.quant or ()) > 1:
-        raise ValueError(f"A page has one file, of one --quant. Received: {' '.join(arguments.quant)}.")
+    if format == "web" and arguments.quant and (len(arguments.quant) > 1 or arguments.quant[0] not in WEB):
+        raise ValueError(
+            f"A page has one file, of one --quant {', '.join(WEB)}. Received: {' '.join(arguments.quant)}."
+        )
     if format != "web" and arguments.litert_js:
         raise ValueError(f"--litert-js is for --format web. Received: {format}.")
 
@@ -122,7 +126,7 @@ def _web(arguments):
     from keras_vit.export.edge.report import as_table
     from keras_vit.export.web import bundle, runtime
 
-    arguments.quant = arguments.quant or [WEB]
+    arguments.quant = arguments.quant or [WEB[0]]
     if arguments.litert_js:
         runtime.from_folder(arguments.litert_js)  # refused before the model is loaded
     with scratch_folder() as folder:

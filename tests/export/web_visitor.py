@@ -89,5 +89,5 @@ class Visitor:
 
     def _read(self, text):
         """Keep what the browser says of the page's policy, and of what it could not load."""
-        if "Content Security Policy" in text or "Failed to load" in text:
+        if "Content Security Policy" in text or "Failed to load resource" in text:
             self.problems.append(text)

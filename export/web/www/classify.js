@@ -17,7 +17,7 @@ let last = null; // the file that is shown
 async function load() {
   const accelerator = find("accelerator").value;
   const place = { file: here.model, wasm: new URL(here.wasm, document.baseURI).href, local: !here.wasm.includes("//") };
-  say("status", "The model is loading.");
+  say("status", "The model and its runtime are loading.");
   find("progress").hidden = false;
   const text = async (file) => (await get(file)).text();
   const [opened, labels, spec, answers] = await Promise.all([

@@ -13,7 +13,7 @@ export async function open(place, accelerator, progress) {
   content.catch(() => {}); // it is awaited below
   const runtime = await started(place, accelerator);
   const bytes = await content;
-  const compiled = await runtime.loadAndCompile(bytes, { accelerator });
+  const compiled = await runtime.loadAndCompile(bytes, { accelerator, gpuOptions: { precision: "fp32" } });
   const [input] = compiled.getInputDetails();
   return {
     threads: runtime.getGlobalLiteRt().liteRtWasm.getThreadCount(),
@@ -67,14 +67,12 @@ export async function get(file) {
 
 LiteRT.js frees nothing by itself. */
 async function run(runtime, compiled, input, pixels) {
-  const values = input.dtype === "uint8" ? new Uint8Array(pixels) : Float32Array.from(pixels);
-  const image = new runtime.Tensor(values, [...input.shape]);
+  const image = new runtime.Tensor(Float32Array.from(pixels), [...input.shape]);
   const tensors = [image];
   try {
     const outputs = await compiled.run({ [input.name]: image });
     tensors.push(...Object.values(outputs));
-    const given = await outputs[PROBABILITIES].data();
-    const scores = given instanceof Uint8Array ? Float32Array.from(given, (step) => step / 255) : given;
+    const scores = await outputs[PROBABILITIES].data();
     return { scores, known: KNOWN in outputs ? (await outputs[KNOWN].data())[0] : null };
   } finally {
     for (const tensor of tensors) tensor.delete();

@@ -6,7 +6,7 @@ after each. Letters: H W of the model, H0 W0 of the image. */
 
 export const MAX_PIXELS = Math.floor(2 ** 30 / 12);
 const LARGE = 2 ** 22; // pixels between the two passes, for which memory counts more than Pillow's order
-const STRIP = 2 ** 20; // pixels that are read at once: a canvas of a large image would take four bytes for each
+const STRIP = 2 ** 22; // pixels that are read at once: a canvas of a large image would take four bytes for each
 const OPAQUE = 255;
 const AS_STORED = { imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none" };
 const FILTERS = {
