@@ -122,6 +122,39 @@ def test_a_large_image_is_read_strip_by_strip(visitor, folder, tmp_path):
     )
 
 
+@pytest.fixture
+def transparent(tmp_path):
+    """A function from a width to a PNG that is nearly or fully transparent, with colours underneath."""
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 40, 4), np.uint8)
+    pixels[..., 3] = pixels[..., 3] % 2
+
+    def write(width):
+        Image.fromarray(pixels).resize((width, 3), Image.Resampling.NEAREST).save(tmp_path / "transparent.png")
+        return (tmp_path / "transparent.png").read_bytes()
+
+    return write
+
+
+def test_transparent_images_of_any_width_have_their_colours(visitor, folder, transparent, tmp_path):
+    for width in (40, 5000, 40, 40_000):
+        content = transparent(width)
+        answer = visitor.drop("transparent.png", content)
+        np.testing.assert_allclose(answer["scores"], scores(folder, content, tmp_path), atol=1e-3)
+
+
+def test_without_webgl_they_are_refused_and_others_are_not(browser, url, image, transparent):
+    visitor = Visitor(browser, url)
+    visitor.page.add_init_script(
+        "const get = HTMLCanvasElement.prototype.getContext; HTMLCanvasElement.prototype.getContext = "
+        "function (kind, ...rest) { return kind === 'webgl2' ? null : get.call(this, kind, ...rest); };"
+    )
+    visitor.open()
+    said = "“a.png” has transparent parts, which this browser cannot read exactly. Save it without transparency."
+    assert visitor.drop("a.png", transparent(40)) == said
+    assert len(visitor.drop("00.png", image)["labels"]) == 5
+    visitor.close()
+
+
 def test_images_can_be_pasted(visitor, image):
     visitor.page.evaluate(PASTE, list(image))
     expect(visitor.page.locator("#scores li")).to_have_count(5)
@@ -247,17 +280,18 @@ def test_a_gpu_is_offered_where_there_is_one(browser, url, folder, image, tmp_pa
     visitor.open()
     assert not visitor.page.is_visible("#accelerator")
     visitor.close()
-    with chromium.launch(*SOFTWARE_GPU) as other:
-        visitor = Visitor(other, url)
-        visitor.open()
-        visitor.drop("00.png", image)
-        visitor.page.evaluate("answers.length = 0")
-        visitor.page.select_option("#accelerator", "webgpu")
-        expect(visitor.page.locator("#status")).to_contain_text(" ms.", timeout=WAIT)
-        [answer] = visitor.page.evaluate("answers")
-        np.testing.assert_allclose(answer["scores"], scores(folder, image, tmp_path), atol=1e-3)
-        assert any("litert_wasm_jspi_internal.wasm" in one for one in visitor.requests)
-        visitor.close()
+    other = browser.browser_type.launch(executable_path=chromium.PATH, args=[*chromium.ARGUMENTS, *SOFTWARE_GPU])
+    visitor = Visitor(other, url)
+    visitor.open()
+    visitor.drop("00.png", image)
+    visitor.page.evaluate("answers.length = 0")
+    visitor.page.select_option("#accelerator", "webgpu")
+    expect(visitor.page.locator("#status")).to_contain_text(" ms.", timeout=WAIT)
+    [answer] = visitor.page.evaluate("answers")
+    np.testing.assert_allclose(answer["scores"], scores(folder, image, tmp_path), atol=1e-3)
+    assert any("litert_wasm_jspi_internal.wasm" in one for one in visitor.requests)
+    visitor.close()
+    other.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -143,7 +143,8 @@ function list(scores, known, milliseconds) {
 
 function row(label, score) {
   const item = element("li", {});
-  const bar = element("span", { className: "bar", ariaHidden: "true" });
+  const bar = element("span", { className: "bar" });
+  bar.setAttribute("aria-hidden", "true");
   bar.append(element("i", {}));
   bar.firstChild.style.width = `${100 * score}%`;
   const name = element("span", { className: "label", textContent: label });

@@ -15,10 +15,7 @@ export async function open(place, accelerator, progress) {
   const bytes = await content;
   const compiled = await runtime.loadAndCompile(bytes, { accelerator, gpuOptions: { precision: "fp32" } });
   const [input] = compiled.getInputDetails();
-  return {
-    threads: runtime.getGlobalLiteRt().liteRtWasm.getThreadCount(),
-    run: (pixels) => run(runtime, compiled, input, pixels),
-  };
+  return { run: (pixels) => run(runtime, compiled, input, pixels) };
 }
 
 async function started({ wasm, local }, accelerator) {
@@ -26,8 +23,9 @@ async function started({ wasm, local }, accelerator) {
   try {
     runtime = await import("@litertjs/core");
     runtime.unloadLiteRt();
-    // A worker, and so a thread, cannot be started from another server's files.
-    const threads = accelerator === "wasm" && local && self.crossOriginIsolated && (await runtime.supportsFeature("relaxedSimd"));
+    // Threads are workers, which cannot be started from another server's files.
+    const isolated = accelerator === "wasm" && local && self.crossOriginIsolated;
+    const threads = isolated && (await runtime.supportsFeature("relaxedSimd"));
     const jspi = accelerator === "webgpu" && "Suspending" in WebAssembly; // what the GPU lacks then runs on the CPU
     await runtime.loadLiteRt(wasm, { threads, jspi });
   } catch (error) {
@@ -74,6 +72,8 @@ async function run(runtime, compiled, input, pixels) {
     tensors.push(...Object.values(outputs));
     const scores = await outputs[PROBABILITIES].data();
     return { scores, known: KNOWN in outputs ? (await outputs[KNOWN].data())[0] : null };
+  } catch (error) {
+    throw new Error(`cannot be classified: ${error.message || error}. Reload the page; if this stays, use the CPU.`);
   } finally {
     for (const tensor of tensors) tensor.delete();
   }

@@ -8,7 +8,7 @@ export const MAX_PIXELS = Math.floor(2 ** 30 / 12);
 const LARGE = 2 ** 22; // pixels between the two passes, for which memory counts more than Pillow's order
 const STRIP = 2 ** 22; // pixels that are read at once: a canvas of a large image would take four bytes for each
 const OPAQUE = 255;
-const AS_STORED = { imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none" };
+const AS_STORED = { premultiplyAlpha: "none", colorSpaceConversion: "none" }; // upright by default
 const FILTERS = {
   bilinear: { reach: 1, weight: (x) => Math.max(1 - Math.abs(x), 0) },
   bicubic: { reach: 2, weight: cubic },
@@ -172,23 +172,33 @@ function canvasReader(bitmap) {
   };
 }
 
+let graphics = null; // a WebGL context with a texture, of which browsers allow a few; null until one is needed
+
 function textureReader(bitmap) {
-  const gl = document.createElement("canvas").getContext("webgl2");
-  const most = gl ? gl.getParameter(gl.MAX_TEXTURE_SIZE) : 0;
-  if (gl) {
-    gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
-    gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
-  }
+  if (!graphics || graphics.gl.isContextLost()) graphics = openGraphics();
   return (x, y, width, height) => {
-    if (!gl || Math.max(width, height) > most) {
-      throw new Error("has transparent parts, which this browser cannot read exactly. Save it without transparency.");
-    }
-    gl.pixelStorei(gl.UNPACK_SKIP_PIXELS, x);
-    gl.pixelStorei(gl.UNPACK_SKIP_ROWS, y);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, width, height, 0, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
-    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, gl.getParameter(gl.TEXTURE_BINDING_2D), 0);
-    const data = new Uint8Array(4 * width * height);
-    gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, data);
-    return data;
+    const data = graphics && readTexture(graphics, bitmap, [x, y, width, height]);
+    if (data) return data;
+    throw new Error("has transparent parts, which this browser cannot read exactly. Save it without transparency.");
   };
+}
+
+function openGraphics() {
+  const gl = document.createElement("canvas").getContext("webgl2");
+  if (!gl) return null;
+  const texture = gl.createTexture();
+  gl.bindTexture(gl.TEXTURE_2D, texture);
+  gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
+  return { gl, texture };
+}
+
+/* A part of a bitmap in RGBA; null where it fails, as for a part that is larger than textures may be. */
+function readTexture({ gl, texture }, bitmap, [x, y, width, height]) {
+  gl.pixelStorei(gl.UNPACK_SKIP_PIXELS, x);
+  gl.pixelStorei(gl.UNPACK_SKIP_ROWS, y);
+  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, width, height, 0, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
+  gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
+  const data = new Uint8Array(4 * width * height);
+  gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, data);
+  return gl.getError() === gl.NO_ERROR && !gl.isContextLost() ? data : null;
 }
