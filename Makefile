@@ -5,6 +5,7 @@
 #   make test-lowest  the tests on the lowest versions that setup.cfg allows
 #   make test-serving exports of every family on the TensorFlow that TF Serving's release has
 #   make test-mediapipe .tflite files opened by MediaPipe      make test-exchange  every family as ONNX and OpenVINO
+#   make test-web     pages that classify in the browser, in Chromium, against keras-vit predict -> results/web.csv
 #   make test-loggers runs that Weights & Biases and MLflow log, offline    make test-notebook examples/fine_tune.ipynb
 #   make test-detector models of any size as backbones of KerasHub's RetinaNet
 #   make test-libraries  models of transformers, its TensorFlow classes and timm, drawn by SEED, read and written back
@@ -20,7 +21,7 @@ BIN := $(VENV)/bin
 # What a newer torch is called on machines without a GPU differs; `make test-all TORCH=torch==2.13.0` names another.
 TORCH ?= torch
 
-.PHONY: test-loggers test-notebook quickstart test test-all test-lowest test-jax test-torch test-serving test-mediapipe test-exchange test-edge test-detector test-real test-libraries
+.PHONY: test-loggers test-notebook quickstart test test-all test-lowest test-jax test-torch test-serving test-mediapipe test-web test-exchange test-edge test-detector test-real test-libraries
 .PHONY: lint format docs bench bench-peers clean
 
 $(BIN)/python:
@@ -102,6 +103,25 @@ test-mediapipe: $(VENV)/.dev
 	.venv-mediapipe/bin/python tests/export/mediapipe_classify.py build/mediapipe
 	@echo "== Images of every kind as MediaPipe's own decoder sees them -> results/formats_mediapipe.csv"
 	.venv-mediapipe/bin/python tests/export/mediapipe_formats.py build/mediapipe results/formats_mediapipe.csv
+
+# The runtime of the pages, as keras_vit/export/web/runtime.py pins it.
+LITERT_JS := $(shell sed -n 's/^VERSION = "\(.*\)".*/\1/p' export/web/runtime.py)
+
+build/litert_js/$(LITERT_JS): export/web/runtime.py
+	@echo "== Installing LiteRT.js $(LITERT_JS) from the npm registry -> build/litert_js"
+	rm -rf build/litert_js
+	mkdir -p build/litert_js
+	npm install --silent --no-fund --no-audit --prefix build/litert_js @litertjs/core@$(LITERT_JS)
+	@touch $@
+
+test-web: $(VENV)/.dev build/litert_js/$(LITERT_JS)
+	@$(BIN)/python -m tests.export.chromium
+	@echo "== Using a page as a visitor does"
+	$(BIN)/python -m pytest -m "" tests/export/test_web_page_in_chromium.py
+	@echo "== Images of every kind as the page sees them -> results/formats_web.csv"
+	$(BIN)/python -m tests.export.web_formats results/formats_web.csv
+	@echo "== Comparing pages with keras-vit predict, image by image -> results/web.csv"
+	$(BIN)/python -m tests.export.web_pages build/litert_js --csv results/web.csv
 
 test-exchange:
 	@echo "== Converting a toy of every family into ONNX and OpenVINO (environment .venv-exchange)"

@@ -284,22 +284,42 @@ def _check_arguments(source, output, quantizations, max_loss):
         )
     if not 0 <= max_loss < 50:
         raise ValueError(f"max_loss is in points of accuracy, 0 or more and below 50. Received: {max_loss}.")
-    if (output / REPORT).is_file():
-        present = json.loads((output / REPORT).read_text())
-        if present.get("model") != source.name:
-            raise ValueError(
-                f"{output} holds the files of {present.get('model')!r}, and the {LABELS} beside them is of that model; "
-                f"choose another --output for {source.name!r}."
-            )
-        if tuple(present.get("features", ())) != source.features:
-            raise ValueError(
-                f"{output} holds files that give {_listed(present.get('features'))}, not {_listed(source.features)}; "
-                "choose another --output."
-            )
+    check_folder(output, source.name, features=source.features)
 
 
-def _listed(features):
-    return ", ".join(features or ["classes"])
+def check_folder(output, name, format="tflite", features=()):
+    """Check that files may be written into a folder: it holds none, or those of the same model and format.
+
+    Args:
+        output: the folder, which need not exist.
+        name: of the model.
+        format: "tflite", or "web" for a page.
+        features: names of the outputs of a model without a classifier.
+
+    Returns:
+        The report of the files that it holds, {} if there are none.
+
+    Raises:
+        ValueError: if it holds others.
+    """
+    path = Path(output) / REPORT
+    present = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not present:
+        return present
+    held, given = (", ".join(names or ["classes"]) for names in (present.get("features"), features))
+    if present.get("model") != name:
+        raise ValueError(
+            f"{output} holds the files of {present.get('model')!r}, and the {LABELS} beside them is of that model; "
+            f"choose another --output for {name!r}."
+        )
+    if present.get("format", "tflite") != format:
+        raise ValueError(
+            f"{output} was written with --format {present.get('format', 'tflite')}; choose another --output for "
+            f"--format {format}."
+        )
+    if held != given:
+        raise ValueError(f"{output} holds files that give {held}, not {given}; choose another --output.")
+    return present
 
 
 def _refuse_other_crops(output, made):

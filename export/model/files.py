@@ -42,13 +42,19 @@ def size_in_name(spec):
     return spec.size_name
 
 
-def publish(paths, output):
+def publish(paths, output, below=None):
     """Copy files into a folder: all are written completely before the first gets its name.
 
     An answers.json that is there goes if these have none: the model has one label per image and no score now.
+
+    Args:
+        paths: the files.
+        output: the folder.
+        below: the folder that they lie in, in which some have folders of their own; by default all go to `output`.
     """
     with contextlib.ExitStack() as stack:
         for path in paths:
-            shutil.copyfile(path, stack.enter_context(atomic_file(output / path.name)))
+            name = path.relative_to(below) if below else path.name
+            shutil.copyfile(path, stack.enter_context(atomic_file(output / name)))
     if ANSWERS not in {path.name for path in paths}:
         (output / ANSWERS).unlink(missing_ok=True)

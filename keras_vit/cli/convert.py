@@ -1,4 +1,4 @@
-"""`keras-vit convert`: .tflite files for the edge, checked against the Keras model."""
+"""`keras-vit convert`: .tflite files for the edge and for a page, checked against the Keras model."""
 
 from pathlib import Path
 
@@ -40,27 +40,37 @@ Features instead of classes, for search and as the input of other models:
     keras-vit convert SwinT --maps --output edge
 
 They are compared by their cosine with the Keras model's.
+
+--format web writes one such file and a page that classifies images in the browser, for any server of static files:
+
+    keras-vit convert runs/photos --format web --litert-js node_modules/@litertjs/core --output page
+    python3 -m http.server -d page
 """
+PAGE_WITH_CDN = """\
+The page loads LiteRT.js {version} from {cdn}, so it needs the internet. To have it in the folder:
+`npm install @litertjs/core@{version}`, and convert again with --litert-js node_modules/@litertjs/core."""
+PAGE_ALONE = "The page needs nothing from elsewhere: LiteRT.js {version} is in the folder."
 
 
 def parser():
     """The options of `keras-vit convert`."""
-    from keras_vit.export.edge.quantizations import DEFAULT, MAX_LOSS, QUANTIZATIONS
+    from keras_vit.export.edge.quantizations import DEFAULT, MAX_LOSS, QUANTIZATIONS, WEB
 
     parser = verb_parser("convert", DESCRIPTION)
     add_exported_model(parser, several_sizes=True)
     parser.add_argument("--output", metavar="DIR", required=True, help="folder for the files of this model")
     parser.add_argument(
         "--format",
-        choices=("tflite", "onnx", "openvino"),
+        choices=("tflite", "web", "onnx", "openvino"),
         default="tflite",
-        help="onnx and openvino: float32 files for any number of images, by Keras' own exporters (default: tflite)",
+        help="web: one .tflite file and a page that runs it; onnx and openvino: float32 files for any number of "
+        "images, by Keras' own exporters (default: tflite)",
     )
     parser.add_argument(
         "--quant",
         nargs="+",
         choices=QUANTIZATIONS,
-        help=f"(default: {' '.join(DEFAULT)})",
+        help=f"(default: {' '.join(DEFAULT)}; of a page, one of {', '.join(WEB)}: {WEB[0]})",
     )
     parser.add_argument(
         "--calibration",
@@ -82,45 +92,68 @@ def parser():
         metavar="EMBEDDINGS",
         help="with --no-top: a file of `keras-vit embed`, whose nearest vectors example.py prints",
     )
+    parser.add_argument(
+        "--litert-js",
+        metavar="DIR",
+        help="for --format web: the npm package @litertjs/core, to be copied beside the page (default: the page loads "
+        "it from a CDN)",
+    )
     return parser
 
 
 def main(argv=None):
     """Convert what the arguments say; 0, or an error."""
     arguments = parser().parse_args(argv)
-    tflite_only = arguments.quant or arguments.calibration or arguments.force
-    if arguments.format != "tflite" and tflite_only:
-        raise ValueError(f"--quant, --calibration and --force are for --format tflite. Received: {arguments.format}.")
-    if arguments.format != "tflite" and len(arguments.img_size or ()) > 1:
-        raise ValueError(f"Several sizes of --img-size are for --format tflite. Received: {arguments.format}.")
+    _check(arguments)
 
     startup.start_tensorflow()
     features = features_of(arguments)
     _check_features(arguments, features)
-    return _tflite(arguments, features) if arguments.format == "tflite" else _onnx_openvino(arguments)
+    if arguments.format == "tflite":
+        return _tflite(arguments, features)
+    return _web(arguments) if arguments.format == "web" else _onnx_openvino(arguments)
+
+
+def _check(arguments):
+    """Refuse options that the format does not have."""
+    from keras_vit.export.edge.quantizations import WEB
+
+    format, files = arguments.format, arguments.format in ("tflite", "web")
+    if not files and (arguments.quant or arguments.calibration or arguments.force):
+        raise ValueError(f"--quant, --calibration and --force are for --format tflite and web. Received: {format}.")
+    if format != "tflite" and len(arguments.img_size or ()) > 1:
+        raise ValueError(f"Several sizes of --img-size are for --format tflite. Received: {format}.")
+    if format == "web" and arguments.quant and (len(arguments.quant) > 1 or arguments.quant[0] not in WEB):
+        raise ValueError(
+            f"A page has one file, of one --quant {', '.join(WEB)}. Received: {' '.join(arguments.quant)}."
+        )
+    if format != "web" and arguments.litert_js:
+        raise ValueError(f"--litert-js is for --format web. Received: {format}.")
 
 
 def _check_features(arguments, features):
-    """Raise a ValueError for options that are not for features, or only for them."""
+    """Raise a ValueError for options that are not for features, or only for them; sets what --max-loss is without it."""
+    from keras_vit.export.edge.quantizations import MAX_LOSS
+
     if features and arguments.format != "tflite":
         raise ValueError(f"Features are converted by --format tflite. Received: {arguments.format}.")
     if features and arguments.max_loss is not None:
         raise ValueError("--max-loss is in points of accuracy, which features do not have. Leave it out.")
     if arguments.index and (not features or features.maps or features.blocks):
         raise ValueError("--index is for vectors: add --no-top, or leave it out.")
+    arguments.max_loss = MAX_LOSS if arguments.max_loss is None else arguments.max_loss
 
 
 def _tflite(arguments, features):
-    from keras_vit.export.edge.quantizations import DEFAULT, MAX_LOSS
+    from keras_vit.export.edge.quantizations import DEFAULT
     from keras_vit.export.edge.report import as_table
     from keras_vit.export.edge.tflite import convert_sizes
 
     arguments.quant, index = arguments.quant or DEFAULT, _index(arguments)
     with scratch_folder() as folder:
         wanted = _wanted(arguments, Path(folder), features, index)
-        max_loss = MAX_LOSS if arguments.max_loss is None else arguments.max_loss
-        options = {"force": arguments.force, "index": index}
-        report = convert_sizes(wanted, arguments.output, arguments.quant, max_loss, **options)
+        options = {"max_loss": arguments.max_loss, "force": arguments.force, "index": index}
+        report = convert_sizes(wanted, arguments.output, arguments.quant, **options)
     print(as_table(report))
     print(f"Written to {arguments.output}; report.json has all figures.")
     return 0
@@ -133,7 +166,26 @@ def _index(arguments):
     return load_embeddings(arguments.index) if arguments.index else None
 
 
-def _wanted(arguments, folder, features, index):
+def _web(arguments):
+    from keras_vit.export.edge.quantizations import WEB
+    from keras_vit.export.edge.report import as_table
+    from keras_vit.export.web import bundle, runtime
+
+    arguments.quant = arguments.quant or [WEB[0]]
+    if arguments.litert_js:
+        runtime.from_folder(arguments.litert_js)  # refused before the model is loaded
+    with scratch_folder() as folder:
+        [(source, expected, calibrated)] = _wanted(arguments, Path(folder))
+        given = expected, calibrated, arguments.max_loss, arguments.force
+        report = bundle.convert(source, arguments.output, *arguments.quant, arguments.litert_js, *given)
+    print(as_table(report))
+    said = PAGE_ALONE if arguments.litert_js else PAGE_WITH_CDN
+    print(said.format(version=report["litert_js"]["version"], cdn=runtime.CDN))
+    print(f"Written to {arguments.output}; look at it with: python3 -m http.server -d {arguments.output}")
+    return 0
+
+
+def _wanted(arguments, folder, features=None, index=None):
     """The model, what it gives, and images for measuring ranges, at each size in turn."""
     for number, size in enumerate(dict.fromkeys(arguments.img_size or [None])):
         source = open_exported_model(arguments, size, features)

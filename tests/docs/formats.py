@@ -1,8 +1,8 @@
 """The table of docs/formats.md: how each kind of image is seen, on every way that it takes through the library.
 
 `rows` runs them all over the images of `tests/images_of_all_kinds.py`; `tests/docs/test_formats.py` holds the page
-against it, and `python -m tests.docs.tables --write` writes it. MediaPipe's column is what `make test-mediapipe`
-measured last.
+against it, and `python -m tests.docs.tables --write` writes it. The columns of MediaPipe and of the web page are what
+`make test-mediapipe` and `make test-web` measured last.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import numpy as np
 from tests.docs.published import ROOT
 from tests.images_of_all_kinds import ROUNDED, images, seen_by_pillow
 
-MEDIAPIPE = ROOT / "results" / "formats_mediapipe.csv"
+MEASURED = {"MediaPipe": ROOT / "results/formats_mediapipe.csv", "web page": ROOT / "results/formats_web.csv"}
 RIGHT, REFUSED, WRONG = "as Pillow", "refused", "differently"
 OFF_BY_ONE = "off by 1"  # of 255
 KINDS = {  # in words: beginnings of the images' names; each image counts for the first
@@ -71,7 +71,8 @@ def rows():
         "`example.py`": _by_example(),
     }
     outcomes = {way: {name: _outcome(name, image) for name, image in seen.items()} for way, seen in ways.items()}
-    outcomes["MediaPipe"] = dict(list(csv.reader(MEDIAPIPE.read_text(encoding="utf-8").splitlines()))[1:])
+    for way, path in MEASURED.items():
+        outcomes[way] = dict(list(csv.reader(path.read_text(encoding="utf-8").splitlines()))[1:])
     counts = {kind: [{} for _ in outcomes] for kind in KINDS}
     for name in images():
         kind = next(kind for kind, beginnings in KINDS.items() if name.startswith(beginnings))

@@ -33,6 +33,7 @@ def test_what_pillow_reads_is_refused_by_graphs_alone():
         assert refused == list(OURS) if unknown else set(refused) <= {"serve, page"}
 
 
-def test_every_image_was_tried_with_mediapipe():
-    measured = formats.MEDIAPIPE.read_text(encoding="utf-8").splitlines()[1:]
+@pytest.mark.parametrize("way", formats.MEASURED)
+def test_every_image_was_tried_where_it_was_measured(way):
+    measured = formats.MEASURED[way].read_text(encoding="utf-8").splitlines()[1:]
     assert [line.partition(",")[0] for line in measured] == sorted(images())

@@ -9,16 +9,17 @@ import shutil
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATH = next(filter(None, map(shutil.which, NAMES)), None)
 MISSING = f"none of {', '.join(NAMES)} is on the PATH; on Debian and Ubuntu `apt-get install chromium` installs one"
+ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage"]  # containers have no sandbox and little shared memory
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 
 
 @contextlib.contextmanager
 def launch():
-    """A browser; it is closed when the block ends. Containers have no sandbox and little shared memory."""
+    """A browser; it is closed when the block ends."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=PATH, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        browser = playwright.chromium.launch(executable_path=PATH, args=ARGUMENTS)
         try:
             yield browser
         finally:
