@@ -3,6 +3,7 @@
 pip install ai-edge-litert numpy pillow
 python3 example.py image.jpg                        print the best classes
 python3 example.py --model NAME_int8.tflite *.jpg   with another file than the most exact one
+python3 example.py --accelerator gpu image.jpg      on the GPU, by LiteRT's CompiledModel
 
 answers.json, where it is, says that an image may have several labels, and from which probability it has each; and below
 which score the image is unknown: of none of the classes.
@@ -41,6 +42,11 @@ def main(argv=None):
     parser.add_argument("--top", type=int, help="classes per image (default: 5; of several labels, all that it has)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: LiteRT's choice)")
     parser.add_argument(
+        "--accelerator",
+        choices=("cpu", "gpu", "npu"),
+        help="run by LiteRT's CompiledModel on it (default: by LiteRT's Interpreter, on the CPU)",
+    )
+    parser.add_argument(
         "--max-pixels", type=int, default=MAX_PIXELS, help="larger images are refused (default: %(default)s)"
     )
     arguments = parser.parse_args(argv)
@@ -48,7 +54,11 @@ def main(argv=None):
     labels = (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
     answers = read_answers(HERE)
     model = arguments.model or most_exact(HERE)
-    classify, spec["size"] = open_model(model, arguments.threads), image_size(model)
+    if arguments.accelerator:
+        classify = open_compiled(model, arguments.accelerator, arguments.threads)
+    else:
+        classify = open_model(model, arguments.threads)
+    spec["size"] = image_size(model)
     status = 0
     for path in arguments.images:
         try:
@@ -175,12 +185,48 @@ def open_model(path, threads=None):
         interpreter.set_tensor(image["index"], pixels[np.newaxis].astype(image["dtype"]))
         interpreter.invoke()
         values = interpreter.get_tensor(probability["index"])[0]
-        if values.dtype != np.float32:
-            scale, zero_point = probability["quantization"]
-            values = (values.astype(np.float32) - zero_point) * scale
-        return values, (interpreter.get_tensor(known[0]["index"]).item() if known else None)
+        return real(values, probability), (interpreter.get_tensor(known[0]["index"]).item() if known else None)
 
     return classify
+
+
+def open_compiled(path, accelerator, threads=None):
+    """The same function as `open_model` gives, by LiteRT's CompiledModel on "cpu", "gpu" or "npu"."""
+    from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, HardwareAccelerator, Options
+
+    details = Interpreter(str(path))
+    [image], [probability, *_] = details.get_input_details(), details.get_output_details()
+    options = Options(HardwareAccelerator[accelerator.upper()], cpu_options=CpuOptions(num_threads=threads or 0))
+    try:
+        model = CompiledModel.from_file(str(path), options=options)
+    except RuntimeError:
+        sys.exit(
+            f"example.py: LiteRT cannot run {path.name} on the {accelerator.upper()}: there is none here, or it does "
+            "not take all operators of the file. --accelerator cpu runs it."
+        )
+    [name], outputs = model.get_signature_list(), model.get_output_tensor_details("serving_default")
+    taken = model.create_input_buffer_by_name(name, "image")
+    given = {output: model.create_output_buffer_by_name(name, output) for output in outputs}
+
+    def classify(pixels):
+        taken.write(np.ascontiguousarray(pixels[np.newaxis].astype(image["dtype"])))
+        model.run_by_name(name, {"image": taken}, given)
+        found = {
+            output: buffer.read(math.prod(outputs[output]["shape"]), np.dtype(outputs[output]["dtype"]).type)
+            for output, buffer in given.items()
+        }
+        known = found.get("known_score")
+        return real(found["probabilities"].ravel(), probability), (None if known is None else known.item())
+
+    return classify
+
+
+def real(values, details):
+    """Probabilities as float32."""
+    if values.dtype == np.float32:
+        return values
+    scale, zero_point = details["quantization"]
+    return (values.astype(np.float32) - zero_point) * scale
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ probabilities; it has builtin operators and fixed shapes only. The quantizations
 
     keras-vit convert runs/photos --img-size 192 224 --quant float16 --output edge
 
+--target gpu writes none and float16 for LiteRT's GPU delegate: it takes every operator, variances fit into float16,
+and each file is emulated in float16 on the CPU. Operators that would not fit are named, and nothing is written.
+
 int8 and int16x8 need images to measure ranges on: --calibration, or a run's own training images. The weights of int8
 and dynamic_int8 are fitted to them. Each file is run in a process without Keras and compared with the Keras model, on
 the run's test images, --images, or noise. Layers that lose most stay float until the file loses no more than
@@ -42,10 +45,16 @@ def parser():
         help="onnx and openvino: float32 files for any number of images, by Keras' own exporters (default: tflite)",
     )
     parser.add_argument(
+        "--target",
+        choices=("cpu", "gpu"),
+        default="cpu",
+        help="what .tflite files are made for (default: cpu, which GPU delegates may take in parts)",
+    )
+    parser.add_argument(
         "--quant",
         nargs="+",
         choices=QUANTIZATIONS,
-        help=f"(default: {' '.join(DEFAULT)})",
+        help=f"(default: {' '.join(DEFAULT)}; for GPUs: none float16)",
     )
     parser.add_argument(
         "--calibration",
@@ -71,6 +80,8 @@ def main(argv=None):
     tflite_only = arguments.quant or arguments.calibration or arguments.force
     if arguments.format != "tflite" and tflite_only:
         raise ValueError(f"--quant, --calibration and --force are for --format tflite. Received: {arguments.format}.")
+    if arguments.format != "tflite" and arguments.target != "cpu":
+        raise ValueError(f"--target gpu is for --format tflite. Received: {arguments.format}.")
     if arguments.format != "tflite" and len(arguments.img_size or ()) > 1:
         raise ValueError(f"Several sizes of --img-size are for --format tflite. Received: {arguments.format}.")
 
@@ -81,12 +92,15 @@ def main(argv=None):
 def _tflite(arguments):
     from keras_vit.export.edge.quantizations import DEFAULT
     from keras_vit.export.edge.report import as_table
+    from keras_vit.export.edge.target import OF_GPUS, check_quantizations
     from keras_vit.export.edge.tflite import convert_sizes
 
-    arguments.quant = arguments.quant or DEFAULT
+    arguments.quant = arguments.quant or (OF_GPUS if arguments.target == "gpu" else DEFAULT)
+    check_quantizations(arguments.target, arguments.quant)
     with scratch_folder() as folder:
         wanted = _wanted(arguments, Path(folder))
-        report = convert_sizes(wanted, arguments.output, arguments.quant, arguments.max_loss, arguments.force)
+        limits = {"max_loss": arguments.max_loss, "force": arguments.force}
+        report = convert_sizes(wanted, arguments.output, arguments.quant, **limits, target=arguments.target)
     print(as_table(report))
     print(f"Written to {arguments.output}; report.json has all figures.")
     return 0
