@@ -1,7 +1,8 @@
 """One image on a CPU with 1 and 2 threads:  python -m benchmarks.edge [--models NAME ...] [--rounds 30] [--csv FILE]
 
-The .tflite files of `keras-vit convert` (float32, dynamic int8, int8) against the float32 one, and against ONNX Runtime
-and OpenVINO (float32, bfloat16) on timm's export of the same architecture. The installed runtimes alternate, image by
+The .tflite files of `keras-vit convert` (float32, dynamic int8, int8) against the float32 one, against LiteRT's
+CompiledModel of the same float32 file (on the CPU, and on the GPU where LiteRT finds one), and against ONNX Runtime and
+OpenVINO (float32, bfloat16) on timm's export of the same architecture. The installed runtimes alternate, image by
 image, each in a process of its own; medians over the rounds are compared, and reported with the 10th and 90th
 percentile. Weights are synthetic; int8 keeps as many layers float as a cosine of 0.999 to the float model's logits
 needs.
@@ -21,7 +22,8 @@ from tests.export import full_size
 
 QUANTIZATIONS = {"none": "fp32", "dynamic_int8": "dynamic_int8", "int8": "int8"}  # and their files' endings
 FLOAT, OURS = "tflite none", "tflite"
-RUNTIMES = (OURS, *peers.EXPORTED)
+COMPILED = {"compiled CPU": "CPU", "compiled GPU": "GPU"}  # and LiteRT's names of the accelerators
+RUNTIMES = (OURS, *COMPILED, *peers.EXPORTED)
 
 
 def tflite_side(path, threads):
@@ -32,6 +34,28 @@ def tflite_side(path, threads):
     return lambda: run(image=image)
 
 
+def compiled_side(path, accelerator, threads):
+    """The same function by LiteRT's CompiledModel; None where LiteRT finds no such accelerator."""
+    from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, HardwareAccelerator, Options
+
+    options = Options(HardwareAccelerator[accelerator], cpu_options=CpuOptions(num_threads=threads))
+    try:
+        model = CompiledModel.from_file(str(path), options=options)
+    except RuntimeError:
+        return None
+    shape = model.get_input_tensor_details("serving_default")["image"]["shape"]
+    (classes,) = (one["shape"][-1] for one in model.get_output_tensor_details("serving_default").values())
+    taken, given = model.create_input_buffers(0), model.create_output_buffers(0)
+    image = np.zeros(shape, "float32")
+
+    def run():
+        taken[0].write(image)
+        model.run_by_index(0, taken, given)
+        return given[0].read(classes, np.float32)
+
+    return run
+
+
 def sides_of(runtime, name, folder, threads):
     """{side: function} of our files in the folder, or of timm's export in another runtime, if it is installed."""
     if runtime == OURS:
@@ -39,6 +63,10 @@ def sides_of(runtime, name, folder, threads):
             f"tflite {quantization}": tflite_side(next(Path(folder, name).glob(f"*_{ending}.tflite")), threads)
             for quantization, ending in QUANTIZATIONS.items()
         }
+    if runtime in COMPILED:
+        path = next(Path(folder, name).glob(f"*_{QUANTIZATIONS['none']}.tflite"))
+        side = compiled_side(path, COMPILED[runtime], threads)
+        return {runtime: side} if side else {}
     exported = Path(folder, f"{runtime}.onnx")  # a file per runtime, since all start at once
     with peers.leaving_out(runtime):
         if not exported.exists():

@@ -3,6 +3,7 @@
 pip install ai-edge-litert numpy pillow
 python3 example.py image.jpg                        print the best classes, or of a model without classes its features
 python3 example.py --model NAME_int8.tflite *.jpg   with another file than the most exact one
+python3 example.py --accelerator gpu image.jpg      on the GPU, by LiteRT's CompiledModel
 
 answers.json, where it is, says that an image may have several labels, and from which probability it has each; and below
 which score the image is unknown: of none of the classes. index.npz, where it is, has vectors of images: the names of
@@ -44,13 +45,22 @@ def main(argv=None):
     )
     parser.add_argument("--threads", type=int, help="CPU threads (default: LiteRT's choice)")
     parser.add_argument(
+        "--accelerator",
+        choices=("cpu", "gpu", "npu"),
+        help="run by LiteRT's CompiledModel on it (default: by LiteRT's Interpreter, on the CPU)",
+    )
+    parser.add_argument(
         "--max-pixels", type=int, default=MAX_PIXELS, help="larger images are refused (default: %(default)s)"
     )
     arguments = parser.parse_args(argv)
     spec = json.loads((HERE / "preprocessing.json").read_text(encoding="utf-8"))
     show = show_features(HERE) if not (HERE / "labels.txt").is_file() else show_classes(HERE)
     model = arguments.model or most_exact(HERE)
-    run, spec["size"] = open_model(model, arguments.threads), image_size(model)
+    if arguments.accelerator:
+        run = open_compiled(model, arguments.accelerator, arguments.threads)
+    else:
+        run = open_model(model, arguments.threads)
+    spec["size"] = image_size(model)
     status = 0
     for path in arguments.images:
         try:
@@ -223,6 +233,38 @@ def as_float(values, quantization):
         return values
     scale, zero_point = quantization
     return (values.astype(np.float32) - zero_point) * np.float32(scale)
+
+
+def open_compiled(path, accelerator, threads=None):
+    """The same function as `open_model` gives, by LiteRT's CompiledModel on "cpu", "gpu" or "npu"."""
+    from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, HardwareAccelerator, Options
+
+    reader = Interpreter(str(path))
+    [image], ends = reader.get_input_details(), reader.get_output_details()
+    named = reader.get_signature_runner("serving_default").get_output_details()
+    names = {end["index"]: name for name, end in named.items()}
+    options = Options(HardwareAccelerator[accelerator.upper()], cpu_options=CpuOptions(num_threads=threads or 0))
+    try:
+        model = CompiledModel.from_file(str(path), options=options)
+    except RuntimeError:
+        sys.exit(
+            f"example.py: LiteRT cannot run {path.name} on the {accelerator.upper()}: there is none here, or it does "
+            "not take all operators of the file. --accelerator cpu runs it."
+        )
+    [signature] = model.get_signature_list()
+    taken = model.create_input_buffer_by_name(signature, "image")
+    given = {name: model.create_output_buffer_by_name(signature, name) for name in names.values()}
+
+    def run(pixels):
+        taken.write(np.ascontiguousarray(pixels[np.newaxis].astype(image["dtype"])))
+        model.run_by_name(signature, {"image": taken}, given)
+        found = []
+        for end in ends:
+            values = given[names[end["index"]]].read(math.prod(end["shape"]), end["dtype"])
+            found.append(as_float(values.reshape(end["shape"])[0], end["quantization"]))
+        return found
+
+    return run
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_vit.export.edge import target
 from keras_vit.export.edge.quantizations import STATIC
 from keras_vit.export.edge.quantize import layer_name
 from keras_vit.export.edge.tolerance import KNOWN
@@ -77,6 +78,8 @@ def as_table(report):
         if file["quant"] in STATIC and file["output"] == "float32" and "features" not in file:
             why = "as its score of known images is" if KNOWN in file else "best classes would change in steps of 1/255"
             lines.append(f"{file['quant']} gives float32: {why}")
+        if "gpu" in file:
+            lines.append(f"{file['quant']}: {target.describe(file['gpu'])}")
         if not file["within_limits"]:
             lines.append(f"{file['quant']} EXCEEDS ITS LIMITS and was written because of --force")
     if "note" in (report["calibration"] or {}):

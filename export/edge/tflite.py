@@ -31,8 +31,9 @@ from keras_vit.export.edge import (
     metadata,
     report,
     sensitivity,
-    tolerance,
 )
+from keras_vit.export.edge import target as targets
+from keras_vit.export.edge import tolerance
 from keras_vit.export.edge.quantizations import DEFAULT, FITTED, MAX_LOSS, QUANTIZATIONS, STATIC
 from keras_vit.export.edge.quantize import STEPS, Quantizer, layer_name
 from keras_vit.export.model.files import REPORT, publish, size_in_name, write_labels_and_spec
@@ -62,6 +63,7 @@ class Job:
     max_loss: float
     force: bool
     runs: int
+    target: str = "cpu"
 
     @property
     def tolerance(self):
@@ -92,7 +94,9 @@ def convert(
     return convert_sizes([(source, expected, calibrated)], output, quantizations, max_loss, force, runs)
 
 
-def convert_sizes(wanted, output, quantizations=DEFAULT, max_loss=MAX_LOSS, force=False, runs=RUNS, index=None):
+def convert_sizes(
+    wanted, output, quantizations=DEFAULT, max_loss=MAX_LOSS, force=False, runs=RUNS, target="cpu", index=None
+):
     """Convert, check and write one file per image size and quantization; nothing is written if one of them fails.
 
     Args:
@@ -102,22 +106,25 @@ def convert_sizes(wanted, output, quantizations=DEFAULT, max_loss=MAX_LOSS, forc
         max_loss: points of accuracy that a quantized file may lose; layers stay float until it is within them.
         force: write files that lose more nevertheless; the report notes it.
         runs: timed runs of one image.
+        target: "cpu", or "gpu" for files that LiteRT's GPU delegate takes whole, checked in emulated float16.
         index: `Embeddings` to write beside files of features, whose nearest vectors example.py prints.
 
     Returns:
         The report, also written as report.json.
 
     Raises:
-        ValueError: if TFLite lacks operators, naming them, or if a file exceeds its limits, with the figures.
+        ValueError: if TFLite or the GPU delegate lacks operators, naming them, or if a file exceeds its limits, with
+            the figures.
     """
     output, quantizations = Path(output), tuple(dict.fromkeys(quantizations))
     with scratch_folder() as folder:
         folder, made = Path(folder), []
         for source, expected, calibrated in wanted:
             _check_arguments(source, output, quantizations, max_loss)
+            targets.check_quantizations(target, quantizations)
             inside = folder / source.spec.size_name
             inside.mkdir()
-            made.append(_at_size(source, expected, calibrated, quantizations, (inside, max_loss, force, runs)))
+            made.append(_at_size(source, expected, calibrated, quantizations, (inside, max_loss, force, runs, target)))
         _refuse_other_crops(output, made)
         summary = _summary(made, max_loss)
         files = [file for one in made for file in one.files]
@@ -138,13 +145,15 @@ class Made:
 
 
 def _at_size(source, expected, calibrated, quantizations, rest):
-    """Make the files of one size, `Made`; `rest` are the last fields of a `Job`, the folder first."""
+    """Make the files of one size, `Made`; `rest` are the last fields of a `Job`, the folder first, the target last."""
     folder = rest[0]
     expected = expected or (expect_features if source.features else parity.expect)(source)
     calibrated = calibrated or calibration.from_noise(source.spec)
     run_converter(source, folder / "float.tflite", folder / "static")
-    quantizer = Quantizer((folder / "float.tflite").read_bytes(), calibrated.images, calibrated.real)
-    job = Job(source, expected, quantizer, *rest)
+    content = (folder / "float.tflite").read_bytes()
+    if rest[-1] == "gpu":
+        content = targets.rewritten(content, calibrated.images, expected.images)
+    job = Job(source, expected, Quantizer(content, calibrated.images, calibrated.real), *rest)
     made = {quantization: make(job, quantization) for quantization in quantizations}
     outputs, sheet = {quantization: given for quantization, (_, given) in made.items()}, folder / "disagreements.png"
     drawn = not source.features and disagreements.save(sheet, expected, source.labels, outputs)
@@ -202,6 +211,8 @@ def make(job, quantization):
     entry["float_weight_layers"] = list(dict.fromkeys(map(layer_name, floats)))
     entry["input"] = "uint8" if quantization in STATIC else "float32"
     entry["output"] = "uint8" if rounded else "float32"
+    if job.target == "gpu":
+        entry["gpu"] = targets.checked(path, job, exact)
     return {**entry, "within_limits": good}, given
 
 

@@ -42,6 +42,10 @@ class Graph:
         """The shape of a tensor."""
         return flatbuffer.shape_of(self.main.tensors[tensor])
 
+    def dtype(self, tensor):
+        """The type of a tensor's values, e.g. "float32"."""
+        return TYPES.get(self.main.tensors[tensor].type, "another type")
+
     def constant(self, tensor):
         """The values of a constant; None of a tensor that is computed."""
         if tensor < 0:
@@ -58,7 +62,12 @@ class Graph:
 
     def consumers(self, tensor):
         """(operator, place among its inputs) of all that take a tensor."""
-        return self._consumers.get(tensor, [])
+        return list(self._consumers.get(tensor, []))
+
+    def following(self, operator):
+        """The operator behind one in the file's order; None behind the last."""
+        place = self._place(operator) + 1
+        return self.main.operators[place] if place < len(self.main.operators) else None
 
     def of_kinds(self, kinds):
         """The operators of these kinds."""
@@ -69,13 +78,76 @@ class Graph:
         return self.of_kinds(WEIGHTED)
 
     def add_constant(self, name, values):
-        """Add float32 values that an operator can be given; returns their number."""
+        """Add values that an operator can be given, int32 ones as they are, others as float32; returns their number."""
         return self._add_tensor(name, values=values)
+
+    def add_operator(self, before, kind, inputs, shape, kind_of_options=None, dtype="float32", **options):
+        """Insert an operator that computes one tensor.
+
+        Args:
+            before: the operator in front of which it is computed; None for the end.
+            kind: its name in the schema, e.g. "SLICE".
+            inputs: numbers of tensors.
+            shape: of the tensor that it computes.
+            kind_of_options: the class of its options in the schema, without "Options"; None if it has none.
+            dtype: of what it computes.
+            **options: fields of its options, by the schema's names.
+
+        Returns:
+            The number of the computed tensor.
+        """
+        generated = flatbuffer.generated()
+        made = generated.OperatorT()
+        made.opcodeIndex = self._code(kind)
+        if kind_of_options:
+            made.builtinOptionsType = getattr(generated.BuiltinOptions, f"{kind_of_options}Options")
+            made.builtinOptions = getattr(generated, f"{kind_of_options}OptionsT")()
+            for field, value in options.items():
+                setattr(made.builtinOptions, field, value)
+        output = self._add_tensor(f"{self._name_behind(inputs)}/{kind.lower()}", shape, dtype=dtype)
+        made.inputs, made.outputs = np.array(inputs, "int32"), np.array([output], "int32")
+        operators = self.main.operators
+        operators.insert(len(operators) if before is None else self._place(before), made)
+        self._producers[output] = made
+        for place, tensor in enumerate(made.inputs):
+            self._consumers.setdefault(int(tensor), []).append((made, place))
+        return output
+
+    def add_reshape(self, before, tensor, shape):
+        """Insert a RESHAPE as `add_operator` does; returns the number of what it gives."""
+        values = self.add_constant(f"{self.name(tensor)}/shape", np.array(shape, "int32"))
+        return self.add_operator(before, "RESHAPE", [tensor, values], shape, "Reshape", newShape=list(shape))
+
+    def set_shape(self, tensor, shape):
+        """State another shape of a computed tensor."""
+        stored = self.main.tensors[tensor]
+        stored.shape, stored.shapeSignature = np.array(shape, "int32"), None
 
     def give(self, operator, place, tensor):
         """Let an operator take a tensor at a place among its inputs."""
         operator.inputs = np.array(operator.inputs, "int32")
+        before = self._consumers[int(operator.inputs[place])]
+        before[:] = [one for one in before if one[0] is not operator or one[1] != place]
         operator.inputs[place] = tensor
+        self._consumers.setdefault(int(tensor), []).append((operator, place))
+
+    def replace(self, old, new):
+        """Let everything that takes a tensor, and the file's outputs, take another."""
+        for operator, place in self.consumers(old):
+            self.give(operator, place, new)
+        self.main.outputs = np.where(np.array(self.main.outputs) == old, new, self.main.outputs).astype("int32")
+        for signature in self.model.signatureDefs or []:
+            for end in signature.outputs:
+                end.tensorIndex = new if end.tensorIndex == old else end.tensorIndex
+
+    def remove_unused(self):
+        """Remove the operators of which nothing is taken."""
+        needed, kept = set(map(int, self.main.outputs)), []
+        for operator in reversed(self.main.operators):
+            if needed & set(map(int, operator.outputs)):
+                needed |= set(map(int, operator.inputs))
+                kept.append(operator)
+        self.main.operators = kept[::-1]
         self._index()
 
     def set_constant(self, operator, place, values):
@@ -85,7 +157,7 @@ class Graph:
     def remove(self, operator):
         """Remove an operator that computes one tensor: what takes that takes the operator's first input."""
         (output,) = operator.outputs
-        self._redirect(output, operator.inputs[0])
+        self.replace(output, operator.inputs[0])
         self.main.operators.remove(operator)
         self._index()
 
@@ -110,16 +182,10 @@ class Graph:
         return added
 
     def _insert_behind(self, tensor, kind, other):
-        generated = flatbuffer.generated()
-        made = generated.OperatorT()
-        made.opcodeIndex = self._code(kind.upper())
-        made.builtinOptionsType = getattr(generated.BuiltinOptions, f"{kind}Options")
-        made.builtinOptions = getattr(generated, f"{kind}OptionsT")()
-        output = self._add_tensor(f"{self.name(tensor)}/{kind.lower()}", self.shape(tensor))
-        self._redirect(tensor, output)
-        made.inputs, made.outputs = np.array([tensor, other], "int32"), np.array([output], "int32")
-        self.main.operators.insert(self.main.operators.index(self.producer(tensor)) + 1, made)
-        self._index()
+        behind = self.following(self.producer(tensor))
+        output = self.add_operator(behind, kind.upper(), [tensor, other], self.shape(tensor), kind)
+        self.replace(tensor, output)
+        self.give(self.producer(output), 0, tensor)  # itself takes the tensor
         return output
 
     def content(self, outputs=()):
@@ -131,7 +197,7 @@ class Graph:
         own = self.main.outputs
         self.main.outputs = np.array([*own, *outputs], "int32")
         try:
-            with self._empty(set(self._consumers) | set(self._producers)):
+            with self._empty({tensor for tensor, takers in self._consumers.items() if takers} | set(self._producers)):
                 return flatbuffer.pack(self.model)
         finally:
             self.main.outputs = own
@@ -158,24 +224,23 @@ class Graph:
             for place, tensor in enumerate(operator.inputs):
                 self._consumers.setdefault(int(tensor), []).append((operator, place))
 
-    def _redirect(self, old, new):
-        """Let everything that takes a tensor, and the file's outputs, take another."""
-        for operator, place in self.consumers(old):
-            self.give(operator, place, new)
-        self.main.outputs = np.where(np.array(self.main.outputs) == old, new, self.main.outputs).astype("int32")
-        for signature in self.model.signatureDefs or []:
-            for end in signature.outputs:
-                end.tensorIndex = new if end.tensorIndex == old else end.tensorIndex
+    def _place(self, operator):
+        return next(place for place, one in enumerate(self.main.operators) if one is operator)
 
-    def _add_tensor(self, name, shape=None, values=None):
+    def _name_behind(self, inputs):
+        """The name of the first input that is computed: layers are known by it."""
+        return self.name(next(int(i) for i in inputs if i >= 0 and self.constant(int(i)) is None))
+
+    def _add_tensor(self, name, shape=None, values=None, dtype="float32"):
         generated = flatbuffer.generated()
         tensor, buffer = generated.TensorT(), generated.BufferT()
         if values is not None:
-            values = np.ascontiguousarray(values, "float32")
+            dtype = "int32" if np.asarray(values).dtype == "int32" else "float32"
+            values = np.ascontiguousarray(values, dtype)
             shape, buffer.data = values.shape, np.frombuffer(values.tobytes(), "uint8")
         name = f"{name}:{len(self.main.tensors)}"  # no other tensor has it
         tensor.name, tensor.shape, tensor.hasRank = name.encode(), np.array(shape, "int32"), True
-        tensor.type, tensor.buffer = generated.TensorType.FLOAT32, len(self.model.buffers)
+        tensor.type, tensor.buffer = getattr(generated.TensorType, dtype.upper()), len(self.model.buffers)
         self.model.buffers.append(buffer)
         self.main.tensors.append(tensor)
         return len(self.main.tensors) - 1

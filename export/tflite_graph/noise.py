@@ -72,7 +72,7 @@ def _noise(graph, operator, values, ranges, steps):
     if (kernel := graph.constant(int(operator.inputs[1]))) is not None:
         exact, rounded = [*exact, kernel], [*rounded, _rounded(graph, operator, kernel)]
     y = values[output]
-    result = y + (_product(graph, operator, *rounded) - _product(graph, operator, *exact)).reshape(y.shape)
+    result = y + (product(graph, operator, *rounded) - product(graph, operator, *exact)).reshape(y.shape)
     return ((quantized(output, result) if ranges else result) - y).astype("float32")
 
 
@@ -98,7 +98,7 @@ def _rounded(graph, operator, kernel):
     return np.round(kernel / step) * step
 
 
-def _product(graph, operator, x, kernel):
+def product(graph, operator, x, kernel):
     """The product of an operator's two factors, without a bias."""
     if graph.kind(operator) == PRODUCT:
         options = operator.builtinOptions

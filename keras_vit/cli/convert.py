@@ -28,6 +28,9 @@ probabilities; it has builtin operators and fixed shapes only. The quantizations
 
     keras-vit convert runs/photos --img-size 192 224 --quant float16 --output edge
 
+--target gpu writes none and float16 for LiteRT's GPU delegate: it takes every operator, variances fit into float16,
+and each file is emulated in float16 on the CPU. Operators that would not fit are named, and nothing is written.
+
 int8 and int16x8 need images to measure ranges on: --calibration, or a run's own training images. The weights of int8
 and dynamic_int8 are fitted to them. Each file is run in a process without Keras and compared with the Keras model, on
 the run's test images, --images, or noise. Layers that lose most stay float until the file loses no more than
@@ -67,10 +70,16 @@ def parser():
         "images, by Keras' own exporters (default: tflite)",
     )
     parser.add_argument(
+        "--target",
+        choices=("cpu", "gpu"),
+        default="cpu",
+        help="what .tflite files are made for (default: cpu, which GPU delegates may take in parts)",
+    )
+    parser.add_argument(
         "--quant",
         nargs="+",
         choices=QUANTIZATIONS,
-        help=f"(default: {' '.join(DEFAULT)}; of a page, one of {', '.join(WEB)}: {WEB[0]})",
+        help=f"(default: {' '.join(DEFAULT)}; for GPUs: none float16; of a page, one of {', '.join(WEB)}: {WEB[0]})",
     )
     parser.add_argument(
         "--calibration",
@@ -121,6 +130,8 @@ def _check(arguments):
     format, files = arguments.format, arguments.format in ("tflite", "web")
     if not files and (arguments.quant or arguments.calibration or arguments.force):
         raise ValueError(f"--quant, --calibration and --force are for --format tflite and web. Received: {format}.")
+    if format != "tflite" and arguments.target != "cpu":
+        raise ValueError(f"--target gpu is for --format tflite. Received: {format}.")
     if format != "tflite" and len(arguments.img_size or ()) > 1:
         raise ValueError(f"Several sizes of --img-size are for --format tflite. Received: {format}.")
     if format == "web" and arguments.quant and (len(arguments.quant) > 1 or arguments.quant[0] not in WEB):
@@ -132,7 +143,7 @@ def _check(arguments):
 
 
 def _check_features(arguments, features):
-    """Raise a ValueError for options that are not for features, or only for them; sets what --max-loss is without it."""
+    """Raise a ValueError for options that are not for features, or only for them; sets the default of --max-loss."""
     from keras_vit.export.edge.quantizations import MAX_LOSS
 
     if features and arguments.format != "tflite":
@@ -147,12 +158,15 @@ def _check_features(arguments, features):
 def _tflite(arguments, features):
     from keras_vit.export.edge.quantizations import DEFAULT
     from keras_vit.export.edge.report import as_table
+    from keras_vit.export.edge.target import OF_GPUS, check_quantizations
     from keras_vit.export.edge.tflite import convert_sizes
 
-    arguments.quant, index = arguments.quant or DEFAULT, _index(arguments)
+    arguments.quant = arguments.quant or (OF_GPUS if arguments.target == "gpu" else DEFAULT)
+    check_quantizations(arguments.target, arguments.quant)
+    index = _index(arguments)
     with scratch_folder() as folder:
         wanted = _wanted(arguments, Path(folder), features, index)
-        options = {"max_loss": arguments.max_loss, "force": arguments.force, "index": index}
+        options = {"max_loss": arguments.max_loss, "force": arguments.force, "target": arguments.target, "index": index}
         report = convert_sizes(wanted, arguments.output, arguments.quant, **options)
     print(as_table(report))
     print(f"Written to {arguments.output}; report.json has all figures.")

@@ -84,10 +84,11 @@ def test_every_edge_file_has_every_label(several_run, edge):
     assert report["files"][0]["largest_difference_of_known_scores"] < 1e-5
 
 
-def test_the_folders_example_prints_them(several_run, edge, capsys):
+@pytest.mark.parametrize("options", [[], ["--accelerator", "cpu"]], ids=["interpreter", "compiled model"])
+def test_the_folders_example_prints_them(several_run, edge, options, capsys):
     paths = [str(path) for path, _ in open_source(several_run).images]
     assert command(["predict", str(several_run), *paths]) == 0
-    script = [sys.executable, "-P", str(edge[0] / "example.py"), *paths]
+    script = [sys.executable, "-P", str(edge[0] / "example.py"), *options, *paths]
     printed = subprocess.run(script, capture_output=True, text=True, check=True).stdout
     ours, theirs = (
         [line.split("#")[0].split(",")[0].rstrip() for line in text.splitlines() if "%" not in line or "# " not in line]

@@ -185,3 +185,21 @@ def test_of_several_labels_those_that_reach_their_thresholds_are_given():
     assert example.given(scores, answers).tolist() == [2, 3, 0] and example.given(scores, answers, 2).tolist() == [2, 3]
     assert example.given(scores, {"multi_label": True}).tolist() == [1, 2, 3]
     assert not len(example.given(scores, {"multi_label": True, "thresholds": [1.0] * 4}))
+
+
+@pytest.mark.parametrize("ending", ["fp32", "fp16", "int8"])
+def test_compiled_models_give_the_scores_of_the_interpreter(folder, ending, tmp_path):
+    paths = toys.write_images(tmp_path / "images", 3)
+    options = ["--model", folder / f"toys_16x24_{ending}.tflite", *paths]
+    interpreted, compiled = run(folder, *options), run(folder, "--accelerator", "cpu", *options)
+    assert compiled.returncode == 0, compiled.stderr
+    assert [label for row in scores(compiled.stdout) for label, _ in row]
+    for one, other in zip(scores(interpreted.stdout), scores(compiled.stdout), strict=True):
+        assert dict(one) == pytest.approx(dict(other), abs=0.011)
+
+
+def test_an_accelerator_that_is_not_there_is_said(folder, tmp_path):
+    (path,) = toys.write_images(tmp_path / "images", 1)
+    done = run(folder, "--accelerator", "npu", path)
+    assert done.returncode == 1 and "cannot run toys_16x24_fp32.tflite on the NPU" in done.stderr
+    assert "Traceback" not in done.stderr and not done.stdout.strip().startswith(str(path))
