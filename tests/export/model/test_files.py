@@ -26,3 +26,14 @@ def test_nothing_is_published_if_a_file_is_missing(tmp_path):
     missing.write_text("now it is there")
     publish([first, missing], output)
     assert sorted(path.name for path in output.iterdir()) == ["first", "missing"]
+
+
+def test_files_in_folders_of_their_own_keep_them(tmp_path):
+    made = tmp_path / "made"
+    (made / "inner").mkdir(parents=True)
+    for name in ("outer.js", "inner/a.js"):
+        (made / name).write_text(name)
+    publish([made / "outer.js", made / "inner/a.js"], tmp_path / "output", made)
+    assert (tmp_path / "output/inner/a.js").read_text() == "inner/a.js"
+    publish([made / "inner/a.js"], tmp_path / "flat")
+    assert [path.name for path in (tmp_path / "flat").iterdir()] == ["a.js"]
