@@ -80,15 +80,15 @@ def checked(path, job, exact):
     return {
         "operators": len(Graph(content).operators),
         "refused": 0,
-        **_compared(found.outputs, exact[places], expected.thresholds),
+        **compared(found.outputs, exact[places], expected.thresholds),
         "overflow": layer_name(found.overflow[1]) if found.overflow else None,
         "largest_value": {"value": found.largest, "layer": layer_name(found.where)},
         "largest_sum": {"value": sums[0], "layer": layer_name(sums[1])},
     }
 
 
-def _compared(given, exact, thresholds):
-    """How far probabilities in float16 are from those in float32."""
+def compared(given, exact, thresholds):
+    """How far probabilities (N, K) in float16 are from those in float32; None where some are not finite."""
     if not np.isfinite(given).all():
         return {"n_images": len(exact), "largest_difference": None, "cosine": None, "agreement": None}
     first, second = logits(given, thresholds), logits(exact, thresholds)
