@@ -10,7 +10,7 @@
 #   make test-detector models of any size as backbones of KerasHub's RetinaNet
 #   make test-libraries  models of transformers, its TensorFlow classes and timm, drawn by SEED, read and written back
 #   make test-real    trained weights, which a Python package carries, against ONNX Runtime
-#   make test-edge    every model of up to 100 M parameters as .tflite -> results/edge.csv
+#   make test-edge    every model of up to 100 M parameters as .tflite, some for GPUs -> results/edge*.csv
 #   make lint         make format
 #   make docs         these files and the docstrings as pages -> build/site
 #   make bench        speed and memory    make bench-peers  beside timm, ONNX Runtime, OpenVINO, Keras' own
@@ -191,6 +191,7 @@ test-real: $(VENV)/.dev build/real/reference.npz
 test-edge: $(VENV)/.dev
 	@echo "== Converting every model of up to 100 M parameters -> results/edge.csv"
 	$(BIN)/python -m tests.export.full_size --csv results/edge.csv
+	$(BIN)/python -m tests.export.full_size --gpu --csv results/edge_gpu.csv
 
 BENCHMARKS := startup input_pipeline trainer_step training_step training_memory memory growth profile edge inference predict_folder
 SOURCES := keras_vit training export benchmarks examples docs tests

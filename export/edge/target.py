@@ -79,20 +79,29 @@ def checked(path, job, exact):
             "GPU would give infinite numbers or none, so it is not kept. --target cpu writes a file for CPUs; --force "
             "keeps this one, for GPUs that compute in float32."
         )
+    given = dict(zip(flatbuffer.output_names(content), found.outputs))
     return {
         "operators": len(Graph(content).operators),
         "refused": 0,
-        **_compared(dict(zip(flatbuffer.output_names(content), found.outputs)), exact, places, expected),
+        **compared(given, {name: exact[name][places] for name in given}, getattr(expected, "thresholds", None)),
         "overflow": layer_name(found.overflow[1]) if found.overflow else None,
         "largest_value": {"value": found.largest, "layer": layer_name(found.where)},
         "largest_sum": {"value": sums[0], "layer": layer_name(sums[1])},
     }
 
 
-def _compared(given, exact, places, expected):
-    """How far the outputs in float16 are from those in float32: probabilities, or of several features the worst."""
-    pairs = {name: (values, exact[name][places]) for name, values in given.items() if name != KNOWN_SCORE}
-    found = {"n_images": len(places), "largest_difference": None, "cosine": None}
+def compared(given, exact, thresholds=None):
+    """How far outputs in float16 are from those in float32: probabilities, or of several features the worst.
+
+    Args:
+        given, exact: {name: (N, ...)}, in float16 and in float32.
+        thresholds: (K,), where an image may have several labels.
+
+    Returns:
+        Figures for the report; None for those of outputs that are not all finite.
+    """
+    pairs = {name: (values, exact[name]) for name, values in given.items() if name != KNOWN_SCORE}
+    found = {"n_images": len(next(iter(exact.values()))), "largest_difference": None, "cosine": None}
     if not all(np.isfinite(values).all() for values, _ in pairs.values()):
         return found
     if "probabilities" not in pairs:
@@ -100,10 +109,10 @@ def _compared(given, exact, places, expected):
             float(np.abs(one - other).max() / other.std()) for one, other in pairs.values()
         )
         return found | {"cosine": min(float(cosines(*pair).min()) for pair in pairs.values())}
-    half, full = pairs["probabilities"]
-    found["largest_difference"] = float(np.abs(half - full).max())
-    found["cosine"] = float(cosine_of_logits(half, full, expected.thresholds).min())
-    return found | {"agreement": share(*(given_classes(one, expected.thresholds) for one in (half, full)))}
+    rounded, full = pairs["probabilities"]
+    found["largest_difference"] = float(np.abs(rounded - full).max())
+    found["cosine"] = float(cosine_of_logits(rounded, full, thresholds).min())
+    return found | {"agreement": share(*(given_classes(one, thresholds) for one in (rounded, full)))}
 
 
 def describe(found):

@@ -1,1 +1,1 @@
-"""A .tflite file as a graph: read, looked through, and rewritten into an equivalent one that int8 harms less."""
+"""A .tflite file as a graph: read, looked through, and rewritten into an equivalent one for int8 or for GPUs."""

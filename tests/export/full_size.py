@@ -5,6 +5,8 @@ parity; images: scikit-learn's two photographs, whole and cropped, and noise. Th
 probabilities, so files are checked by the cosine of their logits. Files beyond their limits are written and marked; a
 file that breaks the contract (Flex, operators, rank) ends the script with an error. The CSV keeps the rows of files
 that are not made this time.
+
+--gpu rewrites the float files of models at 224 x 224 for LiteRT's GPU delegate instead, and emulates them in float16.
 """
 
 import argparse
@@ -21,16 +23,24 @@ startup.set_environment("3")  # before TensorFlow is imported
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from keras_vit.export.edge import calibration, tflite  # noqa: E402
+from keras_vit.export.edge import calibration, gpu, target, tflite  # noqa: E402
 from keras_vit.export.edge.quantizations import QUANTIZATIONS  # noqa: E402
+from keras_vit.export.edge.quantize import layer_name  # noqa: E402
 from keras_vit.export.model.source import ExportedModel  # noqa: E402
 from keras_vit.export.parity import parity  # noqa: E402
 from keras_vit.export.parity.images import noise_images  # noqa: E402
+from keras_vit.export.tflite_graph import half  # noqa: E402
+from keras_vit.export.tflite_graph.graph import Graph  # noqa: E402
+from keras_vit.export.tflite_graph.ranges import observed  # noqa: E402
 from keras_vit.models import VARIANTS  # noqa: E402
 from keras_vit.training.run.logs import write_csv  # noqa: E402
 from tests.golden.seeded import seeded  # noqa: E402
 
 MOST = 100_000_000  # parameters
+OF_GPUS = (  # a model per family and mechanism
+    *("ViTS16", "ViTRTi16", "DeiTSDistilled", "DeiT3S", "DINOv2S", "SwinT", "ConvNeXtT", "CoaTLiteTiny", "TNTS"),
+    *("T2TViT14", "T2TViTT14", "PVTSmall", "PVTV2B2Li"),
+)
 COLUMNS = (
     *("model", "parameters", "pixels", "quant", "megabytes", "nodes", "max_rank", "partitions", "delegated_nodes"),
     *("largest_difference", "relative_difference", "cosine", "layers_kept_float", "within_limits"),
@@ -86,6 +96,40 @@ def convert(name, quantizations, folder):
     return [row(name, variant.image_size, file) for file in report["files"]]
 
 
+def gpu_row(name, folder):
+    """What the GPU delegate refuses of a model's float file before and after the rewrites, and float16 does to it."""
+    keras.backend.clear_session()
+    variant, path = VARIANTS[name], Path(folder, f"{name}.tflite")
+    model = variant(weights=None, input_shape=(224, 224, 3))
+    fill(model)
+    source = ExportedModel(model, replace(variant.spec, size=(224, 224)), tuple(map(str, range(1000))), name)
+    images = parity.expect(source, write_images(folder)).images
+    tflite.run_converter(source, path, Path(folder, "static"))
+    before = path.read_bytes()
+    after = target.rewritten(before, images, images[:1])
+    exact, given = (first_output(one, images, Path(folder)) for one in (before, after))
+    emulated = half.emulate(after, images, Path(folder))
+    found = target.compared({"probabilities": emulated.outputs[0]}, {"probabilities": exact})
+    return {
+        "model": name,
+        "operators": len(Graph(before).operators),
+        "operators_for_gpus": len(Graph(after).operators),
+        "refused": len(gpu.refusals(before)),
+        "refused_for_gpus": len(gpu.refusals(after)),
+        "float32": f"{np.abs(given - exact).max() / exact.max():.1e}",
+        "float16": f"{found['largest_difference'] / exact.max():.1e}" if found["cosine"] else "",
+        "cosine": f"{found['cosine']:.6f}" if found["cosine"] else "",
+        "overflow": layer_name(emulated.overflow[1]) if emulated.overflow else "",
+    }
+
+
+def first_output(content, images, folder):
+    """What a file gives, float32 (N, K)."""
+    graph = Graph(content)
+    output = int(graph.main.outputs[0])
+    return np.concatenate([values[output] for values in observed(graph, [output], images, folder)])
+
+
 def row(name, size, file):
     """The cells of a file."""
     same = {column: file[column] for column in ("quant", "max_rank", "partitions", "delegated_nodes", "within_limits")}
@@ -114,15 +158,30 @@ def merge(path, rows):
     write_csv(path, COLUMNS, [found[key] for key in order])
 
 
+def for_gpus(models, path):
+    """Print a `gpu_row` per model, and write them; 1 if a file is refused after all."""
+    rows = []
+    for name in models:
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(gpu_row(name, folder))
+        print("  ".join(f"{column} {value}" for column, value in rows[-1].items()), flush=True)
+    if path:
+        write_csv(path, list(rows[0]), rows)
+    return 1 if any(one["refused_for_gpus"] for one in rows) else 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--models", nargs="+", choices=names(), default=names(), metavar="NAME")
+    parser.add_argument("--models", nargs="+", choices={*names(), *OF_GPUS}, metavar="NAME")
+    parser.add_argument("--gpu", action="store_true", help="rewrite the files for GPUs; --csv is written anew")
     parser.add_argument("--quant", nargs="+", choices=QUANTIZATIONS, help="of all models alike")
     parser.add_argument("--csv", type=Path, help="where to write the rows as well")
     arguments = parser.parse_args()
     parity.on_cpu()
+    if arguments.gpu:
+        return for_gpus(arguments.models or OF_GPUS, arguments.csv)
     beyond = 0
-    for name in arguments.models:
+    for name in arguments.models or names():
         quantizations = arguments.quant or (QUANTIZATIONS if name in smallest() else ("none",))
         with tempfile.TemporaryDirectory() as folder:
             rows = convert(name, quantizations, folder)

@@ -170,7 +170,9 @@ def test_probabilities_that_uint8_cannot_distinguish_stay_float(expected):
     small = dataclasses.replace(expected, classes=None, kind="noise", probabilities=close)
     assert not tflite.may_be_rounded({"probabilities": close}, small, {"cosine": 0.999})
     apart = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]], np.float32)
-    assert tflite.may_be_rounded({"probabilities": apart}, dataclasses.replace(small, probabilities=apart), {"cosine": 0.999})
+    assert tflite.may_be_rounded(
+        {"probabilities": apart}, dataclasses.replace(small, probabilities=apart), {"cosine": 0.999}
+    )
 
 
 def test_another_models_folder_is_rejected(toy_source, expected, converted):
