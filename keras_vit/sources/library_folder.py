@@ -66,6 +66,19 @@ class LibraryFolder:
             return 0
         return len(self.labels) if self.labels is not None else self._count("num_labels")
 
+    @property
+    def stated_size(self):
+        """The image size as config.json has it: a number, [H, W] or [C, H, W]; None without one."""
+        arguments, data = self.entries.get("model_args") or {}, self.entries.get("pretrained_cfg") or {}
+        return self.entries.get("image_size") or arguments.get("img_size") or data.get("input_size")
+
+    @property
+    def image_size(self):
+        """(H, W) in pixels of the images that the model was made for; None where config.json does not say it."""
+        stated = self.stated_size
+        size = tuple(stated[-2:]) if isinstance(stated, list) else (stated, stated)
+        return size if len(size) == 2 and all(type(side) is int and side > 0 for side in size) else None
+
     @functools.cached_property
     def labels(self):
         """The classes' names, in the order of the outputs; None where config.json does not have them.
@@ -234,10 +247,8 @@ def describe(path):
         words = "not stated" if spec is None else _in_words(spec)
     except WeightFileError as error:
         words = str(error)
-    arguments = folder.entries.get("model_args") or folder.entries.get("pretrained_cfg") or {}
-    stated = folder.entries.get("image_size") or arguments.get("img_size") or arguments.get("input_size")
-    counted = sum(map(math.prod, shapes))
-    about = (folder.weights, counted, folder.classes, folder.labels, str(stated or "not stated")[:50], words)
+    counted, stated = sum(map(math.prod, shapes)), str(folder.stated_size or "not stated")[:50]
+    about = (folder.weights, counted, folder.classes, folder.labels, stated, words)
     return FolderInfo(folder.path, folder.library, folder.name, *about)
 
 

@@ -74,7 +74,16 @@ def open_source(path, row, classes, include_top):
         model = load_keras_model(path)
         entries = {v.path: Entry(tuple(v.shape), functools.partial(_numbers, v)) for v in model.weights}
         return WeightFile(path, Entries(path, entries), row, _image_size(model))
-    return WeightFile(path, readers.read(path), row, row and row.size)
+    return WeightFile(path, readers.read(path), row, row.size if row else _size_beside(Path(path)))
+
+
+def _size_beside(path):
+    """(H, W) of the images that the config.json of another library beside a file states; None without one."""
+    try:
+        found = library_folder.is_library_folder(path.parent)
+        return library_folder.open_folder(path.parent).image_size if found else None
+    except ValueError:  # the file was asked for, whatever lies beside it
+        return None
 
 
 def _numbers(variable):

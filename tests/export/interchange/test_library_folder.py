@@ -15,6 +15,8 @@ from keras_vit.models.recognition import recognize
 from keras_vit.preprocessing import Spec
 from keras_vit.sources.resolve import resolve
 from keras_vit.sources.run_folder import Run
+from keras_vit.weights.resample import resample_grid
+from tests.golden.seeded import seeded
 from tests.models.toys import TOYS
 
 LABELS = ("tabby cat", "Österreich", "n01440764")
@@ -40,6 +42,22 @@ def test_a_folder_is_the_model_with_its_labels_and_preprocessing(tmp_path, libra
     again = keras_vit.create_model(tmp_path / "f")
     for variable, other in zip(source.model.weights, again.weights, strict=True):
         np.testing.assert_array_equal(variable, other)
+
+
+@pytest.mark.parametrize("library", ["transformers", "timm"])
+def test_positions_of_unequal_sides_are_resampled_from_the_stated_grid(tmp_path, library):
+    source = toy("vit", spec=dataclasses.replace(SPEC, size=(40, 48)))
+    for variable in source.model.weights:
+        variable.assign(seeded(variable.path, tuple(variable.shape)).astype("float32"))
+    library_folder.write(source, library, tmp_path / "f")
+    grid = source.model.get_layer("positions").weights[0].numpy()[0, 1:].reshape(5, 6, -1)
+    for size in ((48, 40), (64, 48)):  # as many patches on another grid, and more
+        expected = resample_grid(grid, (size[0] // 8, size[1] // 8), antialias=library == "timm")
+        options = {"input_shape": (*size, 3), "classes": len(LABELS)}
+        folder, file = tmp_path / "f", str(tmp_path / "f" / "model.safetensors")
+        for model in (keras_vit.create_model(folder, **options), TOYS["vit"][0](weights=file, **options)):
+            (table,) = model.get_layer("positions").weights
+            np.testing.assert_allclose(table.numpy()[0, 1:], expected.reshape(-1, grid.shape[-1]), atol=1e-6)
 
 
 def test_a_run_is_exported_by_the_verb(tmp_path, capsys):
