@@ -2,15 +2,18 @@
 
 Runs in the libraries' environment, without keras_vit, between the two steps of `writing.py`. Writes
 ROOT/CASE/LIBRARY.npz: of each photograph the pixels that the library's own transform makes of it (H, W, 3) and the
-logits in float64, and the largest difference of float32 from these, in their standard deviation.
+logits in float64, and the largest difference of float32 from these, in their standard deviation. Of timm's models also
+ROOT/CASE/timm/gradients: a folder as timm's own, with the gradient of a logit in the place of every weight.
 """
 
 import pathlib
+import shutil
 import sys
 
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -42,6 +45,26 @@ def outputs(model, pixels, kind):
     return getattr(made, "logits", made)[0].double().numpy()
 
 
+def gradients(model, pixels, kind):
+    """{name of a parameter: gradient of the second logit}, float64, of prepared pixels in a number format."""
+    model.to(kind).zero_grad()
+    model(pixels[None].to(kind))[0, 1].backward()
+    named = model.named_parameters(remove_duplicate=False)  # CoaT's blocks share their encodings
+    return {name: torch.zeros_like(p).double() if p.grad is None else p.grad.double().clone() for name, p in named}
+
+
+def write_gradients(model, pixels, folder):
+    """Write them in the form of a model's folder; returns the error of float32, relative to their norms."""
+    double, single = (gradients(model, pixels, kind) for kind in (torch.float64, torch.float32))
+    (folder / "gradients").mkdir()
+    shutil.copy(folder / "config.json", folder / "gradients")
+    buffers = {name: one.clone() for name, one in model.state_dict().items() if name not in double}
+    kept = {name: one.float().contiguous() for name, one in double.items()}
+    save_file({**buffers, **kept}, folder / "gradients" / "model.safetensors")
+    least = 1e-3 * max(one.norm() for one in double.values())  # where a gradient is zero but for rounding
+    return max(float((single[name] - one).norm() / max(one.norm(), least)) for name, one in double.items())
+
+
 def main(root):
     """Load all folders; whether none failed."""
     failed = 0
@@ -56,6 +79,8 @@ def main(root):
                 single.append(outputs(model, pixels, torch.float32))
                 double.append(outputs(model, pixels, torch.float64))
                 record |= {f"{name}_pixels": pixels.permute(1, 2, 0).numpy(), f"{name}_logits": double[-1]}
+            if library == "timm":
+                record["gradient_error"] = write_gradients(model, pixels, folder)  # of the last, "exact"
             record["float32_error"] = np.abs(np.subtract(single, double)).max() / np.std(double)
             np.savez(folder.parent / f"{library}.npz", **record)
             print(f"{folder}: loaded", flush=True)

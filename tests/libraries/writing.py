@@ -5,7 +5,9 @@
     python -m tests.libraries.writing check ROOT        their logits and prepared images beside those of keras_vit
 
 Logits agree within 1e-5 of their standard deviation, or five times what the library itself loses to float32; what a
-folder gives when it is read here is equal to the bit. Exit status 1 if a case falls short.
+folder gives when it is read here is equal to the bit. Gradients of all weights, in float32, are held to timm's in
+float64: the difference, relative to the norm of each weight's, is at most 1e-4.
+Exit status 1 if a case falls short.
 """
 
 import dataclasses
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_vit.export.interchange import library_folder
 from keras_vit.export.model.source import ExportedModel
@@ -33,6 +36,7 @@ from tests.libraries.reading import PIXEL, TOLERANCE
 LIBRARIES = ("timm", "transformers")
 BOTH, TIMM, TRANSFORMERS = LIBRARIES, LIBRARIES[:1], LIBRARIES[1:]
 ROUNDS = 2  # random configurations of each family
+GRADIENTS = 1e-4  # of the norm of a weight's gradient
 MEAN = 0.1  # of 255, of all pixels of an image of few, where two resizers round differently
 
 
@@ -238,6 +242,8 @@ class Loaded:
     labels: bool
     spec: bool  # whether the folder states the same preprocessing
     exact: bool = True  # whether the library can say all of the model
+    gradients: float = 0.0  # largest difference, of the norm of a weight's; of timm's alone
+    own_gradients: float = 0.0  # the same of timm itself, in float32
 
     @property
     def passed(self):
@@ -249,11 +255,13 @@ class Loaded:
             and near
             and self.labels
             and self.spec
+            and self.gradients <= GRADIENTS
         )
 
     def __str__(self):
         facts = "" if self.labels and self.spec else f", labels {self.labels}, preprocessing {self.spec}"
         facts += "" if self.exact else ", which has one epsilon for two"
+        facts += f", gradients {self.gradients:.1e} (its own {self.own_gradients:.1e})" if self.gradients else ""
         return (
             f"{self.case}: {self.difference:.1e}, through both preprocessings {self.through:.1e} (its own "
             f"{self.own:.1e}), pixels {self.largest:.2f} at most, {self.mean:.4f} on average{facts}"
@@ -284,7 +292,24 @@ def compare(folder, library):
         found.labels() == tuple(json.loads((folder / "labels.json").read_text(encoding="utf-8"))),
         _facts(stated) == _facts(spec),
         library != "transformers" or folder.name.rpartition("_")[0] not in ONE_EPSILON,
+        **_gradients(model, folder / library, theirs),
     )
+
+
+def _gradients(model, folder, theirs):
+    """The fields of `Loaded` on gradients; none of libraries that wrote none."""
+    if "gradient_error" not in theirs:
+        return {}
+    with tf.GradientTape() as tape:
+        logit = model(theirs["exact_pixels"][None], training=False)[0, 1]
+    ours = tape.gradient(logit, [variable.value for variable in model.trainable_variables])
+    stored = {one.path: one.numpy() for one in create_from_folder(folder / "gradients").trainable_variables}
+    expected = [stored[variable.path] for variable in model.trainable_variables]
+    least = 1e-3 * max(map(np.linalg.norm, expected))
+    differences = [
+        np.linalg.norm(one - other) / max(np.linalg.norm(other), least) for one, other in zip(ours, expected)
+    ]
+    return {"gradients": float(max(differences)), "own_gradients": float(theirs["gradient_error"])}
 
 
 def check(root):
