@@ -65,15 +65,17 @@ def open_backbone(source, features=Features(), preprocessing=None, input_values=
         whole = without_classifier(found, spec, features.pooling)
     else:
         whole = whole_model(found, spec, img_size is not None)
+    name = checked_name(Run.open(found.path).name if found.kind == "run" else found.name)
+    check_images(ExportedModel(whole, spec, (), name))
     values = find_input_values(whole, spec.size, input_values or spec.input_values or found.input_values())
     labels = found.labels()
     loaded, copy = named(whole, features, labels), in_float32(whole)
     model = loaded if copy is whole else named(copy, features, labels)
-    opened = ExportedModel(
+    return ExportedModel(
         model,
         spec,
         (),
-        checked_name(Run.open(found.path).name if found.kind == "run" else found.name),
+        name,
         test_images(found),
         found.row,
         _weights(found),
@@ -81,7 +83,6 @@ def open_backbone(source, features=Features(), preprocessing=None, input_values=
         loaded=loaded,
         features=tuple(sorted(model.output)),
     )
-    return check_images(opened)
 
 
 def _weights(found):

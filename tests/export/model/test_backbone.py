@@ -76,6 +76,12 @@ def test_maps_of_a_strange_model_are_refused(saved):
         open_backbone(saved(model), Features(maps=True))
 
 
+def test_preprocessing_of_another_size_is_named(saved, tmp_path):
+    path = saved(build(VIT, include_top=False))
+    with pytest.raises(ValueError, match=r"must have the same size. Received: \(518, 518\) pixels"):
+        open_backbone(path, preprocessing="DINOv2S")
+
+
 def test_preprocessing_is_needed(saved, tmp_path):
     path = saved(build(VIT, include_top=False))
     (tmp_path / "preprocessing.json").unlink()
