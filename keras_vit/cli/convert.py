@@ -116,6 +116,10 @@ def main(argv=None):
     _check(arguments)
 
     startup.start_tensorflow()
+    if arguments.format in ("onnx", "openvino"):
+        from keras_vit.export.interchange import onnx_openvino
+
+        onnx_openvino.check_packages(arguments.format)
     features = features_of(arguments)
     _check_features(arguments, features)
     if arguments.format == "tflite":
@@ -252,7 +256,6 @@ def _onnx_openvino(arguments):
     from keras_vit.export.interchange import onnx_openvino
     from keras_vit.export.parity.parity import describe
 
-    onnx_openvino.check_packages(arguments.format)
     source = open_exported_model(arguments, *(arguments.img_size or ()))
     with scratch_folder() as folder:
         expected = expected_outputs(arguments, source, folder)

@@ -15,8 +15,6 @@ from flatbuffers import number_types
 from flatbuffers.table import Table
 
 from keras_vit.export.edge import metadata
-from keras_vit.export.edge.tflite import run_converter
-from keras_vit.export.model.backbone import open_backbone
 from keras_vit.export.tflite_graph import flatbuffer
 from keras_vit.sources.answers import Answers
 
@@ -154,11 +152,10 @@ def test_thresholds_and_known_scores_are_inside(plain, toy_source):
         assert json.loads(archive.read("answers.json")) == source.answers.entries()
 
 
-def test_features_are_named_and_have_no_labels(toy_run, tmp_path):
-    source = open_backbone(toy_run)
-    run_converter(source, tmp_path / "a.tflite", tmp_path / "static")
-    content = metadata.embed((tmp_path / "a.tflite").read_bytes(), source, "Toys", "none")
+def test_features_are_named_and_have_no_labels(plain, toy_source):
+    source = dataclasses.replace(toy_source, labels=(), features=("probabilities",))
+    content = metadata.embed(plain, source, "Toys", "none")
     root = model_metadata(content)
     assert root.string(1) == "Features of images. Quantization: none."
     [output] = root.tables(3)[0].tables(3)
-    assert output.string(0) == "embedding" and not zipfile.is_zipfile(io.BytesIO(content))
+    assert output.string(0) == "probabilities" and not zipfile.is_zipfile(io.BytesIO(content))

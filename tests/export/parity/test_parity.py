@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_vit.export.parity import parity
+from keras_vit.export.parity.images import NOISE
 from keras_vit.preprocessing import normalize
 from tests.export import toys
 
@@ -47,9 +48,9 @@ def test_noise_without_images(toy_source, tmp_path):
     first, second = tmp_path / "1", tmp_path / "2"
     first.mkdir(), second.mkdir()
     one, two = (parity.expect(source, folder=folder) for folder in (first, second))
-    assert one.kind == "noise" and len(one.files) == parity.NOISE
+    assert one.kind == "noise" and len(one.files) == NOISE
     np.testing.assert_array_equal(one.images, two.images)
-    assert len({images.tobytes() for images in one.images}) == parity.NOISE
+    assert len({images.tobytes() for images in one.images}) == NOISE
 
 
 def test_figures(two):
