@@ -1,6 +1,6 @@
 """Whether LiteRT's GPU delegate takes every operator of a file.
 
-The rules are those of LiteRT 2.3 (github.com/google-ai-edge/LiteRT at f677457, whose litert/version.bzl says 2.3.0):
+The rules are those of LiteRT 2.3 (github.com/google-ai-edge/LiteRT at f674577, whose litert/version.bzl says 2.3.0):
 
     list     tflite/tools/versioning/gpu_compatibility.cc, CheckGpuDelegateCompatibility: which operators, with what
     builder  tflite/delegates/gpu/common/model_builder.cc: what its parsers can read; a file that passes the list and
