@@ -12,12 +12,11 @@ Each output of a file is held to them.
 
 import numpy as np
 
-from keras_vit.export.parity.features import cosines
+from keras_vit.export.parity.outputs import cosines
 
 FLOAT32 = 1e-3  # of the standard deviation
 FLOAT16 = {"mean_cosine": 0.9999, "cosine": 0.999}
 OTHERS = {"mean_cosine": 0.998, "cosine": 0.99}
-SLACK = 1e-9  # for rounding
 
 
 def limits(quantization, expected, max_loss=None):
@@ -55,14 +54,6 @@ def _figures(values, reference):
         "cosine": float(found.min()),
         "relative_difference": float(np.abs(values - reference).max() / max(reference.std(), 1e-30)),
     }
-
-
-def within(found, allowed):
-    """Whether `figures` are within `limits`."""
-    return all(
-        found[name] <= limit + SLACK if "difference" in name else found[name] >= limit - SLACK
-        for name, limit in allowed.items()
-    )
 
 
 def describe(found, allowed):

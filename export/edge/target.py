@@ -8,8 +8,7 @@ import numpy as np
 
 from keras_vit.export.edge import gpu
 from keras_vit.export.edge.quantize import layer_name
-from keras_vit.export.parity.features import cosines
-from keras_vit.export.parity.outputs import cosine_of_logits, given_classes, share
+from keras_vit.export.parity.outputs import cosine_of_logits, cosines, given_classes, share
 from keras_vit.export.tflite_graph import flatbuffer, for_gpu, half, variances
 from keras_vit.export.tflite_graph.graph import Graph
 from keras_vit.prediction.tflite_interpreter import KNOWN_SCORE

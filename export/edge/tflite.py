@@ -194,7 +194,7 @@ def make(job, quantization):
     given = outputs.get("probabilities")
     rounded = given is not exact.get("probabilities")
     found = job.tolerance.figures(expected, exact, given if rounded else None)
-    good = job.tolerance.within(found, allowed)
+    good = tolerance.within(found, allowed)
     if not good and not job.force:
         despite = f", with all of its {len(kept)} layers float" if kept else ""
         more = "" if job.source.features else "--max-loss allows more, "
@@ -232,7 +232,7 @@ def _search(job, quantization, path, allowed):
         return parity.replay_all([("tflite", path)], expected)[0]
 
     def holds(outputs):
-        return job.tolerance.within(job.tolerance.figures(expected, outputs), allowed)
+        return tolerance.within(job.tolerance.figures(expected, outputs), allowed)
 
     layers = job.quantizer.layers(quantization)
     kept, outputs = sensitivity.search(layers, attempt, holds, error_of(job, quantization))

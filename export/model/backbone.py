@@ -5,14 +5,12 @@ from dataclasses import dataclass
 import keras
 
 from keras_vit.analysis.intermediate import intermediate_features
-from keras_vit.analysis.maps import stage_maps
-from keras_vit.analysis.pyramid import feature_pyramid
+from keras_vit.export.model.features import named_maps
 from keras_vit.export.model.float32 import in_float32
-from keras_vit.export.model.source import KERAS, ExportedModel, check_images, checked_name, test_images
-from keras_vit.models.blocks import blocks as blocks_of
+from keras_vit.export.model.source import ExportedModel, check_images, checked_name, test_images
 from keras_vit.prediction.backbone import whole_model, without_classifier
 from keras_vit.prediction.embedding import vectors_of
-from keras_vit.prediction.image_size import spec_at
+from keras_vit.prediction.image_size import KERAS, spec_at
 from keras_vit.preprocessing import find_input_values
 from keras_vit.sources.library_folder import open_folder
 from keras_vit.sources.resolve import resolve, resolve_spec
@@ -117,16 +115,13 @@ def named(whole, features, labels=None):
 
 def _maps(whole):
     """The maps of the stages by name; ValueError for a model without blocks."""
-    found = stage_maps(whole) if blocks_of(whole) else {}
+    found = named_maps(whole)
     if not found:
         raise ValueError(
             f"{whole.name} has no maps of stages: it is not a model of this library, or was built without its blocks. "
             "Expected one as the constructors build it, or a .keras file whose outputs are the maps."
         )
-    if len(found) == 1:
-        return {MAP: found[0]}
-    pyramid = feature_pyramid(whole)
-    return dict(pyramid.pyramid_outputs)
+    return found
 
 
 def _own(whole, labels):

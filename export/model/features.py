@@ -47,11 +47,16 @@ def maps(source):
         "P5", of strides 4 to 32, as `keras_vit.feature_pyramid` calls the stages of hierarchical models; of models of
         one resolution "map", their last block's. None for a model that is not of this library.
     """
-    found = stage_maps(source.model) if blocks(source.model) else {}
+    found = named_maps(source.model)
     if not found:
         return None
-    hierarchical = len(found) > 1
-    model = feature_pyramid(source.model) if hierarchical else keras.Model(source.model.inputs[0], {"map": found[0]})
+    model = keras.Model(source.model.inputs[0], found)
     spec = source.spec
     values = find_input_values(source.model, spec.size, source.input_values)
     return lambda images: model(as_taken(images, spec, values), training=False)
+
+
+def named_maps(model):
+    """The maps of a model's stages, {name: symbolic (B, H, W, C)}, as `maps` names them; {} of another library's."""
+    found = stage_maps(model) if blocks(model) else {}
+    return dict(feature_pyramid(model).pyramid_outputs) if len(found) > 1 else {"map": one for one in found.values()}

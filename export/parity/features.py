@@ -2,10 +2,12 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from keras_vit.export.parity.images import images_to_compare_on, read_image
+from keras_vit.export.parity.outputs import cosines
 from keras_vit.export.parity.parity import batches, exact
 from keras_vit.preprocessing import as_taken
 
@@ -43,7 +45,7 @@ def expect_features(source, images=(), max_images=1000, folder=None):
     most = min(max_images, max(MOST_NUMBERS // numbers, 1))
     kind, found = images_to_compare_on(source, images, most, folder)
     files = tuple(os.path.abspath(path) for path, _ in found)
-    pixels = np.stack([read_image(path, _content(path), source.spec) for path in files])
+    pixels = np.stack([read_image(path, Path(path).read_bytes(), source.spec) for path in files])
     features = features_of(source, source.model, pixels)
     if source.loaded is not source.model:
         _require_same(source, features_of(source, source.loaded, pixels), features)
@@ -60,13 +62,6 @@ def features_of(source, model, pixels):
     return {name: np.concatenate([np.asarray(one[name], "float32") for one in found]) for name in source.features}
 
 
-def cosines(one, other):
-    """The cosine of each image's features with those of another model, (N,); a map counts as one vector."""
-    one, other = (np.asarray(values, "float64").reshape(len(values), -1) for values in (one, other))
-    lengths = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
-    return np.where(lengths == 0, 1.0, (one * other).sum(-1) / np.maximum(lengths, 1e-30))  # NaN stays NaN
-
-
 def _require_same(source, half, features):
     """Raise a ValueError if a model in half precision does not give what its float32 copy gives, up to rounding."""
     for name, values in features.items():
@@ -76,8 +71,3 @@ def _require_same(source, half, features):
                 f"{source.name}: its copy in float32, which is exported, does not give what the model gives: the "
                 f"smallest cosine of its {name} is {found:.4f} (at least {HALF})."
             )
-
-
-def _content(path):
-    with open(path, "rb") as file:
-        return file.read()

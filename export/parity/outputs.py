@@ -34,7 +34,12 @@ def logits(probabilities, thresholds=None):
 
 def cosine_of_logits(one, other, thresholds):
     """Per image."""
-    one, other = logits(one, thresholds), logits(other, thresholds)
+    return cosines(logits(one, thresholds), logits(other, thresholds))
+
+
+def cosines(one, other):
+    """The cosine of each image's numbers (N, ...) with others, (N,); a map counts as one vector."""
+    one, other = (np.asarray(values, "float64").reshape(len(values), -1) for values in (one, other))
     lengths = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
     return np.where(lengths == 0, 1.0, (one * other).sum(-1) / np.maximum(lengths, 1e-30))  # NaN stays NaN
 

@@ -349,6 +349,7 @@ def _predict(predictor, images):
 
 
 def batches(images):
+    """Images (N, H, W, 3) in batches of BATCH, the last maybe smaller."""
     return (images[start : start + BATCH] for start in range(0, len(images), BATCH))
 
 

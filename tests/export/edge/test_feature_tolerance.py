@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_vit.export.edge import feature_tolerance
+from keras_vit.export.edge import feature_tolerance, tolerance
 from keras_vit.export.parity.features import ExpectedFeatures
 
 
@@ -17,7 +17,7 @@ def vectors():
 
 def judged(quantization, reference, **outputs):
     allowed, found = feature_tolerance.limits(quantization, reference), feature_tolerance.figures(reference, outputs)
-    return feature_tolerance.within(found, allowed), feature_tolerance.describe(found, allowed)
+    return tolerance.within(found, allowed), feature_tolerance.describe(found, allowed)
 
 
 @pytest.mark.parametrize(

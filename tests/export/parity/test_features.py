@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from keras_vit.export.model.backbone import open_backbone
-from keras_vit.export.parity.features import cosines, expect_features
+from keras_vit.export.parity.features import expect_features
+from keras_vit.export.parity.outputs import cosines
 from keras_vit.prediction.embedding import Embedder
 from tests.export import toys
 
