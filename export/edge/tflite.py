@@ -129,6 +129,8 @@ def convert_sizes(
         summary = _summary(made, max_loss)
         files = [file for one in made for file in one.files]
         publish([*files, *_write_beside(folder, made, summary, index)], output)
+        if index is None:  # one that is there may be of other weights, and the new README says of none
+            (output / bundle.INDEX).unlink(missing_ok=True)
     return summary
 
 
