@@ -1,5 +1,6 @@
 """The contract of every family, tested on toy architectures: one suite, no exceptions."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -49,6 +50,12 @@ def liven(model):
     return model
 
 
+@functools.cache
+def lively(toy):
+    """A toy off its initial values, built once for all tests that only read it."""
+    return liven(build(toy))
+
+
 def outputs(model, images):
     return keras.ops.convert_to_numpy(model(images, training=False))
 
@@ -61,14 +68,14 @@ def test_every_family_has_a_toy():
 
 @FAMILIES
 def test_forward_is_finite_and_shaped(toy):
-    logits = outputs(liven(build(toy)), random_images(toy))
+    logits = outputs(lively(toy), random_images(toy))
     assert logits.shape == (4, CLASSES)
     assert np.isfinite(logits).all() and logits.std() > 0
 
 
 @PAPERS
 def test_a_batch_equals_its_images_one_by_one(toy):
-    model, images = liven(build(toy)), random_images(toy)
+    model, images = lively(toy), random_images(toy)
     one_by_one = np.concatenate([outputs(model, images[i : i + 1]) for i in range(4)])
     np.testing.assert_allclose(outputs(model, images), one_by_one, atol=2e-5)
 
@@ -189,7 +196,7 @@ def expected_dtype(layer):
 
 @PAPERS
 def test_the_graph_takes_any_batch(toy):
-    model = liven(build(toy))
+    model = lively(toy)
     assert model.inputs[0].shape[0] is None
     traced = tf.function(lambda x: model(x, training=False), input_signature=[tf.TensorSpec(model.inputs[0].shape)])
     for count in (1, 3):
@@ -199,14 +206,14 @@ def test_the_graph_takes_any_batch(toy):
 
 @EXPORTED
 def test_xla_equals_plain(toy):
-    model, images = liven(build(toy)), random_images(toy)
+    model, images = lively(toy), random_images(toy)
     compiled = tf.function(lambda x: model(x, training=False), jit_compile=True)
     np.testing.assert_allclose(compiled(images), outputs(model, images), atol=5e-5)
 
 
 @EXPORTED
 def test_saved_model_equals_keras(toy, tmp_path):
-    model, images = liven(build(toy)), random_images(toy)
+    model, images = lively(toy), random_images(toy)
     model.export(tmp_path / "saved", verbose=False)
     loaded = tf.saved_model.load(tmp_path / "saved")
     np.testing.assert_allclose(loaded.serve(images), outputs(model, images), atol=2e-5)
@@ -217,7 +224,7 @@ def test_tflite_equals_keras(toy):
     from ai_edge_litert.interpreter import Interpreter
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    model, image = liven(build(toy)), random_images(toy, 1)
+    model, image = lively(toy), random_images(toy, 1)
     traced = tf.function(lambda x: model(x, training=False)).get_concrete_function(tf.TensorSpec(image.shape))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(traced)])
     interpreter = Interpreter(model_content=converter.convert())  # operators that are not builtin would fail here
@@ -249,8 +256,7 @@ def test_features_without_the_classifier(toy):
 @PAPERS
 def test_preprocessing_inside_takes_pixels(toy):
     variant, _ = TOYS[toy]
-    inside, outside = build(toy, include_preprocessing=True), build(toy)
-    liven(outside)
+    inside, outside = build(toy, include_preprocessing=True), lively(toy)
     inside.set_weights(outside.get_weights())
     pixels = np.random.default_rng(2).uniform(0, 255, random_images(toy).shape).astype("float32")
     mean, std = np.array(variant.spec.mean), np.array(variant.spec.std)
@@ -262,16 +268,16 @@ def test_preprocessing_inside_takes_pixels(toy):
 def test_builds_on_a_given_tensor(toy):
     shape = TOYS[toy][1]
     image = keras.Input(shape)
+    plain = lively(toy)
     model = build(toy, input_tensor=keras.layers.Rescaling(0.5)(image), input_shape=None)
-    plain = build(toy)
-    plain.set_weights(model.get_weights())
+    model.set_weights(plain.get_weights())
     np.testing.assert_allclose(outputs(model, random_images(toy)), outputs(plain, 0.5 * random_images(toy)), atol=1e-5)
 
 
 @FAMILIES
 def test_layer_names_are_given_and_unique(toy):
     """Names that Keras makes up carry a counter, so a second model would have others."""
-    names = [layer.name for layer in build(toy).layers]
+    names = [layer.name for layer in lively(toy).layers]
     assert len(set(names)) == len(names)
     assert [layer.name for layer in build(toy).layers] == names
 
@@ -280,7 +286,7 @@ def test_layer_names_are_given_and_unique(toy):
 def test_own_safetensors_load(toy, tmp_path):
     from safetensors.numpy import save_file
 
-    model = liven(build(toy))
+    model = lively(toy)
     save_file({v.path: keras.ops.convert_to_numpy(v) for v in model.weights}, tmp_path / "own.safetensors")
     again = build(toy, weights=tmp_path / "own.safetensors")
     np.testing.assert_array_equal(outputs(again, random_images(toy)), outputs(model, random_images(toy)))

@@ -62,7 +62,7 @@ def some_images(spec):
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-@pytest.mark.parametrize("toy", params({"vit", "swin"}, FAMILIES))
+@pytest.mark.parametrize("toy", params({"vit"}, FAMILIES))
 def test_the_model_predicts_from_pixels_what_the_run_does(toy, container, tmp_path):
     variant, spec = write_run(tmp_path, toy)
     images, predictor = some_images(spec), Predictor.open(tmp_path)
