@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from keras_vit.export.devserver import app
+from keras_vit.export.devserver.engine import Engine
 from keras_vit.export.devserver.servables import Servables
 from keras_vit.export.serving import client
 from tests.export.running import send, start_ours
@@ -47,7 +48,7 @@ def in_a_thread(folder):
     servables = Servables(folder)
     servables.refresh()
     with app.listen("127.0.0.1", 0) as listening:
-        server = app.http_server(app.application(servables), app.Patience(5, 1))
+        server = app.http_server(app.application(Engine(servables)), app.Patience(5, 1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
