@@ -3,7 +3,7 @@
 #   make test         the tests           make test-all   those that need minutes, gigabytes or other backends too
 #   make test PYTHON=python3.13   on another Python, in an environment of its own
 #   make test-lowest  the tests on the lowest versions that setup.cfg allows
-#   make test-serving exports of every family on the TensorFlow that TF Serving's release has
+#   make test-serving exports of every family on the TensorFlows that TF Serving's releases have
 #   make test-mediapipe .tflite files opened by MediaPipe      make test-exchange  every family as ONNX and OpenVINO
 #   make test-web     pages that classify in the browser, in Chromium, against keras-vit predict -> results/web.csv
 #   make test-loggers runs that Weights & Biases and MLflow log, offline    make test-notebook examples/fine_tune.ipynb
@@ -88,10 +88,11 @@ test-serving: $(VENV)/.dev
 	@echo "== Exporting a toy of every family into one bundle -> build/serving"
 	rm -rf build/serving
 	$(BIN)/python -m tests.export.family_bundle build/serving
-	@echo "== Running them with the TensorFlow of TF Serving's release (environment .venv-tf220)"
-	test -x .venv-tf220/bin/python || $(PYTHON) -m venv .venv-tf220
-	.venv-tf220/bin/python -m pip install --quiet 'tensorflow==2.20.*'
-	.venv-tf220/bin/python tests/export/serving_release.py check build/serving
+	@echo "== Running them with the TensorFlow of each of TF Serving's releases (environments .venv-tf220, .venv-tf221)"
+	for minor in 20 21; do \
+		test -x .venv-tf2$$minor/bin/python || $(PYTHON) -m venv .venv-tf2$$minor || exit; \
+		.venv-tf2$$minor/bin/python -m pip install --quiet "tensorflow==2.$$minor.*" || exit; \
+		.venv-tf2$$minor/bin/python tests/export/serving_release.py check build/serving || exit; done
 
 test-mediapipe: $(VENV)/.dev
 	@echo "== Converting toys into .tflite files with metadata -> build/mediapipe"
