@@ -2,8 +2,9 @@
 
 `connections` reads requests, `rest` and `open_inference` parse them, `engine` runs them within limits, `batching`
 batches those that arrive at the same time, `servables` loads new versions while the server runs, and `page` is the page
-to try a model on. `grpc_server` and `prediction_service` answer gRPC beside HTTP. Memory is bounded: by the size of a
-request's body, and by the size of all bodies in flight; a request beyond that is rejected at once.
+to try a model on. `grpc_server` answers gRPC beside HTTP, by `prediction_service` and `inference_service`. Memory is
+bounded: by the size of a request's body, and by the size of all bodies in flight; a request beyond that is rejected at
+once.
 """
 
 import asyncio
@@ -94,9 +95,11 @@ def serve(
 def listen_to_grpc(engine, host, port, patience):
     """The `grpc_server.Server` of all methods; its packages are imported here."""
     from keras_vit.export.devserver.grpc_server import Server
+    from keras_vit.export.devserver.inference_service import InferenceService
     from keras_vit.export.devserver.prediction_service import PredictionService
 
-    return Server(engine, PredictionService(engine).methods(), host, port, patience)
+    methods = PredictionService(engine).methods() | InferenceService(engine).methods()
+    return Server(engine, methods, host, port, patience)
 
 
 def http_server(app, patience, at_end=lambda: None):
@@ -230,7 +233,7 @@ def _open_description(servables, target, query):
         return open_inference.server_metadata()
     if target.verb == "metadata":
         signatures = servables.find(target.model, target.version).signatures
-        versions = [number for name, number in servables.available() if name == target.model]
+        versions = servables.versions(target.model)
         return open_inference.model_metadata(target.model, versions, signatures, query.get("signature_name"))
     if target.verb == "live":
         return {"live": True}

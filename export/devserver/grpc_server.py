@@ -11,6 +11,7 @@ import logging
 import threading
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from keras_vit.export.devserver.rest import RestError
 
@@ -147,3 +148,11 @@ class Handlers(grpc.GenericRpcHandler):
             return await answer(method, context)
 
         return grpc.stream_unary_rpc_method_handler(handle)
+
+
+def parse(message_type, content):
+    """A message from its bytes; `RestError` if they are none."""
+    try:
+        return message_type.FromString(content)
+    except DecodeError as error:
+        raise RestError(400, f"The message is no {message_type.DESCRIPTOR.name}.") from error

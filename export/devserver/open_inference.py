@@ -209,7 +209,7 @@ def model_metadata(model, versions, signatures, name=None):
     """The JSON value that describes a model: the signature of that name, or the one that is preferred."""
     signature = _by_preference(signatures, name)[0]
     inputs, outputs = tensors.described(signature.inputs), tensors.described(signature.outputs)
-    numbers = [str(number) for number in sorted(versions)]
+    numbers = [str(number) for number in versions]
     return {"name": model, "versions": numbers, "platform": PLATFORM, "inputs": inputs, "outputs": outputs}
 
 

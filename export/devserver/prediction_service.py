@@ -11,7 +11,6 @@ import math
 import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
-from google.protobuf.message import DecodeError
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -22,6 +21,7 @@ from tensorflow_serving.apis import (
 )
 
 from keras_vit.export.devserver import tensors
+from keras_vit.export.devserver.grpc_server import parse
 from keras_vit.export.devserver.rest import DEFAULT_SIGNATURE, RestError, shortened
 
 PREDICTION, MODEL = "/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/"
@@ -126,14 +126,6 @@ class PredictionService:
         return self._engine.servables.find(spec.name, version, spec.version_label or None)
 
 
-def parse(message_type, content):
-    """A message from its bytes; `RestError` if they are none."""
-    try:
-        return message_type.FromString(content)
-    except DecodeError as error:
-        raise RestError(400, f"The message is no {message_type.DESCRIPTOR.name}.") from error
-
-
 def read_inputs(given, signature):
     """{name: array} of a request's {name: TensorProto}; `RestError` if they are not the inputs of the signature."""
     if set(given) != set(signature.inputs):
@@ -176,10 +168,7 @@ def _array(name, proto, dtype, shape):
     if len(elements) != count:
         where = f"{field} or tensor_content" if field else "tensor_content"
         raise RestError(400, f"Input {name}: expecting {count} elements in {where} but got: {len(elements)}")
-    try:
-        return np.fromiter(elements, object if dtype is bytes else dtype, count).reshape(given)
-    except OverflowError as error:
-        raise RestError(400, f"Input {name}: an element does not fit {expected.name}.") from error
+    return tensors.from_elements(name, elements, dtype, given)
 
 
 def _type_name(number):

@@ -206,7 +206,7 @@ def check_shape(name, given, shape):
     """`RestError` unless an input's shape is the signature's, which has None for free dimensions."""
     if len(given) != len(shape) or any(side not in (None, other) for side, other in zip(shape, given)):
         expected = ",".join("?" if side is None else str(side) for side in shape)
-        received = shortened(",".join(map(str, given)))
+        received = shortened(",".join(map(str, given[:100])))
         raise RestError(400, f"Input {shortened(name)}: expecting shape [{expected}] but got: [{received}]")
 
 

@@ -149,6 +149,10 @@ class Servables:
         """(model, version) of all versions that are served."""
         return [(name, number) for name, number, _ in self._available()]
 
+    def versions(self, model):
+        """Numbers of the versions of a model that are served, ascending."""
+        return sorted(number for name, number in self.available() if name == model)
+
     def close(self):
         """Unload everything."""
         for name, number, state in self._available():

@@ -88,6 +88,14 @@ def from_bytes(name, content, dtype, shape):
     return array.astype(dtype, copy=False)
 
 
+def from_elements(name, elements, dtype, shape):
+    """An input from as many elements as its shape has, bytes or numbers; `RestError` if one does not fit."""
+    try:
+        return np.fromiter(elements, object if dtype is bytes else dtype, math.prod(shape)).reshape(shape)
+    except OverflowError as error:
+        raise RestError(400, f"Input {shortened(name)}: an element does not fit {np.dtype(dtype).name}.") from error
+
+
 def to_bytes(array):
     """The bytes of an output's elements."""
     if array.dtype.kind == "O":

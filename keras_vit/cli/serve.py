@@ -9,7 +9,7 @@ from keras_vit.system.limits import GRACE_SECONDS, READ_SECONDS
 
 DESCRIPTION = """\
 Serve the folder that `keras-vit export` writes: a page to try its models on, the REST interface of TF Serving, the
-Open Inference Protocol (v2) of KServe and Triton, and with --grpc-port TF Serving's gRPC interface.
+Open Inference Protocol (v2) of KServe and Triton, and with --grpc-port the gRPC forms of both.
 
   GET  /                                                       the page: an image's labels, and where the model looked
   POST /v1/models/NAME[/versions/N | /labels/LABEL]:predict    {"instances": [{"b64": "..."}]}
@@ -17,7 +17,7 @@ Open Inference Protocol (v2) of KServe and Triton, and with --grpc-port TF Servi
   GET  /v1/models/NAME/metadata                                their signatures
   POST /v2/models/NAME[/versions/N]/infer                      tensors, as JSON or behind it
   GET  /v2  /v2/health/ready  /v2/models/NAME[/ready]          the server, and a model's inputs and outputs
-  gRPC PredictionService (Predict, GetModelMetadata), ModelService (GetModelStatus)
+  gRPC PredictionService/Predict and /GetModelMetadata, ModelService/GetModelStatus, GRPCInferenceService
 
 New versions in the folder are taken up as they appear. Requests that come together are answered as one batch, as
 batching.config says. For development: it knows no users, and TF Serving itself is faster.

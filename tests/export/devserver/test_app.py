@@ -26,6 +26,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from keras_vit.export.devserver.app import serve
 from keras_vit.export.devserver.engine import IN_FLIGHT, MEGABYTE
+from keras_vit.export.devserver.inference_service import message
 from keras_vit.export.serving import client
 from tests.export.running import Running, start_ours
 from tests.export.storm import GREY, MALFORMED, PREDICT, Storm, b64, huge_png
@@ -238,6 +239,22 @@ def test_prediction_service_by_its_own_stubs(running, stored):
         with pytest.raises(grpc.RpcError) as error:
             stub.Predict(request, timeout=60)
         assert error.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_inference_service(running, stored):
+    if not running.ours:
+        pytest.skip("TF Serving has it not")
+    images, results = zip(*stored)
+    one = {"name": "image_bytes", "datatype": "BYTES", "shape": [len(images)], "contents": {"bytes_contents": images}}
+    request = message("ModelInferRequest")(model_name="toys", inputs=[one])
+    with grpc.insecure_channel(running.grpc) as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        response = message("ModelInferResponse").FromString(call(request.SerializeToString(), timeout=60))
+    outputs = {output.name: output for output in response.outputs}
+    scores = np.reshape(outputs["scores"].contents.fp32_contents, outputs["scores"].shape)
+    np.testing.assert_allclose(scores, [result["scores"] for result in results], atol=1e-4)
+    classes = [name.decode() for name in outputs["classes"].contents.bytes_contents]
+    assert classes == [name for result in results for name in result["classes"]]
 
 
 def test_status_and_metadata(running):

@@ -266,7 +266,7 @@ def test_numbers_that_are_none_and_truth_values():
 
 
 def test_descriptions():
-    described = open_inference.model_metadata("m", [10, 2], SIGNATURES)
+    described = open_inference.model_metadata("m", [2, 10], SIGNATURES)
     assert described == {
         "name": "m",
         "versions": ["2", "10"],
