@@ -3,7 +3,8 @@
 #   make test         the tests           make test-all   those that need minutes, gigabytes or other backends too
 #   make test PYTHON=python3.13   on another Python, in an environment of its own
 #   make test-lowest  the tests on the lowest versions that setup.cfg allows
-#   make test-serving exports of every family on the TensorFlow that TF Serving's release has
+#   make test-serving exports of every family on the TensorFlows that TF Serving's releases have
+#   make test-protocols keras-vit serve by the clients of TF Serving and Triton, against Keras
 #   make test-mediapipe .tflite files opened by MediaPipe      make test-exchange  every family as ONNX and OpenVINO
 #   make test-web     pages that classify in the browser, in Chromium, against keras-vit predict -> results/web.csv
 #   make test-loggers runs that Weights & Biases and MLflow log, offline    make test-notebook examples/fine_tune.ipynb
@@ -21,7 +22,7 @@ BIN := $(VENV)/bin
 # What a newer torch is called on machines without a GPU differs; `make test-all TORCH=torch==2.13.0` names another.
 TORCH ?= torch
 
-.PHONY: test-loggers test-notebook quickstart test test-all test-lowest test-jax test-torch test-serving test-mediapipe test-web test-exchange test-edge test-detector test-real test-libraries
+.PHONY: test-loggers test-notebook quickstart test test-all test-lowest test-jax test-torch test-serving test-protocols test-mediapipe test-web test-exchange test-edge test-detector test-real test-libraries
 .PHONY: lint format docs bench bench-peers clean
 
 $(BIN)/python:
@@ -88,10 +89,24 @@ test-serving: $(VENV)/.dev
 	@echo "== Exporting a toy of every family into one bundle -> build/serving"
 	rm -rf build/serving
 	$(BIN)/python -m tests.export.family_bundle build/serving
-	@echo "== Running them with the TensorFlow of TF Serving's release (environment .venv-tf220)"
-	test -x .venv-tf220/bin/python || $(PYTHON) -m venv .venv-tf220
-	.venv-tf220/bin/python -m pip install --quiet 'tensorflow==2.20.*'
-	.venv-tf220/bin/python tests/export/serving_release.py check build/serving
+	@echo "== Running them with the TensorFlow of each of TF Serving's releases (environments .venv-tf220, .venv-tf221)"
+	for minor in 20 21; do \
+		test -x .venv-tf2$$minor/bin/python || $(PYTHON) -m venv .venv-tf2$$minor || exit; \
+		.venv-tf2$$minor/bin/python -m pip install --quiet "tensorflow==2.$$minor.*" || exit; \
+		.venv-tf2$$minor/bin/python tests/export/serving_release.py check build/serving || exit; done
+
+build/protocols/digits/model.keras: | $(VENV)/.dev
+	@echo "== Training a small Swin on scikit-learn's handwritten digits -> build/protocols/digits"
+	$(BIN)/keras-vit train --recipe quickstart --output build/protocols/digits
+
+test-protocols: $(VENV)/.dev build/protocols/digits/model.keras
+	@echo "== Exporting it -> build/protocols/serving"
+	rm -rf build/protocols/serving
+	$(BIN)/keras-vit export build/protocols/digits --output build/protocols/serving --top-k 10
+	@echo "== Asking keras-vit serve by the clients of TF Serving and Triton (environment .venv-protocols)"
+	test -x .venv-protocols/bin/python || $(PYTHON) -m venv .venv-protocols
+	.venv-protocols/bin/python -m pip install --quiet 'tritonclient[http,grpc]>=2.60' jsonschema
+	$(BIN)/python -m tests.export.protocols build/protocols/digits build/protocols .venv-protocols/bin/python
 
 test-mediapipe: $(VENV)/.dev
 	@echo "== Converting toys into .tflite files with metadata -> build/mediapipe"
@@ -193,7 +208,7 @@ test-edge: $(VENV)/.dev
 	$(BIN)/python -m tests.export.full_size --csv results/edge.csv
 	$(BIN)/python -m tests.export.full_size --gpu --csv results/edge_gpu.csv
 
-BENCHMARKS := startup input_pipeline trainer_step training_step training_memory memory growth profile edge inference predict_folder
+BENCHMARKS := startup input_pipeline trainer_step training_step training_memory memory growth profile edge inference predict_folder serving
 SOURCES := keras_vit training export benchmarks examples docs tests
 
 lint: $(VENV)/.dev

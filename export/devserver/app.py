@@ -1,18 +1,19 @@
-"""A model server for development: TF Serving's REST interface, without its container.
+"""A model server for development: TF Serving's interfaces and the Open Inference Protocol, without a container.
 
-`connections` reads requests, `rest` parses them, `batching` batches those that arrive at the same time, `servables`
-loads new versions while the server runs, and `page` is the page to try a model on. Memory is bounded: by the size of a
-request's body, and by the size of all bodies in flight; a request beyond that is rejected at once.
+`connections` reads requests, `rest` and `open_inference` parse them, `engine` runs them within limits, `batching`
+batches those that arrive at the same time, `servables` loads new versions while the server runs, and `page` is the page
+to try a model on. `grpc_server` answers gRPC beside HTTP, by `prediction_service` and `inference_service`. Memory is
+bounded: by the size of a request's body, and by the size of all bodies in flight; a request beyond that is rejected at
+once.
 """
 
 import asyncio
 import contextlib
 import functools
 import logging
-import os
+import re
 import socket
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -21,17 +22,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
-from keras_vit.export.devserver import memory, rest
-from keras_vit.export.devserver.batching import QueueFull
+from keras_vit.export.devserver import memory, open_inference, rest
+from keras_vit.export.devserver.engine import MEGABYTE, Engine
 from keras_vit.export.devserver.page import Page, file_routes
 from keras_vit.export.devserver.servables import Servables
 from keras_vit.system.limits import GRACE_SECONDS, READ_SECONDS
 
 LOG = logging.getLogger(__name__)
-MEGABYTE = 2**20
-IN_FLIGHT = 8  # bodies of the largest size that may be in flight
 BACKLOG = 2048  # connections that wait to be accepted, as uvicorn has it
-LARGE = MEGABYTE  # bytes of a body; as JSON values it may take thirty times as many, so such bodies are parsed in turn
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,9 @@ def serve(
     port=8501,
     max_request=32 * MEGABYTE,
     poll=1.0,
-    ready=lambda url, models: None,
+    ready=lambda url, models, grpc_address: None,
     patience=Patience(),
+    grpc_port=None,
 ):
     """Serve a bundle until interrupted.
 
@@ -59,11 +58,14 @@ def serve(
         port: 0 for a free one.
         max_request: bytes of a request's body, at most.
         poll: seconds between two checks for new versions.
-        ready: called with the server's URL and the (model, version) pairs once it listens.
+        ready: called once it listens, with the server's URL, the (model, version) pairs, and the address for gRPC, or
+            None.
         patience: how long it waits for clients.
+        grpc_port: to answer gRPC on too; 0 for a free one, None for none.
 
     Raises:
-        OSError: if the port is in use.
+        OSError: if a port is in use.
+        ImportError: if there is no package for gRPC.
         ValueError: if nothing in the folder can be served.
     """
     servables = Servables(bundle)
@@ -72,19 +74,35 @@ def serve(
         raise ValueError(f"{bundle} has no model that can be served; `keras-vit export` writes such a folder.")
     stopped = threading.Event()
     poller = threading.Thread(target=_keep_up, args=(servables, stopped, poll), daemon=True)
-    with contextlib.closing(listen(host, port)) as listening:
-        server = http_server(application(servables, max_request), patience)
+    engine = Engine(servables, max_request)
+    with contextlib.ExitStack() as open_ports:
+        listening = open_ports.enter_context(contextlib.closing(listen(host, port)))
+        beside = None
+        if grpc_port is not None:
+            beside = open_ports.enter_context(contextlib.closing(listen_to_grpc(engine, host, grpc_port, patience)))
+        server = http_server(application(engine), patience, beside.begin_to_end if beside else lambda: None)
         poller.start()
         name = f"[{host}]" if ":" in host else host
-        ready(f"http://{name}:{listening.getsockname()[1]}", servables.available())
+        address = f"{name}:{beside.port}" if beside else None
+        ready(f"http://{name}:{listening.getsockname()[1]}", servables.available(), address)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
-        stopped.set()
-        poller.join()
-        servables.close()
+    stopped.set()
+    poller.join()
+    servables.close()
 
 
-def http_server(app, patience):
+def listen_to_grpc(engine, host, port, patience):
+    """The `grpc_server.Server` of all methods; its packages are imported here."""
+    from keras_vit.export.devserver.grpc_server import Server
+    from keras_vit.export.devserver.inference_service import InferenceService
+    from keras_vit.export.devserver.prediction_service import PredictionService
+
+    methods = PredictionService(engine).methods() | InferenceService(engine).methods()
+    return Server(engine, methods, host, port, patience)
+
+
+def http_server(app, patience, at_end=lambda: None):
     """Uvicorn's server of an ASGI application, which SIGTERM ends within the patience's grace and a second or two."""
     import uvicorn
 
@@ -102,27 +120,26 @@ def http_server(app, patience):
         proxy_headers=False,
         timeout_graceful_shutdown=patience.grace,
     )
-    return Server(config)
+    return Server(config, at_end)
 
 
-def application(servables, max_request=32 * MEGABYTE):
-    """The ASGI application over `Servables`."""
-    intake = Intake(max_request, IN_FLIGHT * max_request)
-    workers = ThreadPoolExecutor(os.cpu_count(), "rest")  # parse and format JSON
-    one_by_one = ThreadPoolExecutor(1, "rest-large")  # parses large bodies
-    page = Page(servables, intake, max_request)
+def application(engine):
+    """The ASGI application over an `Engine`."""
+    page = Page(engine.servables, engine.intake, engine.max_request)
 
     async def respond(request):
         path = _path(request)
+        if re.match("/v2(/|$)", path):
+            return await _open_inference(engine, request, open_inference.parse_target(request.method, path))
         if not path.lower().startswith("/v1/"):
             raise rest.RestError(404, f"Not found: {path}")
         target = rest.parse_target(request.method, path)
         if request.method == "GET":
-            return rest.format_json(_description(servables, target))
-        async with intake.body(request) as body:
-            return await _predict(servables, target, body, workers, one_by_one if len(body) > LARGE else workers)
+            return rest.format_json(_description(engine.servables, target))
+        async with engine.intake.body(request) as body:
+            return await _predict(engine, target, body)
 
-    methods = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]  # rejected by `rest.parse_target`
+    methods = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]  # rejected by `parse_target`
     starlette = Starlette(
         routes=[
             *file_routes(),
@@ -143,14 +160,15 @@ async def _not_routed(request, error):
 
 
 def _as_json(handler):
-    """A route that responds with what the handler returns, or the error that it raises."""
+    """A route that responds with what the handler returns, JSON or a `Response`, or with the error that it raises."""
 
     async def respond(request):
         try:
             if "content-length" in request.headers and "transfer-encoding" in request.headers:  # who counts how?
                 error = "A request has either a Content-Length or a Transfer-Encoding."
                 return _json(rest.format_error(error), 400, {"Connection": "close"})
-            return _json(await handler(request))
+            answer = await handler(request)
+            return answer if isinstance(answer, Response) else _json(answer)
         except rest.RestError as error:
             return _json(rest.format_error(str(error)), error.status)
         except ClientDisconnect:
@@ -170,69 +188,58 @@ def _path(request):
     return raw.decode("latin-1")
 
 
-class Intake:
-    """Reads the bodies of requests within limits.
-
-    Args:
-        largest: bytes of a body, at most.
-        together: bytes of all bodies in flight, at most.
-    """
-
-    def __init__(self, largest, together):
-        self._largest, self._together, self._held = largest, together, 0
-
-    @contextlib.asynccontextmanager
-    async def body(self, request):
-        """The body, which counts as in flight until the block ends; `RestError` beyond the limits."""
-        chunks, size = [], 0
-        announced = request.headers.get("content-length", "")
-        if announced.isascii() and announced.isdigit():
-            self._refuse(int(announced), int(announced))
-        try:
-            async for chunk in request.stream():
-                self._refuse(size + len(chunk), len(chunk))
-                chunks.append(chunk)
-                size += len(chunk)
-                self._held += len(chunk)
-            body = b"".join(chunks)
-            chunks.clear()
-            yield body
-        finally:
-            self._held -= size
-
-    def _refuse(self, size, more):
-        if size > self._largest:
-            raise rest.RestError(413, f"Request of {size} bytes or more; at most {self._largest} are read.")
-        if self._held + more > self._together:
-            raise rest.RestError(503, "The memory for requests in flight is exhausted; try again.")
-
-
-async def _predict(servables, target, body, workers, parsers):
-    """The body of the response to a predict request; `parsers` parse its body."""
+async def _predict(engine, target, body):
+    """The body of the response to a predict request."""
     if target.verb != "predict":
         raise rest.RestError(400, f"Expected {target.verb} signature method_name. Was: tensorflow/serving/predict")
-    loop = asyncio.get_running_loop()
 
     def submit():
         servable = None
 
         def find_signature(name):
             nonlocal servable
-            servable = servables.find(target.model, target.version, target.label)
+            servable = engine.servables.find(target.model, target.version, target.label)
             return servable.find_signature(name)
 
-        with memory.without_cycles():
-            signature, inputs, row = rest.parse_predict(body, find_signature)
+        signature, inputs, row = rest.parse_predict(body, find_signature)
         return servable.submit(signature.name, inputs), row
 
-    try:
-        future, row = await loop.run_in_executor(parsers, submit)
-        outputs = await asyncio.wrap_future(future)
-    except QueueFull as error:
-        raise rest.RestError(503, str(error)) from error
-    except ValueError as error:
-        raise rest.RestError(400, str(error)) from error
-    return await loop.run_in_executor(workers, rest.format_predict, outputs, row)
+    outputs, row = await engine.run(len(body), submit)
+    return await engine.format(rest.format_predict, outputs, row)
+
+
+async def _open_inference(engine, request, target):
+    """The response to a request of the Open Inference Protocol."""
+    if target.verb != "infer":
+        return rest.format_json(_open_description(engine.servables, target, request.query_params))
+    async with engine.intake.body(request) as body:
+
+        def submit():
+            servable = engine.servables.find(target.model, target.version)
+            header = request.headers.get(open_inference.HEADER)
+            parsed = open_inference.parse_infer(body, header, servable.signatures)
+            return servable.submit(parsed.signature.name, parsed.inputs), (parsed, servable.number)
+
+        outputs, (parsed, version) = await engine.run(len(body), submit)
+        content, size = await engine.format(open_inference.format_infer, parsed, target.model, version, outputs)
+    if size is None:
+        return content
+    return Response(content, headers={open_inference.HEADER: str(size)}, media_type="application/octet-stream")
+
+
+def _open_description(servables, target, query):
+    """The JSON value of a GET request of the Open Inference Protocol."""
+    if target.verb == "server":
+        return open_inference.server_metadata()
+    if target.verb == "metadata":
+        signatures = servables.find(target.model, target.version).signatures
+        versions = servables.versions(target.model)
+        return open_inference.model_metadata(target.model, versions, signatures, query.get("signature_name"))
+    if target.verb == "live":
+        return {"live": True}
+    servables.check_ready(target.model or None, target.version)
+    # The specification's answer for a server says "live" here, too, and KServe's own says "ready".
+    return {"name": target.model, "ready": True} if target.model else {"live": True, "ready": True}
 
 
 def _description(servables, target):

@@ -24,9 +24,19 @@ UNFINISHED = (h11.IDLE, h11.SEND_BODY)  # states of a client that has not sent a
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's server, which lets requests whose time is up say so to their clients before the process ends."""
+    """Uvicorn's server, which lets requests whose time is up say so to their clients before the process ends.
+
+    Args:
+        config: uvicorn's.
+        at_end: called when the server begins to end; must not wait.
+    """
+
+    def __init__(self, config, at_end=lambda: None):
+        super().__init__(config)
+        self._at_end = at_end
 
     async def shutdown(self, sockets=None):
+        self._at_end()
         await super().shutdown(sockets)
         if self.server_state.tasks:  # cancelled
             await asyncio.wait(self.server_state.tasks, timeout=1)

@@ -32,7 +32,7 @@ RAGGED = "Encountered list at unexpected size: all lists of one level must be of
 
 
 class RestError(Exception):
-    """An error response: an HTTP status and a message."""
+    """An error response: an HTTP status and a message; `grpc_server` says which gRPC status stands for which."""
 
     def __init__(self, status, message):
         super().__init__(message)
@@ -55,7 +55,7 @@ class Signature:
 
     name: str
     inputs: dict  # name -> (numpy type, or bytes; shape with None for free dimensions)
-    outputs: tuple
+    outputs: dict  # the same
 
 
 def parse_target(method, path):
@@ -91,7 +91,7 @@ def parse_predict(body, find_signature):
     Raises:
         RestError: if the request is malformed.
     """
-    request = _parse_json(body)
+    request = parse_object(body)
     name = request.get("signature_name", DEFAULT_SIGNATURE)
     if not isinstance(name, str):
         raise RestError(400, "JSON Value not formatted correctly. 'signature_name' key must be a string value.")
@@ -126,7 +126,8 @@ def format_json(value):
     return (json.dumps(value, ensure_ascii=False) + "\n").encode(errors="replace")
 
 
-def _parse_json(body):
+def parse_object(body):
+    """The JSON object in a body, as a dictionary; `RestError` for anything else."""
     if not body:
         raise RestError(400, "JSON Parse error: The document is empty")
     try:
@@ -194,16 +195,22 @@ def _is_base64(value):
 
 def _tensor(value, name, dtype, shape):
     """A JSON value as an array of the signature's type and shape."""
-    given = _leading_sides(value)
-    if len(given) != len(shape) or any(side not in (None, other) for side, other in zip(shape, given)):
-        expected = ",".join("?" if side is None else str(side) for side in shape)
-        raise RestError(400, f"Input {name}: expecting shape [{expected}] but got: [{','.join(map(str, given))}]")
-    flat = _flat([value], given)
-    array = _strings(flat) if dtype is bytes else _numbers(flat, np.dtype(dtype))
+    given = leading_sides(value)
+    check_shape(name, given, shape)
+    flat = flattened([value], given)
+    array = strings(flat) if dtype is bytes else numbers(flat, np.dtype(dtype))
     return array.reshape(given)
 
 
-def _leading_sides(value):
+def check_shape(name, given, shape):
+    """`RestError` unless an input's shape is the signature's, which has None for free dimensions."""
+    if len(given) != len(shape) or any(side not in (None, other) for side, other in zip(shape, given)):
+        expected = ",".join("?" if side is None else str(side) for side in shape)
+        received = shortened(",".join(map(str, given[:100])))
+        raise RestError(400, f"Input {shortened(name)}: expecting shape [{expected}] but got: [{received}]")
+
+
+def leading_sides(value):
     """The sizes of nested lists, by the first of each level; they decide before all others are looked at."""
     sides = []
     while isinstance(value, list):
@@ -212,7 +219,7 @@ def _leading_sides(value):
     return sides
 
 
-def _flat(values, sides):
+def flattened(values, sides):
     """The innermost values of nested lists, all of the same sizes; no list is made for each of theirs."""
     for side in sides:
         if set(map(type, values)) - {list} or set(map(len, values)) - {side}:
@@ -221,7 +228,8 @@ def _flat(values, sides):
     return values
 
 
-def _strings(values):
+def strings(values):
+    """JSON values, strings or base64 objects, as an array of bytes."""
     decoded = np.empty(len(values), object)
     decoded[:] = [_decoded(value) for value in values]
     return decoded
@@ -238,14 +246,20 @@ def _decoded(value):
             "not formatted correctly for base64 data" if isinstance(value, dict) else "is not of expected type: string"
         )
         raise RestError(400, f"JSON Value: {_brief(value)} {wrong}")
-    text = "".join(value["b64"].split())
-    try:  # the padding may be left out
+    return decode_base64(value["b64"])
+
+
+def decode_base64(encoded):
+    """The bytes of a base64 text, in which blanks may stand and the padding may be left out."""
+    text = "".join(encoded.split())
+    try:
         return base64.b64decode(text if text.endswith("=") else text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise RestError(400, f"Unable to base64 decode: {_brief(value['b64'])}") from error
+        raise RestError(400, f"Unable to base64 decode: {_brief(encoded)}") from error
 
 
-def _numbers(values, dtype):
+def numbers(values, dtype):
+    """JSON values as an array of a numeric type or bool, without loss."""
     types = {"f": {int, float}, "b": {bool}}.get(dtype.kind, {int})
     found = set(map(type, values))
     if list in found:
@@ -269,8 +283,7 @@ def _numbers(values, dtype):
 def _plain(name, array):
     """An output as lists for JSON; bytes are text unless the name ends in _bytes."""
     if array.dtype.kind == "f":
-        short = [float(f"{number:.{DIGITS}g}") for number in array.ravel().tolist()]
-        return np.array(short).reshape(array.shape).tolist()
+        return np.array(short_floats(array)).reshape(array.shape).tolist()
     if array.dtype.kind != "O":
         return array.tolist()
     if name.endswith("_bytes"):
@@ -280,6 +293,11 @@ def _plain(name, array):
     plain = np.empty(array.size, object)
     plain[:] = texts
     return plain.reshape(array.shape).tolist()
+
+
+def short_floats(array):
+    """The numbers of an array in a flat list, with the digits that a float32 has."""
+    return [float(f"{number:.{DIGITS}g}") for number in array.ravel().tolist()]
 
 
 def shortened(text):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import tensorflow as tf
+from google.protobuf import json_format
 
 from keras_vit.export.devserver.batching import Batcher
 from keras_vit.export.devserver.rest import RestError, Signature, shortened
@@ -19,7 +20,7 @@ class Servable:
 
     def __init__(self, folder, batching):
         self.number = int(folder.name)
-        self._metadata = _metadata(folder)
+        self.signature_defs = _signature_defs(folder)
         self._loaded = tf.saved_model.load(str(folder))  # owns the variables
         self.largest_batch = batching.sizes[-1]
         self.signatures = {name: _signature(name, function) for name, function in self._loaded.signatures.items()}
@@ -52,7 +53,13 @@ class Servable:
     def metadata(self, model):
         """The JSON value of a metadata request: the signatures."""
         spec = {"name": model, "signature_name": "", "version": str(self.number)}
-        return {"model_spec": spec, "metadata": {"signature_def": {"signature_def": self._metadata}}}
+        described = {
+            name: json_format.MessageToDict(
+                definition, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+            )
+            for name, definition in self.signature_defs.items()
+        }
+        return {"model_spec": spec, "metadata": {"signature_def": {"signature_def": described}}}
 
     def close(self):
         """Run the waiting requests, and end the threads."""
@@ -127,9 +134,24 @@ class Servables:
         numbers = [version] if version is not None else sorted(states, reverse=True)
         return {"model_version_status": [states[number].as_json(number) for number in numbers]}
 
+    def check_ready(self, model=None, version=None):
+        """`RestError` 503 unless a model, or all that are configured, can answer now; 404 for one that is not there."""
+        served = self.available()
+        missing = [name for name in self._labels if not any(name == other for other, _ in served)]
+        if model is None and missing:
+            raise RestError(503, f"Not ready: no version of {', '.join(missing)} is loaded.")
+        if model is not None and not any(name == model and version in (None, number) for name, number in served):
+            states = self.status(model, version)["model_version_status"]
+            known = ", ".join(f"version {state['version']} is {state['state']}" for state in states)
+            raise RestError(503, f"Not ready: {known}.")
+
     def available(self):
         """(model, version) of all versions that are served."""
         return [(name, number) for name, number, _ in self._available()]
+
+    def versions(self, model):
+        """Numbers of the versions of a model that are served, ascending."""
+        return sorted(number for name, number in self.available() if name == model)
 
     def close(self):
         """Unload everything."""
@@ -183,18 +205,12 @@ def _stamp(folder):
     return tuple(sorted((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")))
 
 
-def _metadata(folder):
-    """{signature: its description} in TF Serving's form."""
-    from google.protobuf import json_format
+def _signature_defs(folder):
+    """{signature: its SignatureDef}, by name."""
     from tensorflow.core.protobuf import saved_model_pb2
 
     stored = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    return {
-        name: json_format.MessageToDict(
-            signature, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-        )
-        for name, signature in stored.meta_graphs[0].signature_def.items()
-    }
+    return dict(sorted(stored.meta_graphs[0].signature_def.items()))
 
 
 def _signature(name, function):
@@ -203,7 +219,8 @@ def _signature(name, function):
         return dtype, tuple(tensor.shape.as_list())
 
     inputs = {key: described(tensor) for key, tensor in function.structured_input_signature[1].items()}
-    return Signature(name, inputs, tuple(function.structured_outputs))
+    outputs = {key: described(tensor) for key, tensor in sorted(function.structured_outputs.items())}
+    return Signature(name, inputs, outputs)
 
 
 def _run(function, inputs):

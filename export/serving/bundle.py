@@ -23,7 +23,7 @@ import numpy as np
 from keras_vit.export.model.files import REPORT
 from keras_vit.export.parity import parity
 from keras_vit.export.serving import saved_model, serving_config
-from keras_vit.export.serving.operators import SERVING
+from keras_vit.export.serving.operators import RELEASES, SERVING
 from keras_vit.system.files import atomic_file, atomic_folder
 
 IMAGE = f"tensorflow/serving:{SERVING}"
@@ -110,7 +110,7 @@ def _write_files(output, name, sizes, replace_sizes):
     reports = _reports(output)
     values = {
         "image": IMAGE,
-        "release": SERVING,
+        "releases": " and ".join(RELEASES),
         "model": name,
         "service": re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:63],
         "most": sizes[-1],

@@ -44,6 +44,8 @@ EXTRAS = {  # module that is missing -> the extra that brings it
     "openvino": "openvino",
     "starlette": "serve",
     "uvicorn": "serve",
+    "grpc": "grpc",
+    "tensorflow_serving": "grpc",
     "pyarrow": "parquet",
 }
 

@@ -10,9 +10,9 @@ from keras_vit.system.limits import GRACE_SECONDS, READ_SECONDS
 def test_arguments_reach_the_server(monkeypatch, capsys):
     asked = []
 
-    def fake(bundle, host, port, max_request, poll, ready, patience):
-        asked.append((bundle, host, port, max_request, poll, patience.read, patience.grace))
-        ready("http://h:1", [("toys", 2), ("other", 1)])
+    def fake(bundle, host, port, max_request, poll, ready, patience, grpc_port):
+        asked.append((bundle, host, port, max_request, poll, patience.read, patience.grace, grpc_port))
+        ready("http://h:1", [("toys", 2), ("other", 1)], grpc_port and f"h:{grpc_port}")
 
     monkeypatch.setattr(app, "serve", fake)
     assert serve.main(["some folder"]) == 0
@@ -22,11 +22,12 @@ def test_arguments_reach_the_server(monkeypatch, capsys):
         "http://h:1/v1/models/other  version 1",
     ]
     options = ["--host", "0.0.0.0", "--port", "1", "--max-request-mb", "0.5", "--poll-seconds", "9"]
-    options += ["--read-seconds", "3", "--grace-seconds", "0.5"]
+    options += ["--read-seconds", "3", "--grace-seconds", "0.5", "--grpc-port", "8500"]
     assert serve.main(["x", *options]) == 0
+    assert "h:8500  gRPC" in capsys.readouterr().out.splitlines()
     assert asked == [
-        ("some folder", "127.0.0.1", 8501, 32 * 2**20, 1, READ_SECONDS, GRACE_SECONDS),
-        ("x", "0.0.0.0", 1, 2**19, 9, 3, 0.5),
+        ("some folder", "127.0.0.1", 8501, 32 * 2**20, 1, READ_SECONDS, GRACE_SECONDS, None),
+        ("x", "0.0.0.0", 1, 2**19, 9, 3, 0.5, 8500),
     ]
 
 
@@ -52,3 +53,15 @@ def test_nothing_to_serve_is_a_sentence(tmp_path, capsys):
 
     assert main(["serve", str(tmp_path)]) == 1
     assert "has no model that can be served; `keras-vit export` writes such a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", ["grpc", "tensorflow_serving"])
+def test_grpc_without_its_packages_is_a_sentence(package, monkeypatch, capsys):
+    from keras_vit.cli.main import main
+
+    def needs_it(*arguments):
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+
+    monkeypatch.setattr(app, "serve", needs_it)
+    assert main(["serve", "x", "--grpc-port", "8500"]) == 1
+    assert f"No module named {package!r}. Run: pip install 'keras-vit-models[grpc]'" in capsys.readouterr().err

@@ -23,6 +23,7 @@ class Running:
     bundle: Path
     process: subprocess.Popen
     ours: bool = True  # the development server
+    grpc: str = ""  # its address for gRPC
 
     def connect(self):
         return contextlib.closing(http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=60))
@@ -50,8 +51,8 @@ def start_ours(bundle, log, *models, grace=GRACE_SECONDS):
     command = [sys.executable, "-P", serve_alone.__file__, str(bundle), str(grace)]
     environment = {**startup.environment("3"), "CUDA_VISIBLE_DEVICES": "-1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
-    url, keras = (process.stdout.readline() or "none True").split()
+    url, grpc, keras = (process.stdout.readline() or "none none True").split()
     process.stdout.close()
     assert keras == "False", Path(log.name).read_text()[-2000:]
     client.Server(url, 60).wait(models or ["toys"], 60)  # the address is printed before the server listens
-    return Running(url, bundle, process)
+    return Running(url, bundle, process, grpc=grpc)

@@ -1,6 +1,6 @@
 """The development server in a process that can import neither Keras nor this library, except export/ and system/.
 
-python -P serve_alone.py BUNDLE GRACE      prints the server's URL once it listens
+python -P serve_alone.py BUNDLE GRACE      prints the server's URL and its gRPC address once it listens
 """
 
 import importlib.machinery
@@ -35,10 +35,10 @@ def main(bundle, grace):
     sys.meta_path.insert(0, Refuse())
     from keras_vit.export.devserver.app import Patience, serve
 
-    def ready(url, models):
-        print(url, "keras" in sys.modules, flush=True)
+    def ready(url, models, grpc_address):
+        print(url, grpc_address, "keras" in sys.modules, flush=True)
 
-    serve(bundle, port=0, poll=0.2, ready=ready, patience=Patience(grace=float(grace)))
+    serve(bundle, port=0, poll=0.2, ready=ready, patience=Patience(grace=float(grace)), grpc_port=0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the TensorFlow of TF Serving's release makes of exports: run in an environment of its own (`make test-serving`).
+"""What the TensorFlow of a TF Serving release makes of exports: run in an environment of its own (`make test-serving`).
 
     python serving_release.py operators FILE   write the operators of this TensorFlow, for export/serving/data
     python serving_release.py check BUNDLE     run every version by its C++ loader, and compare with the stored results

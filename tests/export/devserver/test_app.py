@@ -12,37 +12,47 @@ import os
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
 import time
-import zlib
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from keras_vit.export.devserver.app import IN_FLIGHT, MEGABYTE, Intake, serve
-from keras_vit.export.devserver.rest import RestError
+from keras_vit.export.devserver.app import serve
+from keras_vit.export.devserver.engine import IN_FLIGHT, MEGABYTE
+from keras_vit.export.devserver.inference_service import message
 from keras_vit.export.serving import client
-from tests.export.running import Running, send, start_ours
+from tests.export.running import Running, start_ours
+from tests.export.storm import GREY, MALFORMED, PREDICT, Storm, b64, huge_png
 
 TF_SERVING = shutil.which("tensorflow_model_server")
 SERVERS = ["keras-vit serve", *(["tensorflow_model_server"] if TF_SERVING else [])]
 
 
 def start_tf_serving(bundle, log):
-    with socket.socket() as free:
+    with socket.socket() as free, socket.socket() as other:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        other.bind(("127.0.0.1", 0))
+        port, grpc_port = free.getsockname()[1], other.getsockname()[1]
     local = Path(log.name).with_name("models.config")
     local.write_text((bundle / "models.config").read_text().replace('"/models/', f'"{bundle}/models/'))
-    command = [TF_SERVING, "--port=0", f"--rest_api_port={port}", f"--model_config_file={local}", "--enable_batching"]
+    command = [
+        TF_SERVING,
+        f"--port={grpc_port}",
+        f"--rest_api_port={port}",
+        f"--model_config_file={local}",
+        "--enable_batching",
+    ]
     command += [f"--batching_parameters_file={bundle}/batching.config"]
     command += [f"--monitoring_config_file={bundle}/monitoring.config"]
     process = subprocess.Popen(command, stdout=log, stderr=log)
-    running = Running(f"http://127.0.0.1:{port}", bundle, process, ours=False)
+    running = Running(f"http://127.0.0.1:{port}", bundle, process, ours=False, grpc=f"127.0.0.1:{grpc_port}")
     client.Server(running.url, 60).wait(["toys"], 60)
     return running
 
@@ -88,23 +98,6 @@ def stored(exported):
     return [((exported[0] / "examples/toys/1" / name).read_bytes(), result) for name, result in sorted(results.items())]
 
 
-def b64(content):
-    return {"b64": base64.b64encode(content).decode()}
-
-
-def huge_png(side=20_000):
-    """A valid PNG of one bit a pixel: 50 kB that decompress to 1.2 GB."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = zlib.compress(bytes((1 + side // 8) * side), 1)
-    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-PREDICT = "/v1/models/toys:predict"
-GREY = [[[128.0] * 3] * 24] * 16
 NOT_A_NUMBER = [[[float("nan")] * 3] * 24] * 16
 
 
@@ -163,6 +156,107 @@ def test_nan_is_accepted_as_a_number(running):
     assert status == 200 and first == third and np.isnan(second).all() and not np.isnan(first).any()
 
 
+def as_rows(outputs):
+    """One {name: list} per image of {name: array of all}; what is bytes becomes text."""
+    text = {name: np.vectorize(lambda b: b.decode(), otypes="O")(a) if a.dtype == object else a for name, a in outputs}
+    return [{name: a[row].tolist() for name, a in text.items()} for row in range(len(next(iter(text.values()))))]
+
+
+def test_open_inference_protocol(running, stored):
+    """As JSON and with tensors behind it, by hand; `make test-protocols` has Triton's own client."""
+    if not running.ours:
+        pytest.skip("TF Serving has it not")
+    images, results = zip(*stored)
+    model = "/v2/models/toys"
+    encoded = [base64.b64encode(image).decode() for image in images]
+    one = {"name": "image_bytes", "shape": [len(images)], "datatype": "BYTES"}
+    as_json = {"id": "7", "inputs": [{**one, "data": encoded, "parameters": {"content_type": "base64"}}]}
+    status, response = running.send(f"{model}/versions/1/infer", as_json)
+    assert status == 200 and (response["id"], response["model_name"], response["model_version"]) == ("7", "toys", "1")
+    assert response["parameters"] == {"signature_name": "serving_default"}
+    outputs = {o["name"]: np.array(o["data"], object).reshape(o["shape"]) for o in response["outputs"]}
+    rows = [{name: array[row].tolist() for name, array in outputs.items()} for row in range(len(images))]
+    assert all(client.alike(row, expected, 1e-4) for row, expected in zip(rows, results))
+
+    behind = b"".join(len(image).to_bytes(4, "little") + image for image in images)
+    wanted = {"name": "embedding", "parameters": {"binary_data": True}}
+    described = {**one, "parameters": {"binary_data_size": len(behind)}}
+    start = json.dumps({"inputs": [described], "outputs": [wanted]}).encode()
+    with running.connect() as connection:
+        connection.request("POST", f"{model}/infer", start + behind, {"Inference-Header-Content-Length": len(start)})
+        answer = connection.getresponse()
+        size, body = int(answer.headers["Inference-Header-Content-Length"]), answer.read()
+    assert answer.status == 200 and answer.headers["Content-Type"] == "application/octet-stream"
+    (output,) = json.loads(body[:size])["outputs"]
+    assert (output["shape"], output["parameters"]) == ([len(images), 64], {"binary_data_size": len(images) * 256})
+    status, response = running.send(
+        PREDICT, {"signature_name": "features", "instances": [b64(image) for image in images]}
+    )
+    expected = np.array(response["predictions"])
+    np.testing.assert_allclose(np.frombuffer(body[size:], "<f4").reshape(-1, 64), expected, rtol=1e-4, atol=1e-5)
+
+    assert running.send("/v2")[1]["extensions"] == ["binary_tensor_data"]
+    assert running.send("/v2/health/live") == (200, {"live": True})
+    assert running.send("/v2/health/ready") == (200, {"live": True, "ready": True})
+    assert running.send(f"{model}/ready") == (200, {"name": "toys", "ready": True})
+    assert running.send(model)[1]["inputs"] == [{"name": "image_bytes", "datatype": "BYTES", "shape": [-1]}]
+    images_named = running.send(f"{model}?signature_name=predict_images")[1]["inputs"]
+    assert images_named == [{"name": "images", "datatype": "FP32", "shape": [-1, 16, 24, 3]}]
+    for path, body, expected in (
+        ("/v2/models/none/infer", as_json, 404),
+        (f"{model}/versions/9/infer", as_json, 404),
+        (f"{model}/versions/9/ready", None, 404),
+        (f"{model}/infer", {"inputs": []}, 400),
+        (f"{model}/infer", {"inputs": [{**one, "shape": [33], "data": [""] * 33}]}, 400),  # more than a batch
+        (f"{model}/infer", None, 405),
+        (f"{model}/config", None, 404),
+    ):
+        status, response = running.send(path, body)
+        assert (status, list(response)) == (expected, ["error"]), path
+
+
+def test_prediction_service_by_its_own_stubs(running, stored):
+    images, results = zip(*stored)
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "toys"
+    request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(images))
+    with grpc.insecure_channel(running.grpc) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        response = stub.Predict(request, timeout=60)
+        outputs = {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
+        rows = as_rows(outputs.items())
+        assert all(client.alike(row, expected, 1e-4) for row, expected in zip(rows, results))
+        spec = response.model_spec
+        assert (spec.name, spec.version.value, spec.signature_name) == ("toys", 1, "serving_default")
+        request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([b""] * 33))
+        request.model_spec.version.value = 9
+        for code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT):
+            with pytest.raises(grpc.RpcError) as error:
+                stub.Predict(request, timeout=60)
+            assert error.value.code() is code
+            request.model_spec.ClearField("version")
+        request.model_spec.signature_name = "none"
+        with pytest.raises(grpc.RpcError) as error:
+            stub.Predict(request, timeout=60)
+        assert error.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_inference_service(running, stored):
+    if not running.ours:
+        pytest.skip("TF Serving has it not")
+    images, results = zip(*stored)
+    one = {"name": "image_bytes", "datatype": "BYTES", "shape": [len(images)], "contents": {"bytes_contents": images}}
+    request = message("ModelInferRequest")(model_name="toys", inputs=[one])
+    with grpc.insecure_channel(running.grpc) as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        response = message("ModelInferResponse").FromString(call(request.SerializeToString(), timeout=60))
+    outputs = {output.name: output for output in response.outputs}
+    scores = np.reshape(outputs["scores"].contents.fp32_contents, outputs["scores"].shape)
+    np.testing.assert_allclose(scores, [result["scores"] for result in results], atol=1e-4)
+    classes = [name.decode() for name in outputs["classes"].contents.bytes_contents]
+    assert classes == [name for result in results for name in result["classes"]]
+
+
 def test_status_and_metadata(running):
     available = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
     for path in ("/v1/models/toys", "/v1/models/toys/versions/1"):
@@ -172,29 +266,6 @@ def test_status_and_metadata(running):
     signatures = metadata["metadata"]["signature_def"]["signature_def"]
     assert {"serving_default", "predict_images", "features"} <= set(signatures)
     assert set(signatures["serving_default"]["outputs"]) == {"classes", "scores", "class_ids"}
-
-
-MALFORMED = {
-    "empty": (b"", 400),
-    "no JSON": (b"instances = [1]", 400),
-    "cut off": (b'{"instances": [{"b64": "aGV', 400),
-    "no object": (b"[1, 2]", 400),
-    "wrong key": ({"images": [1]}, 400),
-    "both keys": ({"instances": ["x"], "inputs": ["x"]}, 400),
-    "no instances": ({"instances": []}, 400),
-    "wrong input": ({"instances": [{"image": {"b64": ""}}]}, 400),
-    "truncated base64": ({"instances": [{"b64": "aGVsb"}]}, 400),
-    "no base64": ({"instances": [{"b64": "%%%%"}]}, 400),
-    "a number": ({"instances": [1.0]}, 400),
-    "NaN for an image": ({"instances": [float("nan")]}, 400),
-    "nested images": ({"instances": [[{"b64": ""}]]}, 400),
-    "no such signature": ({"instances": ["x"], "signature_name": "none"}, 400),
-    "signature without a name": ({"instances": ["x"], "signature_name": 1}, 400),
-    "wrong shape": ({"instances": [[[1.0]]], "signature_name": "predict_images"}, 400),
-    "ragged": ({"instances": [GREY, GREY[:3]], "signature_name": "predict_images"}, 400),
-    "text in an image": ({"instances": [[[["1"] * 3] * 24] * 16], "signature_name": "predict_images"}, 400),
-    "more than a batch": ({"instances": ["x"] * 33}, 400),
-}
 
 
 @pytest.mark.parametrize("name", MALFORMED)
@@ -222,51 +293,6 @@ def test_malformed_requests(running, name):
 def test_absent_models_versions_and_paths(running, path, body, method, code, problem):
     status, response = running.send(path, body, method)
     assert status == code and problem in response["error"]
-
-
-class Storm:
-    """Valid and malformed requests in turn, from many threads."""
-
-    def __init__(self, running, stored):
-        self._running, self._stored = running, stored
-        self._bad = [*MALFORMED.values(), ({"instances": [b64(huge_png())]}, 200)]
-
-    def problems(self, number, threads=16):
-        """What was wrong with the responses to a number of requests."""
-        found, jobs, lock = [], iter(range(number)), threading.Lock()
-
-        def next_job():
-            with lock:
-                return next(jobs, None)
-
-        def work():
-            with self._running.connect() as connection:
-                for job in iter(next_job, None):
-                    try:
-                        found.extend(self._malformed(job, connection) if job % 3 == 2 else self._good(job, connection))
-                    except (OSError, http.client.HTTPException, ValueError) as error:
-                        found.append(repr(error))
-                        connection.close()
-
-        workers = [threading.Thread(target=work) for _ in range(threads)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        return found
-
-    def _malformed(self, job, connection):
-        body, expected = self._bad[job // 3 % len(self._bad)]
-        status, response = send(connection, PREDICT, body)
-        return [] if status == expected else [f"{status} {response}, not {expected}"]
-
-    def _good(self, job, connection):
-        some = [self._stored[(job + step) % len(self._stored)] for step in range(1 + job % 4)]
-        status, response = send(connection, PREDICT, {"instances": [b64(image) for image, _ in some]})
-        if status != 200 or len(response["predictions"]) != len(some):
-            return [f"{status} {response}"]
-        pairs = zip(response["predictions"], some)
-        return [f"{one}, not {expected}" for one, (_, expected) in pairs if not client.alike(one, expected, 1e-4)]
 
 
 def test_valid_and_malformed_requests_at_once(running, stored):
@@ -316,47 +342,6 @@ def reached(condition, seconds=60):
 @pytest.mark.skipif(TF_SERVING is None, reason="tensorflow_model_server is not on the PATH: TF Serving was not tested")
 def test_tf_serving_itself_gets_the_same_requests():
     assert "tensorflow_model_server" in SERVERS
-
-
-class Request:
-    """What `Intake` reads a body from."""
-
-    def __init__(self, parts, length=None):
-        self._parts, self.headers = parts, {} if length is None else {"content-length": str(length)}
-
-    async def stream(self):
-        for part in self._parts:
-            yield part
-
-
-def run(coroutine):
-    with contextlib.suppress(StopIteration):
-        coroutine.send(None)
-        raise AssertionError("it waits for something")
-
-
-def test_bodies_are_bounded_singly_and_together():
-    intake = Intake(10, 16)
-
-    async def scenario():
-        async with intake.body(Request([b"12345", b"67890"])) as body:
-            assert body == b"1234567890"
-            for request in (Request([b"123", b"4567"]), Request([], 9)):
-                with pytest.raises(RestError, match="try again") as error:
-                    async with intake.body(request):
-                        """Not reached."""
-                assert error.value.status == 503
-            async with intake.body(Request([b"123456"])) as other:
-                assert other == b"123456"
-        for request in (Request([b"123456", b"78901"]), Request([], 11)):
-            with pytest.raises(RestError, match="at most 10") as error:
-                async with intake.body(request):
-                    """Not reached."""
-            assert error.value.status == 413
-        async with intake.body(Request([b"1234567890"])) as body:
-            assert len(body) == 10
-
-    run(scenario())
 
 
 def test_a_body_that_is_too_large_is_rejected_before_it_is_sent(running):

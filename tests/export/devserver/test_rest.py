@@ -10,10 +10,10 @@ from keras_vit.export.devserver import rest
 from keras_vit.export.devserver.rest import RestError, Signature, Target
 
 SIGNATURES = {
-    "serving_default": Signature("serving_default", {"image_bytes": (bytes, (None,))}, ("classes", "scores")),
-    "images": Signature("images", {"images": (np.float32, (None, 2, 1))}, ("probabilities",)),
-    "two": Signature("two", {"a": (np.int32, (None,)), "b": (bytes, (None, 2))}, ("x",)),
-    "flags": Signature("flags", {"f": (np.bool_, (None,))}, ("x",)),
+    "serving_default": Signature("serving_default", {"image_bytes": (bytes, (None,))}, {}),
+    "images": Signature("images", {"images": (np.float32, (None, 2, 1))}, {}),
+    "two": Signature("two", {"a": (np.int32, (None,)), "b": (bytes, (None, 2))}, {}),
+    "flags": Signature("flags", {"f": (np.bool_, (None,))}, {}),
 }
 
 

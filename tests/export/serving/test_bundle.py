@@ -89,6 +89,7 @@ def test_containers_find_the_bundle(exported):
     deployment, kubernetes = yaml.safe_load_all((folder / "kubernetes.yaml").read_text())
     (pod,) = deployment["spec"]["template"]["spec"]["containers"]
     assert service["image"] == pod["image"] == "tensorflow/serving:2.20.0"
+    assert service["environment"] == {one["name"]: one["value"] for one in pod["env"]} == {"TF_ENABLE_ONEDNN_OPTS": "1"}
     mounts = {mount["mountPath"]: mount.get("subPath", "") for mount in pod["volumeMounts"]}
     assert mounts == {"/models": "models", "/config": ""}
     assert service["volumes"] == ["./models:/models:ro", ".:/config:ro"]
@@ -100,7 +101,7 @@ def test_containers_find_the_bundle(exported):
 
 
 def test_templates_have_no_other_placeholders():
-    names = {"image", "release", "model", "service", "most", "allowed", "models", "answers"}
+    names = {"image", "releases", "model", "service", "most", "allowed", "models", "answers"}
     found = set()
     for path in bundle.TEMPLATES.iterdir():
         found |= set(Template(path.read_text()).get_identifiers())

@@ -38,12 +38,16 @@ def test_a_graph_of_known_operators_passes_and_is_reported(saved_model):
         "producer": 5000,
         "min_consumer": 12,
         "operators": ["AddV2", "Conv2D", "own_function"],
-        "checked_for_tensorflow_serving": operators.SERVING,
+        "checked_for_tensorflow_serving": ["2.20.0", "2.21.0"],
     }
 
 
 def unknown_operator(graph, node, function):
     function.node_def.add(name="d", op="DecodeJxl")
+
+
+def attribute_of_2_21(graph, node, function):
+    function.node_def.add(name="d", op="TensorListGetItem").attr["Tshape"].type = 9
 
 
 def unknown_attribute(graph, node, function):
@@ -58,6 +62,7 @@ def newer_graph(graph, node, function):
     "change, problem",
     [
         (unknown_operator, "It lacks the operator DecodeJxl. Export with TensorFlow 2.20"),
+        (attribute_of_2_21, "TF Serving 2.20.0 cannot .* the attribute Tshape of TensorListGetItem"),
         (unknown_attribute, "the attribute turns of Conv2D"),
         (newer_graph, r"graphs of version 9000 \(it reads up to 2288\)"),
     ],
@@ -67,7 +72,22 @@ def test_missing_operators_and_attributes_are_named(saved_model, change, problem
         operators.check(saved_model(change))
 
 
-def test_the_list_is_complete():
-    consumer, known = operators.known_operators()
+def test_what_only_the_newest_release_lacks_is_an_error_too(saved_model, monkeypatch):
+    whole = operators.known_operators
+    gone = {"2.20.0": (), "2.21.0": ("Conv2D",)}
+
+    def known(release):
+        consumer, listed = whole(release)
+        return consumer, {name: attributes for name, attributes in listed.items() if name not in gone[release]}
+
+    monkeypatch.setattr(operators, "known_operators", known)
+    with pytest.raises(ValueError, match="TF Serving 2.21.0 cannot .* operator Conv2D. Export with TensorFlow 2.21,"):
+        operators.check(saved_model(lambda *parts: None))
+
+
+@pytest.mark.parametrize("release", operators.RELEASES)
+def test_the_lists_are_complete(release):
+    consumer, known = operators.known_operators(release)
     assert consumer <= tf.version.GRAPH_DEF_VERSION
     assert len(known) > 1500 and "strides" in known["Conv2D"] and known["NoOp"] == frozenset()
+    assert ("DecodeJxl" in known) == (release == "2.21.0")

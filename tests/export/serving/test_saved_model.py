@@ -269,9 +269,9 @@ def test_wrong_names_are_not_kept(toy_source, expected, served_outputs, quick_ex
 
 
 def test_what_tf_serving_cannot_run_is_not_kept(toy_source, expected, quick_exports, monkeypatch, tmp_path):
-    consumer, known = operators.known_operators()
+    consumer, known = operators.known_operators(operators.SERVING)
     monkeypatch.setattr(
-        operators, "known_operators", lambda: (consumer, {k: v for k, v in known.items() if k != "Conv2D"})
+        operators, "known_operators", lambda release: (consumer, {k: v for k, v in known.items() if k != "Conv2D"})
     )
     with pytest.raises(ValueError, match="not kept.*the operator Conv2D"):
         export(toy_source, tmp_path / "serving", expected=expected)
