@@ -9,12 +9,13 @@ import functools
 import math
 from importlib import resources
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import descriptor_pb2, descriptor_pool, text_format
 
 from keras_vit.export.devserver import open_inference, tensors
 from keras_vit.export.devserver.grpc_server import parse
 from keras_vit.export.devserver.open_inference import InferRequest
 from keras_vit.export.devserver.rest import RestError, shortened
+from keras_vit.export.serving.messages import message_classes
 
 PACKAGE, SERVICE = "inference", "/inference.GRPCInferenceService/"
 DESCRIPTION = "data/open_inference.textproto"
@@ -29,7 +30,7 @@ CONTENTS = {  # the typed field of a data type
 
 def message(name):
     """A message type, e.g. "ModelInferRequest"."""
-    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"{PACKAGE}.{name}"))
+    return _classes()[f"{PACKAGE}.{name}"]
 
 
 class InferenceService:
@@ -37,6 +38,7 @@ class InferenceService:
 
     def __init__(self, engine):
         self._engine, self._servables = engine, engine.servables
+        _classes()  # before there are several threads
 
     def methods(self):
         """{name on the wire: coroutine function}."""
@@ -154,9 +156,10 @@ def _input(one, raw, dtype, shape):
 
 
 @functools.cache
-def _pool():
-    """A pool of its own: Triton's client, if imported too, adds the same names to the default one."""
+def _classes():
+    """The message types, in a pool of their own: Triton's client, if imported too, adds the same names to another."""
     text = resources.files("keras_vit.export.devserver").joinpath(DESCRIPTION).read_text(encoding="utf-8")
     pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(text_format.Parse(text, descriptor_pb2.FileDescriptorProto()).SerializeToString())
-    return pool
+    file = text_format.Parse(text, descriptor_pb2.FileDescriptorProto())
+    pool.AddSerializedFile(file.SerializeToString())
+    return message_classes(pool.FindFileByName(file.name))

@@ -14,7 +14,7 @@ DESCRIPTION = "data/messages.textproto"
 
 def new(name):
     """An empty message, e.g. of type "ModelServerConfig"."""
-    return message_factory.GetMessageClass(descriptor(name))()
+    return _classes()[f"{PACKAGE}.{name}"]()
 
 
 def descriptor(name):
@@ -42,6 +42,25 @@ def parse(text, name, allow_unknown_field=False):
 def to_text(message):
     """A message in text format, one field per line."""
     return text_format.MessageToString(message, as_utf8=True)
+
+
+def message_classes(file):
+    """{full name: class} of all message types of a file's descriptor, those within others included; to be kept.
+
+    Protobuf makes a class anew where none is held, and its C extension (7.36.2) crashes when a thread finds one that
+    another thread's garbage collection has begun to take down.
+    """
+    found, waiting = {}, list(file.message_types_by_name.values())
+    while waiting:
+        described = waiting.pop()
+        found[described.full_name] = message_factory.GetMessageClass(described)
+        waiting.extend(described.nested_types)
+    return found
+
+
+@functools.cache
+def _classes():
+    return message_classes(descriptor("ModelServerConfig").file)
 
 
 @functools.cache

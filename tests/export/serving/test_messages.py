@@ -1,5 +1,8 @@
 """The description of TF Serving's messages against its own package, and their text form."""
 
+import gc
+import weakref
+
 import pytest
 from google.protobuf import text_format
 from tensorflow_serving.apis import prediction_log_pb2
@@ -93,3 +96,12 @@ def test_what_is_not_a_message_is_reported_with_its_line(text, problem):
 def test_unknown_fields_can_be_allowed():
     parsed = messages.parse("max_batch_size { value: 5 }\nnewer: 1", "BatchingParameters", allow_unknown_field=True)
     assert parsed.max_batch_size.value == 5
+
+
+def test_classes_are_held_by_all_their_names():
+    found = messages.message_classes(messages.descriptor("ModelServerConfig").file)
+    entry = "tensorflow.serving.ModelConfig.VersionLabelsEntry"
+    assert entry in found and all(name == kept.DESCRIPTOR.full_name for name, kept in found.items())
+    made_before = weakref.ref(type(messages.new("ModelServerConfig")))
+    gc.collect()
+    assert made_before() is type(messages.new("ModelServerConfig"))
