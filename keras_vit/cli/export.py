@@ -1,6 +1,16 @@
 """`keras-vit export`: a folder that TF Serving starts from, or that timm or transformers load."""
 
-from keras_vit.cli.arguments import add_exported_model, expected_outputs, open_exported_model, verb_parser
+from keras_vit.cli.arguments import (
+    add_exported_model,
+    add_features,
+    add_index,
+    expected_outputs,
+    features_of,
+    index_of,
+    open_exported_model,
+    require_same_dim,
+    verb_parser,
+)
 from keras_vit.sources.library_folder import LIBRARIES
 from keras_vit.system import startup
 from keras_vit.system.files import refuse_pattern, scratch_folder
@@ -19,6 +29,17 @@ Write a version of a model into OUTPUT, the folder of a model server, which is m
     maps_of_images       images of any size -> P2 to P5, the stages' maps: of a model of any size, or with --any-size
   models.config batching.config monitoring.config docker-compose.yml kubernetes.yaml client.py README.md report.json
   examples/ expected/    images, and the answers that `client.py --check` wants for them
+
+A model without its classifier is served too; what it gives is checked by largest difference and cosine:
+
+    keras-vit export SwinT --no-top --pooling avg --output serving
+    keras-vit export DINOv2S --index album.npz --output serving    the page shows the nearest images of the album
+    keras-vit export SwinT --maps --output serving
+
+    serving_default      image_bytes -> embedding, or P2 to P5, map, block5_map, ..., and decoded: false, with zeros,
+                         for an image that cannot be decoded
+    predict_images       images -> the same, without decoded
+    features_of_images   the same of images of any size, of a model of any size, or with --any-size
 
 The SavedModel is loaded again in a process without Keras and compared with the Keras model; above the tolerance, or if
 TF Serving lacks one of its operators, nothing is kept. Several models and versions may share a folder.
@@ -63,6 +84,8 @@ def parser():
         default=4,
         help="how many of the images it is checked on are stored for client.py --check (default: 4)",
     )
+    add_features(parser)
+    add_index(parser, "the page of `keras-vit serve` shows")
     return parser
 
 
@@ -77,7 +100,14 @@ def main(argv=None):
         )
 
     startup.start_tensorflow()
-    return _serving(arguments) if arguments.format == "serving" else _library(arguments)
+    features = features_of(arguments)
+    if features and arguments.format != "serving":
+        raise ValueError(
+            f"Features are exported by --format serving, and by `keras-vit convert`. Received: {arguments.format}; "
+            "keras_vit.save_weights writes a backbone's weights under another library's names."
+        )
+    index = index_of(arguments, features)
+    return _serving(arguments, features, index) if arguments.format == "serving" else _library(arguments)
 
 
 def _library(arguments):
@@ -94,12 +124,13 @@ def _library(arguments):
     return 0
 
 
-def _serving(arguments):
+def _serving(arguments, features, index):
     from keras_vit.export.model.source import of_any_size
     from keras_vit.export.parity.parity import describe
     from keras_vit.export.serving import bundle
 
-    source = open_exported_model(arguments)
+    source = open_exported_model(arguments, features=features)
+    require_same_dim(arguments, source, index)
     source = of_any_size(source) if arguments.any_size else source
     with scratch_folder() as folder:
         expected = expected_outputs(arguments, source, folder)
@@ -112,9 +143,10 @@ def _serving(arguments):
             batch_sizes=arguments.batch_sizes,
             label=arguments.label,
             examples=arguments.examples,
+            index=index,
         )
     print(f"{path}\n  {describe(report)}")
-    if "features" not in report["signatures"]:
+    if not features and "features" not in report["signatures"]:
         print("  no features signature: the classifier is not a Dense layer")
     print(f"  serve it as {arguments.output}/README.md says, or with: keras-vit serve {arguments.output}")
     return 0

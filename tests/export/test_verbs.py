@@ -205,7 +205,8 @@ def test_features_and_the_nearest_of_stored_vectors(toy_run, tmp_path, embedding
         (["--pooling", "avg"], "Received: --pooling alone"),
         (["--no-top", "--max-loss", "1"], "points of accuracy"),
         (["--no-top", "--labels", "x.txt"], "features have none"),
-        (["--no-top", "--format", "onnx"], "--format tflite"),
+        (["--no-top", "--format", "web"], "A page shows classes"),
+        (["--no-top", "--format", "onnx", "--index", "x.npz"], "--index is for --format tflite"),
         (["--index", "x.npz"], "add --no-top"),
     ],
 )
