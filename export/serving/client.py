@@ -5,7 +5,8 @@ python3 client.py --url http://host:8501 *.jpg    of another server
 python3 client.py --check                         compare its responses for the stored examples with the stored ones
 
 Of a model with several labels per image, all that an image has are printed, or "none"; a model that can tell images of
-none of its classes says "unknown". Of a model without a classifier, shapes and first numbers of its features are printed.
+none of its classes says "unknown". Of a model without a classifier, shapes and first numbers of its features are
+printed.
 """
 
 import argparse

@@ -4,20 +4,27 @@ import textwrap
 
 from keras_vit.export.parity import parity
 
-OF_CLASSES = """\
-| `serving_default` | `image_bytes`: JPEG, PNG, WebP, plain BMP, GIF (first frame) | `classes`, `scores`, `class_ids`: the best, best first |
-| `predict_images` | `images`: float32 (B, H, W, 3), 0 to 255, of the model's size | `probabilities`: (B, K) |
-| `features` | `image_bytes` | `embedding`: (B, D), penultimate-layer features |"""
-OF_FEATURES = """\
-| `serving_default` | `image_bytes`: JPEG, PNG, WebP, plain BMP, GIF (first frame) | the features by name, `decoded` |
-| `predict_images` | `images`: float32 (B, H, W, 3), 0 to 255, of the model's size | the features by name |"""
+HEAD = "| signature | input | outputs |\n|---|---|---|"
+OF_CLASSES = (
+    HEAD,
+    "| `serving_default` | `image_bytes`: JPEG, PNG, WebP, plain BMP, GIF (first frame) | `classes`, `scores`, "
+    "`class_ids`: the best, best first |",
+    "| `predict_images` | `images`: float32 (B, H, W, 3), 0 to 255, of the model's size | `probabilities`: (B, K) |",
+    "| `features` | `image_bytes` | `embedding`: (B, D), penultimate-layer features |",
+)
+OF_FEATURES = (
+    HEAD,
+    "| `serving_default` | `image_bytes`: JPEG, PNG, WebP, plain BMP, GIF (first frame) | the features by name, "
+    "`decoded` |",
+    "| `predict_images` | `images`: float32 (B, H, W, 3), 0 to 255, of the model's size | the features by name |",
+)
 CALL_OF_FEATURES = """\
 (printf '{{"signature_name": "features", "instances": [{{"b64": "'; base64 < image.jpg; printf '"}}]}}') |
     curl -d @- http://localhost:8501/v1/models/{model}:predict
 """
 UNDECODED = (
-    "An image that cannot be decoded, or has more than 89 million pixels, does not affect the others of its request: it "
-    "gets {}. Images are turned upright as their orientation note says."
+    "An image that cannot be decoded, or has more than 89 million pixels, does not affect the others of its request: "
+    "it gets {}. Images are turned upright as their orientation note says."
 )
 UNDECODED_CLASSES = '`classes` "", `scores` 0, `class_ids` -1, and an `embedding` of zeros'
 UNDECODED_FEATURES = "features of zeros, and `decoded` false"
@@ -43,10 +50,9 @@ def values(reports, model):
 
 
 def _tables(with_features):
-    """The tables of signatures: of classifiers, and of models without one, which are told apart where there are both."""
-    head = "| signature | input | outputs |\n|---|---|---|\n"
-    tables = [head + OF_CLASSES] * (not all(with_features)) + [head + OF_FEATURES] * any(with_features)
-    return "\n\nOf a model that gives features instead of classes:\n\n".join(tables)
+    """The tables of signatures: that of classifiers, that of models without one, or both."""
+    tables = [OF_CLASSES] * (not all(with_features)) + [OF_FEATURES] * any(with_features)
+    return "\n\nOf a model that gives features instead of classes:\n\n".join(map("\n".join, tables))
 
 
 def _described(reports):

@@ -19,6 +19,7 @@ from keras_vit.models import swin
 from keras_vit.models.family import Variant
 from keras_vit.prediction.embedding import Embedder
 from keras_vit.prediction.embeddings_file import Embeddings, load_embeddings, save_embeddings
+from keras_vit.prediction.predictor import Predictor
 from keras_vit.preprocessing import Spec
 from tests.export.toys import write_images
 
@@ -191,6 +192,11 @@ def test_the_client_checks_and_prints_features(written, served, capsys, monkeypa
     assert client.classify(server, "toys", arguments) == 0
     first = " ".join(f"{x:.4f}" for x in references.features["embedding"][0, :5])
     assert capsys.readouterr().out == f"{references.files[0]}\n  embedding (64): {first} ...\n"
+
+
+def test_predict_says_that_it_gives_no_classes(written):
+    with pytest.raises(ValueError, match=r"gives features \(embedding\), not classes"):
+        Predictor.open(written[1])
 
 
 def test_nested_lists_have_a_shape():
