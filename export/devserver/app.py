@@ -50,6 +50,7 @@ def serve(
     poll=1.0,
     ready=lambda url, models: None,
     patience=Patience(),
+    images=None,
 ):
     """Serve a bundle until interrupted.
 
@@ -61,12 +62,13 @@ def serve(
         poll: seconds between two checks for new versions.
         ready: called with the server's URL and the (model, version) pairs once it listens.
         patience: how long it waits for clients.
+        images: folder of the images of stored vectors, which the page may show small; None: it names them only.
 
     Raises:
         OSError: if the port is in use.
         ValueError: if nothing in the folder can be served.
     """
-    servables = Servables(bundle)
+    servables = Servables(bundle, images)
     servables.refresh()
     if not servables.available():
         raise ValueError(f"{bundle} has no model that can be served; `keras-vit export` writes such a folder.")
@@ -128,6 +130,8 @@ def application(servables, max_request=32 * MEGABYTE):
             *file_routes(),
             Route("/page/models", _as_json(page.models), methods=["GET"]),
             Route("/page/occlusion", _as_json(page.occlusion), methods=["POST"]),
+            Route("/page/features", _as_json(page.features), methods=["POST"]),
+            Route("/page/stored", _as_json(page.stored), methods=["GET"]),
             Route("/{path:path}", _as_json(respond), methods=methods),
         ],
         exception_handlers={HTTPException: _not_routed},
@@ -143,14 +147,15 @@ async def _not_routed(request, error):
 
 
 def _as_json(handler):
-    """A route that responds with what the handler returns, or the error that it raises."""
+    """A route that responds with what the handler returns, JSON or a response, or the error that it raises."""
 
     async def respond(request):
         try:
             if "content-length" in request.headers and "transfer-encoding" in request.headers:  # who counts how?
                 error = "A request has either a Content-Length or a Transfer-Encoding."
                 return _json(rest.format_error(error), 400, {"Connection": "close"})
-            return _json(await handler(request))
+            answer = await handler(request)
+            return answer if isinstance(answer, Response) else _json(answer)
         except rest.RestError as error:
             return _json(rest.format_error(str(error)), error.status)
         except ClientDisconnect:

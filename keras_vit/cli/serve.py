@@ -1,6 +1,7 @@
 """`keras-vit serve`: a page to try models on, and TF Serving's answers, for development or where Docker is not."""
 
 import logging
+import os
 
 from keras_vit.cli.arguments import verb_parser
 from keras_vit.system import startup
@@ -10,7 +11,8 @@ from keras_vit.system.limits import GRACE_SECONDS, READ_SECONDS
 DESCRIPTION = """\
 Serve the folder that `keras-vit export` writes: a page to try its models on, and the REST interface of TF Serving.
 
-  GET  /                                                       the page: an image's labels, and where the model looked
+  GET  /                                                       the page: an image's labels, or of a model that gives
+                                                               features the nearest stored images; and where it looked
   POST /v1/models/NAME[/versions/N | /labels/LABEL]:predict    {"instances": [{"b64": "..."}]}
   GET  /v1/models/NAME                                         which versions are served
   GET  /v1/models/NAME/metadata                                their signatures
@@ -24,6 +26,12 @@ def parser():
     """The options of `keras-vit serve`."""
     parser = verb_parser("serve", DESCRIPTION)
     parser.add_argument("bundle", metavar="BUNDLE", help="the folder that `keras-vit export` writes")
+    parser.add_argument(
+        "--images",
+        metavar="DIR",
+        help="of a model with stored vectors (`keras-vit export --index`): the folder of their images, which the page "
+        "then shows, small; it names them otherwise",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8501, help="port to listen on (default: %(default)s)")
     parser.add_argument(
@@ -59,6 +67,8 @@ def main(argv=None):
     """Serve until interrupted."""
     arguments = parser().parse_args(argv)
     refuse_pattern(arguments.bundle)
+    if arguments.images and not os.path.isdir(arguments.images):
+        raise ValueError(f"--images: expected a folder. Received: {arguments.images}.")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     startup.start_tensorflow()
@@ -72,5 +82,6 @@ def main(argv=None):
 
     size = round(arguments.max_request_mb * MEGABYTE)
     patience = Patience(arguments.read_seconds, arguments.grace_seconds)
-    serve(arguments.bundle, arguments.host, arguments.port, size, arguments.poll_seconds, ready, patience)
+    poll, images = arguments.poll_seconds, arguments.images
+    serve(arguments.bundle, arguments.host, arguments.port, size, poll, ready, patience, images)
     return 0

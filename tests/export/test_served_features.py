@@ -12,59 +12,23 @@ import tensorflow as tf
 from keras_vit.cli import export
 from keras_vit.export.model.backbone import Features, open_backbone
 from keras_vit.export.model.source import ExportedModel, of_any_size
-from keras_vit.export.parity import parity, replay
+from keras_vit.export.parity import parity
 from keras_vit.export.parity.features import check_saved_features, expect_features
 from keras_vit.export.serving import bundle, client, saved_model
 from keras_vit.models import swin
 from keras_vit.models.family import Variant
-from keras_vit.prediction.embedding import Embedder
 from keras_vit.prediction.embeddings_file import Embeddings, load_embeddings, save_embeddings
 from keras_vit.prediction.predictor import Predictor
 from keras_vit.preprocessing import Spec
-from tests.export.toys import write_images
+from tests.export.toys import replay_here, write_images
 
 SWIN = Variant("TinySwin", swin.SWIN, swin.Config(12, (1, 1, 1), (1, 2, 2), 2))
 SIDE = 32
 
 
-def replay_here(artifacts, expected, *_):
-    """`parity.replay_all` of SavedModels in this process, which has TensorFlow already."""
-    request = {"files": expected.files, "threads": tf.config.threading.get_intra_op_parallelism_threads(), "runs": 0}
-    return [replay.replay_saved_model(str(path), expected.images, request) for _, path in artifacts]
-
-
 @pytest.fixture(scope="module")
-def backbone(toy_run):
-    return open_backbone(toy_run)
-
-
-@pytest.fixture(scope="module")
-def references(backbone):
-    return expect_features(backbone)
-
-
-@pytest.fixture(scope="module")
-def album(toy_run, references, tmp_path_factory):
-    """The file of the vectors of the toys' test images, as `keras-vit embed` writes it."""
-    path = tmp_path_factory.mktemp("album") / "toys.npz"
-    names = tuple(references.files)
-    save_embeddings(path, Embeddings(names, Embedder.open(toy_run).embed(names), str(toy_run)))
-    return path
-
-
-@pytest.fixture(scope="module")
-def written(backbone, references, album, tmp_path_factory):
-    """(bundle, version folder, report) of the toys' embedding, with an index."""
-    folder = tmp_path_factory.mktemp("features")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parity, "replay_all", replay_here)
-        index = load_embeddings(album)
-        return folder, *bundle.export(backbone, folder, references, batch_sizes=[1, 2], index=index)
-
-
-@pytest.fixture(scope="module")
-def served(written):
-    return tf.saved_model.load(str(written[1]))
+def served(exported_features):
+    return tf.saved_model.load(str(exported_features[1]))
 
 
 @pytest.fixture(scope="module")
@@ -76,25 +40,25 @@ def pyramid(tmp_path_factory):
     return of_any_size(open_backbone(folder / "swin.keras", Features(maps=True)))
 
 
-def test_signatures_and_their_answers(served, references):
+def test_signatures_and_their_answers(served, toy_features):
     of_files, of_images = served.signatures["serving_default"], served.signatures["predict_images"]
     assert set(served.signatures) == {"serving_default", "predict_images"}
-    encoded = [Path(file).read_bytes() for file in references.files]
+    encoded = [Path(file).read_bytes() for file in toy_features.files]
     given = of_files(image_bytes=tf.constant([encoded[0], b"no image", *encoded[1:]]))
     assert {name: (x.dtype, x.shape[1:]) for name, x in given.items()} == {
         "embedding": (tf.float32, (64,)),
         "decoded": (tf.bool, ()),
     }
-    vectors, expected = given["embedding"].numpy(), references.features["embedding"]
+    vectors, expected = given["embedding"].numpy(), toy_features.features["embedding"]
     assert given["decoded"].numpy().tolist() == [True, False] + [True] * 11 and (vectors[1] == 0).all()
     np.testing.assert_allclose(np.delete(vectors, 1, 0), expected, atol=1e-5)
-    pixels = tf.constant(references.images, tf.float32)
+    pixels = tf.constant(toy_features.images, tf.float32)
     np.testing.assert_allclose(of_images(images=pixels)["embedding"], expected, atol=1e-5)
     assert of_files(image_bytes=tf.constant([], tf.string))["embedding"].shape == (0, 64)
 
 
-def test_the_folder_and_its_report(written, references):
-    folder, version, report = written
+def test_the_folder_and_its_report(exported_features, toy_features):
+    folder, version, report = exported_features
     assert (version / saved_model.INDEX).is_file() and not list(version.glob("assets/labels.txt"))
     assert report["features"]["embedding"]["shape"] == [1, 64] and report["cosine"] > 0.99999
     assert 0 <= report["relative_difference_from_bytes"] <= report["limits"]["relative_difference"] == 1e-4
@@ -103,7 +67,7 @@ def test_the_folder_and_its_report(written, references):
     stored = json.loads((folder / "expected/toys/1.json").read_text())
     answer = stored["answers"]["00.png"]["embedding"]
     assert (answer["shape"], answer["every"]) == ([64], 1)
-    np.testing.assert_allclose(answer["numbers"], references.features["embedding"][0], atol=1e-5)
+    np.testing.assert_allclose(answer["numbers"], toy_features.features["embedding"][0], atol=1e-5)
     assert stored["answers"]["unreadable.jpg"] == {
         "embedding": {"shape": [64], "every": 1, "numbers": [0.0] * 64},
         "decoded": False,
@@ -124,35 +88,35 @@ def test_of_large_maps_some_numbers_are_stored(monkeypatch):
 
 
 @pytest.mark.parametrize("wrong", ["embedding", "embedding_of_files"])
-def test_features_above_the_tolerance_are_refused(backbone, references, wrong):
-    right = references.features["embedding"]
+def test_features_above_the_tolerance_are_refused(toy_backbone, toy_features, wrong):
+    right = toy_features.features["embedding"]
     outputs = {"embedding": right, "embedding_of_files": right, "decoded": np.ones(12, bool)}
-    assert check_saved_features(outputs, references, backbone)["cosine"] == pytest.approx(1)
+    assert check_saved_features(outputs, toy_features, toy_backbone)["cosine"] == pytest.approx(1)
     shifted = right + 2e-4 * right.std() * (np.arange(64) == 5)
     with pytest.raises(ValueError, match=r"not kept.*difference 2.0e-04 of the standard deviation \(at most 1e-04\)"):
-        check_saved_features({**outputs, wrong: shifted}, references, backbone)
+        check_saved_features({**outputs, wrong: shifted}, toy_features, toy_backbone)
 
 
-def test_files_that_the_graph_refuses_are_reported(backbone, references):
-    right = references.features["embedding"]
+def test_files_that_the_graph_refuses_are_reported(toy_backbone, toy_features):
+    right = toy_features.features["embedding"]
     outputs = {"embedding": right, "embedding_of_files": right * (np.arange(12) != 3)[:, None]}
-    report = check_saved_features({**outputs, "decoded": np.arange(12) != 3}, references, backbone)
+    report = check_saved_features({**outputs, "decoded": np.arange(12) != 3}, toy_features, toy_backbone)
     assert report["refused"] == ["03.jpg"] and "1 of 12 images is of a kind" in parity.describe(report)
     with pytest.raises(ValueError, match="cannot decode any of the 12"):
-        check_saved_features({**outputs, "decoded": np.zeros(12, bool)}, references, backbone)
+        check_saved_features({**outputs, "decoded": np.zeros(12, bool)}, toy_features, toy_backbone)
 
 
 @pytest.mark.slow
 def test_maps_of_any_size(pyramid, tmp_path):
-    references = expect_features(pyramid, [(path, None) for path in write_images(tmp_path / "images", 3)])
+    toy_features = expect_features(pyramid, [(path, None) for path in write_images(tmp_path / "images", 3)])
     saved_model.save(pyramid, tmp_path / "saved")
-    [outputs] = replay_here([("saved_model", tmp_path / "saved")], references)
+    [outputs] = replay_here([("saved_model", tmp_path / "saved")], toy_features)
     assert outputs["features_of_images.P3"].shape == (3, SIDE // 8, SIDE // 4, 24)
-    report = check_saved_features(outputs, references, pyramid)
+    report = check_saved_features(outputs, toy_features, pyramid)
     assert set(report["features"]) == {"P2", "P3", "P4"} and report["relative_difference_at_another_size"] <= 1e-4
     outputs["features_of_images.P4"] = outputs["features_of_images.P4"] + 1e-3
     with pytest.raises(ValueError, match="not kept"):
-        check_saved_features(outputs, references, pyramid)
+        check_saved_features(outputs, toy_features, pyramid)
 
 
 class Answers:
@@ -170,8 +134,8 @@ class Answers:
         return [self.change(dict(row)) for row in rows]
 
 
-def test_the_client_checks_and_prints_features(written, served, capsys, monkeypatch, references):
-    monkeypatch.setattr(client, "HERE", written[0])
+def test_the_client_checks_and_prints_features(exported_features, served, capsys, monkeypatch, toy_features):
+    monkeypatch.setattr(client, "HERE", exported_features[0])
     server = Answers(served)
     assert client.check(server, ["toys"]) == 0
     assert capsys.readouterr().out == "toys version 1: 5 images, 0 wrong\n"
@@ -188,15 +152,15 @@ def test_the_client_checks_and_prints_features(written, served, capsys, monkeypa
         assert client.check(server, ["toys"]) == 1
         assert "toys version 1, 00.png: expected embedding " in capsys.readouterr().out
     server.change = lambda answer: answer
-    arguments = argparse.Namespace(images=references.files[:1], label=None, version=None, top=None)
+    arguments = argparse.Namespace(images=toy_features.files[:1], label=None, version=None, top=None)
     assert client.classify(server, "toys", arguments) == 0
-    first = " ".join(f"{x:.4f}" for x in references.features["embedding"][0, :5])
-    assert capsys.readouterr().out == f"{references.files[0]}\n  embedding (64): {first} ...\n"
+    first = " ".join(f"{x:.4f}" for x in toy_features.features["embedding"][0, :5])
+    assert capsys.readouterr().out == f"{toy_features.files[0]}\n  embedding (64): {first} ...\n"
 
 
-def test_predict_says_that_it_gives_no_classes(written):
+def test_predict_says_that_it_gives_no_classes(exported_features):
     with pytest.raises(ValueError, match=r"gives features \(embedding\), not classes"):
-        Predictor.open(written[1])
+        Predictor.open(exported_features[1])
 
 
 def test_nested_lists_have_a_shape():
@@ -228,14 +192,14 @@ def test_an_index_of_another_model_is_refused(toy_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_exports_features_beside_a_classifier(toy_run, album, exported, tmp_path, capsys):
+def test_the_command_exports_features_beside_a_classifier(toy_run, toy_album, exported, tmp_path, capsys):
     serving = shutil.copytree(exported[0], tmp_path / "serving")
     options = ["--no-top", "--pooling", "max", "--name", "vectors", "--batch-sizes", "1"]
     with pytest.raises(ValueError, match="another pooling is for"):
         export.main([str(toy_run), "--output", str(serving), *options])
-    options = ["--no-top", "--index", str(album), "--name", "vectors", "--batch-sizes", "1"]
+    options = ["--no-top", "--index", str(toy_album), "--name", "vectors", "--batch-sizes", "1"]
     assert export.main([str(toy_run), "--output", str(serving), *options]) == 0
     assert "12 test images, cosine of features 1.00000 on average" in capsys.readouterr().out
     assert sorted(path.name for path in (serving / "models").iterdir()) == ["toys", "vectors"]
     names = load_embeddings(serving / "models/vectors/1" / saved_model.INDEX).names
-    assert names == load_embeddings(album).names
+    assert names == load_embeddings(toy_album).names
