@@ -203,7 +203,7 @@ def occlusion_maps(servable, encoded, classes, gone):
 
 
 def _scores(servable, numbers):
-    """(outputs -> scores (B, m), the places of the numbers among them): probabilities, or cosines with stored vectors."""
+    """(outputs -> scores (B, m), places of the numbers among them): probabilities, or cosines with stored vectors."""
     if not servable.features:
         return lambda outputs: outputs[PROBABILITIES], numbers
     stored = servable.stored

@@ -67,7 +67,7 @@ def convert(source, output, format, expected=None):
         report = {
             "model": source.name,
             "files": {path.name: path.stat().st_size for path in files},  # bytes
-            **_checked(files[0], format, expected),
+            **checked(files[0], format, expected)[0],
             "versions": {**parity.versions(), **_versions(format)},
         }
         written = Path(folder, f"report_{format}.json")
@@ -159,8 +159,32 @@ def _register_erfc():
             ctx.make_node("Sub", [one, erf], name=node.name, outputs=node.output, shapes=shapes, dtypes=dtypes)
 
 
-def _checked(path, format, expected):
-    """The figures of the file, run in a process of its own.
+def ends(path):
+    """The ends of an ONNX file, {"inputs": {name: shape}, "outputs": {name: shape}}, a shape with None for B."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    return {
+        kind: {
+            end.name: tuple(
+                side.dim_value if side.HasField("dim_value") else None for side in end.type.tensor_type.shape.dim
+            )
+            for end in listed
+        }
+        for kind, listed in (("inputs", graph.input), ("outputs", graph.output))
+    }
+
+
+def checked(path, format, expected):
+    """Run a file in a process of its own, by the runtime of a format; OpenVINO reads ONNX files too.
+
+    Args:
+        path: of the file.
+        format: "onnx" or "openvino".
+        expected: `parity.Expected`, or of features `ExpectedFeatures`.
+
+    Returns:
+        (its figures, {output: float32 (N, ...)}).
 
     Raises:
         ValueError: if its outputs differ from the Keras model's.
@@ -171,15 +195,15 @@ def _checked(path, format, expected):
         script = Path(__file__).with_name("replay.py")
         arguments = ["-P", str(script), format, str(path), str(images), str(outputs)]
         parity.run_python(arguments, f"{path.name} could not be run")
-        given = np.load(outputs)
+        given = dict(np.load(outputs))
         if hasattr(expected, "features"):
-            return _checked_features(path.name, expected, given)
+            return _checked_features(path.name, expected, given), given
         report = {**parity.compare(expected, given["probabilities"], given.get("known_score")), "tolerance": TOLERANCE}
     if not max(value for name, value in report.items() if name.startswith("largest_difference")) <= TOLERANCE:
         raise ValueError(
             f"The outputs of {path.name} differ from the Keras model's, so it is not kept. {parity.describe(report)}."
         )
-    return report
+    return report, given
 
 
 def _checked_features(name, expected, given):

@@ -93,7 +93,7 @@ def stored_answers(source, expected, outputs):
         (the entries of the file beside the answers, the answer to what is no image, number of an image -> its answer).
     """
     if source.features:
-        none = {name: _evenly(np.zeros_like(outputs[name][0])) for name in source.features}
+        none = {name: evenly(np.zeros_like(outputs[name][0])) for name in source.features}
         entries = {"features": list(source.features), "cosine": COSINE}
         return entries, none | {"decoded": False}, lambda number: _features(source, outputs, number)
     k, entries = outputs["scores"].shape[1], {"tolerance": TOLERANCE}
@@ -116,11 +116,11 @@ def _classes(outputs, number):
 
 def _features(source, outputs, number):
     """The answer of a model without a classifier to an image."""
-    answer = {name: _evenly(outputs[f"{name}_of_files"][number]) for name in source.features}
+    answer = {name: evenly(outputs[f"{name}_of_files"][number]) for name in source.features}
     return answer | {"decoded": bool(outputs["decoded"][number])}
 
 
-def _evenly(values):
+def evenly(values):
     """An array's shape, and its numbers, of large ones every n-th."""
     every = -(-values.size // MOST_STORED)
     numbers = [float(f"{value:.7g}") for value in values.ravel()[::every].tolist()]
