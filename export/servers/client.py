@@ -66,9 +66,9 @@ class Model:
         self.server, self.folder, self.version = server, folder, version or ""
         self.spec = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
 
-    def run(self, path):
-        """An image's path -> {output: array without the batch}."""
-        pixels = prepare(path, self.spec)[np.newaxis].astype(np.float32)
+    def run(self, image):
+        """A prepared image (H, W, 3) -> {output: array without the batch}."""
+        pixels = image[np.newaxis].astype(np.float32)
         images = InferInput(INPUT, pixels.shape, "FP32")
         images.set_data_from_numpy(pixels)
         names = [output["name"] for output in self.server.get_model_metadata(self.folder.parent.name)["outputs"]]
@@ -84,11 +84,12 @@ def answer(model, paths, top):
     status = 0
     for path in paths:
         try:
-            outputs = model.run(path)
+            image = prepare(path, model.spec)
         except (OSError, ValueError, SyntaxError) as error:  # of a damaged file
             print(f"client.py: {path} cannot be read: {error}", file=sys.stderr)
             status = 1
             continue
+        outputs = model.run(image)
         print(path)
         show(list(outputs.values()), top)
     return status
@@ -99,7 +100,7 @@ def check(model):
     stored = json.loads((model.folder / "examples.json").read_text(encoding="utf-8"))
     wrong = 0
     for file, outputs in stored["outputs"].items():
-        given = model.run(model.folder / "examples" / file)
+        given = model.run(prepare(model.folder / "examples" / file, model.spec))
         problems = [name for name, kept in outputs.items() if not alike(given.get(name), kept, stored["cosine"])]
         for name in problems:
             print(f"{file}: another {name} than stored")

@@ -88,6 +88,15 @@ def test_images_are_classified(client, capsys):
     assert "broken.jpg cannot be read" in capsys.readouterr().err
 
 
+def test_a_server_that_is_not_there_is_no_fault_of_the_image(client, capsys, monkeypatch):
+    def refuse(*_, **__):
+        raise ConnectionRefusedError("nobody listens")
+
+    monkeypatch.setattr(Server, "infer", refuse)
+    assert client.main([str(client.HERE / "models/toys/1/examples/00.png")]) == 1
+    assert capsys.readouterr().err == "client.py: nobody listens\n"
+
+
 def test_scores_of_one_number_are_compared_too(client):
     kept = {"shape": [], "every": 1, "numbers": [7.0]}
     assert client.alike(np.float32(7.001), kept, 0.999) and not client.alike(np.float32(7.1), kept, 0.999)
