@@ -1,4 +1,6 @@
-"""Every inference_service.yaml below a folder, read by KServe's SDK:  .venv-kserve/bin/python kserve_manifests.py FOLDER
+"""Every inference_service.yaml below a folder, read by KServe's SDK:
+
+    .venv-kserve/bin/python tests/export/kserve_manifests.py FOLDER
 
 Each object becomes a model of the SDK, or of Kubernetes' client for the fields that are Kubernetes' own; names, types
 and required fields are theirs. (Their own reader does not do: KServe 0.21 writes types otherwise than kubernetes 37.)

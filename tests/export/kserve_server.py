@@ -1,4 +1,6 @@
-"""A Triton folder's client against a server of the Open Inference Protocol:  .venv-kserve/bin/python kserve_server.py FOLDER
+"""A Triton folder's client against another server of the Open Inference Protocol:
+
+    .venv-kserve/bin/python tests/export/kserve_server.py FOLDER
 
 KServe's own server (its SDK's ModelServer) runs the folder's ONNX file; client.py speaks to it by tritonclient. Imports
 nothing of this library (`make test-servers`). Exit status: client.py's.

@@ -4,8 +4,8 @@ RUN is a run on the handwritten digits, REAL the folder that tests/real/package.
 folders of Triton, OpenVINO Model Server and KServe of the run, and of the trained backbone. Then
 
 - Triton's own protobufs (tritonclient) parse config.pbtxt,
-- ONNX Runtime and OpenVINO open the file, which has the names, types and shapes that config.pbtxt states, and take every
-  batch that it prefers,
+- ONNX Runtime and OpenVINO open the file, which has the names, types and shapes that config.pbtxt states, and take
+  every batch that it prefers,
 - both answer the test images as the Predictor of the run does, prepared by the folder's images.py; and crops of
   photographs as the Keras model of the backbone, whose weights are loaded by the public constructor.
 
