@@ -6,6 +6,7 @@
 #   make test-serving exports of every family on the TensorFlows that TF Serving's releases have
 #   make test-protocols keras-vit serve by the clients of TF Serving and Triton, against Keras
 #   make test-mediapipe .tflite files opened by MediaPipe      make test-exchange  every family as ONNX and OpenVINO
+#   make test-servers  folders for Triton, OpenVINO Model Server and KServe, by their protobufs, runtimes and SDK
 #   make test-web     pages that classify in the browser, in Chromium, against keras-vit predict -> results/web.csv
 #   make test-loggers runs that Weights & Biases and MLflow log, offline    make test-notebook examples/fine_tune.ipynb
 #   make test-detector models of any size as backbones of KerasHub's RetinaNet
@@ -22,7 +23,7 @@ BIN := $(VENV)/bin
 # What a newer torch is called on machines without a GPU differs; `make test-all TORCH=torch==2.13.0` names another.
 TORCH ?= torch
 
-.PHONY: test-loggers test-notebook quickstart test test-all test-lowest test-jax test-torch test-serving test-protocols test-mediapipe test-web test-exchange test-edge test-detector test-real test-libraries
+.PHONY: test-loggers test-notebook quickstart test test-all test-lowest test-jax test-torch test-serving test-protocols test-servers test-mediapipe test-web test-exchange test-edge test-detector test-real test-libraries
 .PHONY: lint format docs bench bench-peers clean
 
 $(BIN)/python:
@@ -107,6 +108,28 @@ test-protocols: $(VENV)/.dev build/protocols/digits/model.keras
 	test -x .venv-protocols/bin/python || $(PYTHON) -m venv .venv-protocols
 	.venv-protocols/bin/python -m pip install --quiet 'tritonclient[http,grpc]>=2.60' jsonschema
 	$(BIN)/python -m tests.export.protocols build/protocols/digits build/protocols .venv-protocols/bin/python
+
+build/servers/digits/run.json: | .venv-servers/bin/keras-vit
+	@echo "== Training a small Swin on handwritten digits -> build/servers/digits"
+	rm -rf build/servers/digits
+	.venv-servers/bin/keras-vit train --recipe quickstart --output build/servers/digits
+
+.venv-servers/bin/keras-vit: setup.cfg
+	@echo "== Installing keras_vit with what writes and reads the folders (environment .venv-servers)"
+	test -x .venv-servers/bin/python || $(PYTHON) -m venv .venv-servers
+	.venv-servers/bin/python -m pip install --quiet --editable '.[train,onnx,openvino]' 'tritonclient[grpc,http]==2.73.*'
+	@touch $@
+
+test-servers: build/servers/digits/run.json build/real/reference.npz
+	@echo "== Exporting for Triton, OpenVINO Model Server and KServe -> build/servers/formats"
+	rm -rf build/servers/formats
+	.venv-servers/bin/python -m tests.export.server_formats build/servers/digits build/real build/servers/formats
+	@echo "== Reading KServe's manifests by its SDK (environment .venv-kserve)"
+	test -x .venv-kserve/bin/python || $(PYTHON) -m venv .venv-kserve
+	.venv-kserve/bin/python -m pip install --quiet kserve==0.21.0 onnxruntime 'tritonclient[http]==2.73.*' pillow
+	.venv-kserve/bin/python tests/export/kserve_manifests.py build/servers/formats
+	@echo "== Talking to KServe's own server by the folder's client"
+	.venv-kserve/bin/python tests/export/kserve_server.py build/servers/formats/triton
 
 test-mediapipe: $(VENV)/.dev
 	@echo "== Converting toys into .tflite files with metadata -> build/mediapipe"

@@ -49,6 +49,7 @@ def serve(
     ready=lambda url, models, grpc_address: None,
     patience=Patience(),
     grpc_port=None,
+    images=None,
 ):
     """Serve a bundle until interrupted.
 
@@ -62,13 +63,14 @@ def serve(
             None.
         patience: how long it waits for clients.
         grpc_port: to answer gRPC on too; 0 for a free one, None for none.
+        images: folder of the images of stored vectors, which the page may show small; None: it names them only.
 
     Raises:
         OSError: if a port is in use.
         ImportError: if there is no package for gRPC.
         ValueError: if nothing in the folder can be served.
     """
-    servables = Servables(bundle)
+    servables = Servables(bundle, images)
     servables.refresh()
     if not servables.available():
         raise ValueError(f"{bundle} has no model that can be served; `keras-vit export` writes such a folder.")
@@ -145,6 +147,8 @@ def application(engine):
             *file_routes(),
             Route("/page/models", _as_json(page.models), methods=["GET"]),
             Route("/page/occlusion", _as_json(page.occlusion), methods=["POST"]),
+            Route("/page/features", _as_json(page.features), methods=["POST"]),
+            Route("/page/stored", _as_json(page.stored), methods=["GET"]),
             Route("/{path:path}", _as_json(respond), methods=methods),
         ],
         exception_handlers={HTTPException: _not_routed},

@@ -1,8 +1,13 @@
-"""The web page at the root of `keras-vit serve`: its files, and the two calls that only it uses.
+"""The web page at the root of `keras-vit serve`: its files, and the calls that only it uses.
 
     GET  /                                                  the page; its files are under /page/
     GET  /page/models                                       the versions that are served
     POST /page/occlusion?model=NAME&version=N&class=K...    the bytes of an image; its occlusion maps (`occlusion`)
+    POST /page/features?model=NAME&version=N                the bytes of an image; its features, and the nearest stored
+    GET  /page/stored?model=NAME&version=N&id=K             a stored image, small (`neighbours`)
+
+Of a model that gives features, the numbers of /page/occlusion's classes are those of stored vectors, and the maps show
+how much the cosine with each falls.
 
 The scores come from TF Serving's predict call (`rest`), whose paths begin with /v1.
 The page contacts this server only: its Content-Security-Policy has the browser refuse everything else.
@@ -23,6 +28,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
+from keras_vit.export.devserver import neighbours
 from keras_vit.export.devserver.batching import QueueFull
 from keras_vit.export.devserver.connections import HALF_CLOSED
 from keras_vit.export.devserver.occlusion import occlusion, square
@@ -80,14 +86,19 @@ class Page:
     def __init__(self, servables, intake, max_request):
         self._servables, self._intake, self._max_request = servables, intake, max_request
         self._workers = ThreadPoolExecutor(AT_ONCE, "occlusion")
+        self._quick = ThreadPoolExecutor(AT_ONCE, "features")
         self._admitted = 0
 
     async def models(self, request):
-        """The models and their versions, the newest first."""
-        versions = {}
+        """The models and their versions, the newest first; and which versions give features."""
+        models = {}
         for model, version in sorted(self._servables.available(), reverse=True):
-            versions.setdefault(model, []).append(version)
-        models = [{"model": model, "versions": versions[model]} for model in sorted(versions)]
+            entry = models.setdefault(model, {"model": model, "versions": [], "features": []})
+            with contextlib.suppress(RestError):  # it is no longer served
+                features = self._servables.find(model, version).features
+                entry["versions"].append(version)
+                entry["features"] += [version] if features else []
+        models = [models[model] for model in sorted(models)]
         return format_json({"models": models, "max_request_bytes": self._max_request})
 
     async def occlusion(self, request):
@@ -110,12 +121,33 @@ class Page:
             finally:
                 gone.set()  # also where the server ends
 
-    def _parse(self, query):
-        """The `Servable` and the class numbers of a query."""
-        version, classes = query.get("version"), query.getlist("class")
+    async def features(self, request):
+        """The features of an image, and the nearest stored vectors."""
+        servable, _ = self._parse(request.query_params)
+        async with self._intake.body(request) as image:
+            try:
+                found = await self._in_worker(neighbours.described, servable, image)
+            except QueueFull as error:
+                raise RestError(503, str(error)) from error
+            return format_json(found)
+
+    async def stored(self, request):
+        """A stored image, small: a response, not JSON."""
+        servable, numbers = self._parse(request.query_params, "id")
+        if len(numbers) != 1:
+            raise RestError(400, f"Expected one id. Received: {len(numbers)}.")
+        content = await self._in_worker(neighbours.small_image, servable, numbers[0])
+        return Response(content, media_type="image/jpeg", headers=HEADERS)
+
+    async def _in_worker(self, function, *arguments):
+        return await asyncio.get_running_loop().run_in_executor(self._quick, function, *arguments)
+
+    def _parse(self, query, name="class"):
+        """The `Servable` and the numbers, of classes or of another name, of a query."""
+        version, classes = query.get("version"), query.getlist(name)
         wrong = [text for text in (version, *classes) if text is not None and not re.fullmatch("-?[0-9]{1,18}", text)]
         if wrong:
-            raise RestError(400, f"version and class are whole numbers. Received: {shortened(wrong[0])}")
+            raise RestError(400, f"version and {name} are whole numbers. Received: {shortened(wrong[0])}")
         if len(classes) > MAX_OCCLUDED:
             raise RestError(400, f"At most {MAX_OCCLUDED} classes. Received: {len(classes)}.")
         classes = [int(number) for number in classes]
@@ -144,13 +176,14 @@ def occlusion_maps(servable, encoded, classes, gone):
     def predict(images):
         if gone.is_set():
             raise ClientDisconnect
-        return servable.submit(SIGNATURE, {IMAGES: images}).result()[PROBABILITIES]
+        return scores_of(servable.submit(SIGNATURE, {IMAGES: images}).result())
 
     if SIGNATURE not in servable.signatures:
         raise RestError(400, f"Version {servable.number} has no signature {SIGNATURE}; `keras-vit export` writes it.")
+    scores_of, places = _scores(servable, classes)
     image = servable.decode(encoded)
     patch, stride = square(image.shape[:2])
-    scores, drops = occlusion(predict, image, classes, patch, stride, servable.largest_batch)
+    scores, drops = occlusion(predict, image, places, patch, stride, servable.largest_batch)
     if not np.isfinite(drops).all():
         raise RestError(500, "The model's scores for this image are not numbers.")
     png = tf.io.encode_png(np.clip(np.rint(image), 0, 255).astype("uint8")).numpy()
@@ -167,3 +200,18 @@ def occlusion_maps(servable, encoded, classes, gone):
             ],
         }
     )
+
+
+def _scores(servable, numbers):
+    """(outputs -> scores (B, m), places of the numbers among them): probabilities, or cosines with stored vectors."""
+    if not servable.features:
+        return lambda outputs: outputs[PROBABILITIES], numbers
+    stored = servable.stored
+    if stored is None:
+        raise RestError(
+            400, f"Version {servable.number} has no stored vectors; `keras-vit export --index` writes them."
+        )
+    if not numbers or not all(0 <= number < len(stored.names) for number in numbers):
+        raise RestError(400, f"Stored vectors have numbers from 0 to {len(stored.names) - 1}. Received: {numbers}.")
+    [name] = servable.features
+    return lambda outputs: stored.cosines(outputs[name], numbers), range(len(numbers))

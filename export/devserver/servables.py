@@ -9,16 +9,18 @@ import tensorflow as tf
 from google.protobuf import json_format
 
 from keras_vit.export.devserver.batching import Batcher
+from keras_vit.export.devserver.neighbours import StoredVectors
 from keras_vit.export.devserver.rest import RestError, Signature, shortened
 from keras_vit.export.serving import serving_config
 
 LOG = logging.getLogger(__name__)
+INDEX = "assets.extra/index.npz"  # of `saved_model.export`
 
 
 class Servable:
-    """A loaded version of a model."""
+    """A loaded version of a model; `images` is the folder of the stored images that may be shown, or None."""
 
-    def __init__(self, folder, batching):
+    def __init__(self, folder, batching, images=None):
         self.number = int(folder.name)
         self.signature_defs = _signature_defs(folder)
         self._loaded = tf.saved_model.load(str(folder))  # owns the variables
@@ -28,6 +30,16 @@ class Servable:
             name: Batcher(lambda inputs, function=function: _run(function, inputs), batching)
             for name, function in self._loaded.signatures.items()
         }
+        vector = len(self.features) == 1 and (folder / INDEX).is_file()
+        self.stored = StoredVectors(folder / INDEX, images) if vector else None
+
+    @property
+    def features(self):
+        """Names of the outputs of a model that gives features, as `saved_model.ServedFeatures` does; else ()."""
+        of_files, of_images = (self.signatures.get(name) for name in ("serving_default", "predict_images"))
+        if of_files is None or of_images is None or set(of_files.outputs) != {*of_images.outputs, "decoded"}:
+            return ()
+        return tuple(sorted(of_images.outputs))
 
     def submit(self, signature, inputs):
         """Queue a request for a signature, as `Batcher.submit`."""
@@ -85,7 +97,8 @@ class State:
 class Servables:
     """All models of a bundle. `refresh` loads and unloads, in one thread; other methods can be called from any."""
 
-    def __init__(self, bundle):
+    def __init__(self, bundle, images=None):
+        self._images = images
         self._bundle, self._lock = Path(bundle), threading.Lock()
         self._states, self._labels = {}, {}  # model -> version -> State; model -> label -> version
 
@@ -174,7 +187,7 @@ class Servables:
         stamp = _stamp(folder)
         self._put(name, number, State())
         try:
-            servable = Servable(folder, batching)
+            servable = Servable(folder, batching, self._images)
         except Exception as error:  # of any kind: the other versions are served
             LOG.error("%s version %d cannot be loaded: %s", name, number, error)
             self._put(name, number, State("END", str(error), stamp=stamp))

@@ -2,7 +2,8 @@
 
     python replay.py onnx|openvino FILE IMAGES.npy OUTPUTS.npz
 
-IMAGES: uint8 (N, H, W, 3); OUTPUTS: probabilities float32 (N, K), and known_score (N,) where the file has it.
+IMAGES: uint8 (N, H, W, 3); OUTPUTS: all that the file gives, by name: probabilities float32 (N, K), and known_score
+(N,) where it has it, or features.
 """
 
 import sys

@@ -221,6 +221,6 @@ def _classes(model):
     if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] is None:
         raise ValueError(
             f"Expected a classifier, with one output (B, K). Received {model.name}: {shapes}. Build the model with "
-            "include_top=True; `keras-vit convert --no-top` takes models without a classifier."
+            "include_top=True; --no-top, of `keras-vit export` and `keras-vit convert`, takes one without a classifier."
         )
     return shapes[0][1]

@@ -6,6 +6,8 @@ it is the exporter's. `replay_all` runs the artifacts; an artifact is rejected i
     SavedModel   largest difference of probabilities at most 1e-5; of features and maps too, relative to the largest
     .tflite      by quantization (`edge.tolerance`)
 
+Of models without a classifier, `features` and `feature_figures` say what is expected and how far it may be.
+
 A model in half precision rounds more coarsely than that: its float32 copy is the reference, once the copy has been held
 to the model (HALF). Without images, seeded noise is used. Where the classes of the images are known, an accuracy that
 shows that the model is fed the wrong values is an error (`prediction.doubts`): no artifact of it is right.
@@ -26,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_vit.export.model.features import signatures_of_images
+from keras_vit.export.parity import feature_figures
 from keras_vit.export.parity.images import images_to_compare_on
 from keras_vit.export.parity.outputs import (
     cosine_of_logits,
@@ -200,13 +203,8 @@ def compare(expected, probabilities, known=None):
 
 def describe(report):
     """A report in one line."""
-    parts = [f"{report['n_images']} {report['pictures']} images"]
-    if "accuracy" in report:
-        parts.append(f"accuracy {report['accuracy']:.4f} (Keras {report['keras_accuracy']:.4f})")
-    parts.append(f"agreement {100 * report['agreement']:.2f} %")
-    difference = max(value for key, value in report.items() if key.startswith("largest_difference"))
-    limit = f" (at most {report['tolerance']:.0e})" if "tolerance" in report else ""
-    parts.append(f"largest difference {difference:.1e}{limit}")
+    of_features = "features" in report
+    parts = [feature_figures.describe(report, report["limits"])] if of_features else _of_classes(report)
     refused = report.get("refused", ())
     if refused:
         kind = "is of a kind" if len(refused) == 1 else "are of kinds"
@@ -214,6 +212,17 @@ def describe(report):
             f"{len(refused)} of {report['n_images']} images {kind} that the served graph refuses: {_some(refused)}"
         )
     return "; ".join([", ".join(parts), *(f"WARNING: {warning}" for warning in report.get("warnings", ()))])
+
+
+def _of_classes(report):
+    """The figures of a report on probabilities, in words."""
+    parts = [f"{report['n_images']} {report['pictures']} images"]
+    if "accuracy" in report:
+        parts.append(f"accuracy {report['accuracy']:.4f} (Keras {report['keras_accuracy']:.4f})")
+    parts.append(f"agreement {100 * report['agreement']:.2f} %")
+    difference = max(value for key, value in report.items() if key.startswith("largest_difference"))
+    limit = f" (at most {report['tolerance']:.0e})" if "tolerance" in report else ""
+    return [*parts, f"largest difference {difference:.1e}{limit}"]
 
 
 def _some(names):

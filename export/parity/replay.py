@@ -8,10 +8,11 @@ import before anything else is imported. Reads a request and writes the outputs 
      "interpreter": path of keras_vit/prediction/tflite_interpreter.py}
 
 outputs: probabilities (N, K) and milliseconds of each run at batch 1; known_score (N,) of a model that can tell unknown
-images. For a SavedModel also what serving_default gives, classes, scores, class_ids and so on, its known_score as
-known_score_of_files; where it has features, embedding (N, D); and what its signatures of images of any size give for
-the first images, each twice beside itself: features_of_images.embedding, maps_of_images.P2. For a .tflite file also
-delegation: number of operators that XNNPACK runs, of all operators, and of partitions.
+images; of a model without a classifier its features by name. For a SavedModel also what serving_default gives, classes,
+scores, class_ids and so on, what predict_images gives too as known_score_of_files; where it has features, embedding
+(N, D); and what its signatures of images of any size give for the first images, each twice beside itself:
+features_of_images.embedding, maps_of_images.P2. For a .tflite file also delegation: number of operators that XNNPACK
+runs, of all operators, and of partitions.
 """
 
 import importlib.machinery
@@ -85,8 +86,9 @@ def replay_saved_model(path, images, request):
         if name.endswith("_of_images"):
             given = signatures[name](images=tf.constant(twice(images), tf.float32))
             outputs |= {f"{name}.{key}": value.numpy() for key, value in given.items()}
-    outputs["classes"] = np.char.decode(outputs["classes"].astype(bytes), "utf-8")
-    milliseconds = timed(lambda: predict(images=one)["probabilities"].numpy(), request["runs"])
+    if "classes" in outputs:
+        outputs["classes"] = np.char.decode(outputs["classes"].astype(bytes), "utf-8")
+    milliseconds = timed(lambda: [value.numpy() for value in predict(images=one).values()], request["runs"])
     return {**outputs, "milliseconds": milliseconds}
 
 

@@ -14,37 +14,38 @@ docker-compose.yml, kubernetes.yaml, batching.config and monitoring.config are w
 import json
 import re
 import shutil
-import textwrap
 from pathlib import Path
 from string import Template
 
 import numpy as np
 
 from keras_vit.export.model.files import REPORT
-from keras_vit.export.parity import parity
-from keras_vit.export.serving import saved_model, serving_config
+from keras_vit.export.serving import readme, saved_model, serving_config
 from keras_vit.export.serving.operators import RELEASES, SERVING
 from keras_vit.system.files import atomic_file, atomic_folder
 
 IMAGE = f"tensorflow/serving:{SERVING}"
 TOLERANCE = 1e-3  # of scores, between machines: decoders and sums round differently
+COSINE = 0.9999  # the same of features: of the stored numbers with the others
+MOST_STORED = 2000  # numbers of an output that are stored of an example, evenly picked
 TEMPLATES = Path(__file__).with_name("templates")
 KEPT = ("docker-compose.yml", "kubernetes.yaml", "monitoring.config", serving_config.BATCHING)  # if they exist
 UNREADABLE = "unreadable.jpg"
 
 
-def export(source, output, expected, *, name=None, top_k=None, batch_sizes=None, label=None, examples=4):
+def export(source, output, expected, *, name=None, top_k=None, batch_sizes=None, label=None, examples=4, index=None):
     """Write the next version of a model into a bundle, which is created or added to.
 
     Args:
         source: an `ExportedModel`.
         output: the bundle's folder.
-        expected: `parity.Expected` to check against.
+        expected: `parity.Expected` to check against, or of features `ExpectedFeatures`.
         name: the model's name on the server; default the source's.
         top_k: classes returned per image; default as of `saved_model.export`.
         batch_sizes: that the server may form, ascending; default those of the bundle, or 1, 2, 4 ... 32.
         label: for this version, under which clients can request it.
         examples: how many of the expected images are stored with their outputs.
+        index: `Embeddings` of images, as of `saved_model.export`.
 
     Returns:
         (path of the version, its report).
@@ -57,9 +58,9 @@ def export(source, output, expected, *, name=None, top_k=None, batch_sizes=None,
     sizes = _batch_sizes(output, batch_sizes)
     if label is not None and not serving_config.LABEL.fullmatch(label):
         raise ValueError(f"A version's label has letters, digits and _ . - only. Received: {label!r}.")
-    version, report, outputs = saved_model.export(source, output, name, top_k, expected, sizes)
+    version, report, outputs = saved_model.export(source, output, name, top_k, expected, sizes, index)
     _clear_examples(output, version)
-    _write_examples(output, version, expected, outputs, examples, source.answers)
+    _write_examples(output, version, expected, examples, stored_answers(source, expected, outputs))
     serving_config.add_model(output, report["model"], label, report["version"])
     _write_files(output, report["model"], sizes, replace_sizes=batch_sizes is not None)
     return version, report
@@ -82,27 +83,65 @@ def _clear_examples(output, version):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _write_examples(output, version, expected, outputs, number, answers):
-    """Copy images, evenly picked, and write the saved model's outputs for them."""
-    name, k = version.parent.name, outputs["scores"].shape[1]
-    picked = np.linspace(0, len(expected.files) - 1, min(number, len(expected.files))).astype(int)
-    further = [key for key in ("decoded", "unknown") if key in outputs]
-    stored = {UNREADABLE: {"classes": [""] * k, "scores": [0.0] * k, "class_ids": [-1] * k}}
-    stored[UNREADABLE] |= {key: key == "unknown" for key in further}
+def stored_answers(source, expected, outputs):
+    """What is stored of a version's answers, for client.py --check.
+
+    Args:
+        source, expected, outputs: the `ExportedModel`, what it was checked on, and the saved model's outputs.
+
+    Returns:
+        (the entries of the file beside the answers, the answer to what is no image, number of an image -> its answer).
+    """
+    if source.features:
+        none = {name: evenly(np.zeros_like(outputs[name][0])) for name in source.features}
+        entries = {"features": list(source.features), "cosine": COSINE}
+        return entries, none | {"decoded": False}, lambda number: _features(source, outputs, number)
+    k, entries = outputs["scores"].shape[1], {"tolerance": TOLERANCE}
+    entries |= {"thresholds": expected.thresholds.tolist()} if expected.thresholds is not None else {}
+    entries |= {"unknown": source.answers.unknown} if source.answers.unknown else {}
+    none = {"classes": [""] * k, "scores": [0.0] * k, "class_ids": [-1] * k}
+    none |= {key: key == "unknown" for key in ("decoded", "unknown") if key in outputs}
+    none |= {"known_score": 0.0} if "known_score_of_files" in outputs else {}
+    return entries, none, lambda number: _classes(outputs, number)
+
+
+def _classes(outputs, number):
+    """The answer of a classifier to an image."""
+    kept = ("classes", "class_ids", "decoded", "unknown")
+    answer = {key: outputs[key][number].tolist() for key in kept if key in outputs}
+    answer["scores"] = [round(score, 6) for score in outputs["scores"][number].tolist()]
     known = outputs.get("known_score_of_files")
-    stored[UNREADABLE] |= {} if known is None else {"known_score": 0.0}
+    return answer | ({} if known is None else {"known_score": round(float(known[number]), 6)})
+
+
+def _features(source, outputs, number):
+    """The answer of a model without a classifier to an image."""
+    answer = {name: evenly(outputs[f"{name}_of_files"][number]) for name in source.features}
+    return answer | {"decoded": bool(outputs["decoded"][number])}
+
+
+def evenly(values):
+    """An array's shape, and its numbers, of large ones every n-th."""
+    every = -(-values.size // MOST_STORED)
+    numbers = [float(f"{value:.7g}") for value in values.ravel()[::every].tolist()]
+    return {"shape": list(values.shape), "every": every, "numbers": numbers}
+
+
+def _write_examples(output, version, expected, number, answers):
+    """Copy images, evenly picked, and write the saved model's answers to them, as `stored_answers` has them."""
+    name, (entries, none, answer) = version.parent.name, answers
+    picked = np.linspace(0, len(expected.files) - 1, min(number, len(expected.files))).astype(int)
+    stored = {UNREADABLE: none}
     with atomic_folder(output / "examples" / name / version.name) as temporary:
         (temporary / UNREADABLE).write_bytes(b"no image\n")
         for place, index in enumerate(picked):
             file = f"{place:02}{Path(expected.files[index]).suffix.lower()}"
             shutil.copyfile(expected.files[index], temporary / file)
-            stored[file] = {key: outputs[key][index].tolist() for key in ("classes", "class_ids", *further)}
-            stored[file]["scores"] = [round(score, 6) for score in outputs["scores"][index].tolist()]
-            stored[file] |= {} if known is None else {"known_score": round(float(known[index]), 6)}
-    entry = {"model": name, "version": int(version.name), "tolerance": TOLERANCE, "answers": stored}
-    entry |= {"thresholds": expected.thresholds.tolist()} if expected.thresholds is not None else {}
-    entry |= {"unknown": answers.unknown} if answers.unknown else {}
-    _write(output / "expected" / name / f"{version.name}.json", json.dumps(entry, indent=1, ensure_ascii=False) + "\n")
+            stored[file] = answer(index)
+    entry = {"model": name, "version": int(version.name), **entries, "answers": stored}
+    indent = None if "features" in entry else 1  # whose numbers would take a line each
+    text = json.dumps(entry, indent=indent, ensure_ascii=False) + "\n"
+    _write(output / "expected" / name / f"{version.name}.json", text)
 
 
 def _write_files(output, name, sizes, replace_sizes):
@@ -115,8 +154,7 @@ def _write_files(output, name, sizes, replace_sizes):
         "service": re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:63],
         "most": sizes[-1],
         "allowed": "\n".join(f"allowed_batch_sizes: {size}" for size in sizes),
-        "models": "\n".join(_described(reports)),
-        "answers": _answers(reports),
+        **readme.values(reports, name),
     }
     replaced = ["README.md", *([serving_config.BATCHING] if replace_sizes else [])]
     for file in {*KEPT, *replaced}:
@@ -135,38 +173,6 @@ def _reports(output):
         if version.name.isdigit():
             found.setdefault(version.parent.name, {})[version.name] = json.loads(path.read_text(encoding="utf-8"))
     return {model: dict(sorted(versions.items(), key=lambda entry: int(entry[0]))) for model, versions in found.items()}
-
-
-def _described(reports):
-    """A line of the README per model."""
-    for model, versions in reports.items():
-        newest, report = list(versions.items())[-1]
-        classes = report["signatures"]["predict_images"]["outputs"]["probabilities"][1][-1]
-        _, height, width, _ = report["signatures"]["predict_images"]["inputs"]["images"][1]
-        yield (
-            f"- `{model}`, version{'s' * (len(versions) > 1)} {', '.join(versions)}: {classes} classes, {height} x "
-            f"{width} pixels. Version {newest}: {parity.describe(report)}."
-        )
-
-
-def _answers(reports):
-    """What the outputs of the newest versions mean beyond the k best classes, in words; "" where there is no more."""
-    newest = [list(versions.values())[-1]["signatures"]["serving_default"]["outputs"] for versions in reports.values()]
-    said = []
-    if any("decoded" in outputs for outputs in newest):
-        said.append(
-            "A model with several labels per image gives those whose probabilities reach their thresholds, best first; "
-            'the places left over have `classes` "", `scores` 0 and `class_ids` -1, and an image may have no label at '
-            "all. `decoded`, bool (B), tells such an image from one that cannot be decoded. The thresholds are in "
-            "`assets/answers.json` of the version's folder."
-        )
-    if any("unknown" in outputs for outputs in newest):
-        said.append(
-            "`unknown`, bool (B), is true for images that are not like those that the model was trained on: their "
-            "`known_score`, float32 (B), is below the threshold in `assets/answers.json`. It is also true for images "
-            "that cannot be decoded. `predict_images` gives `known_score` as well."
-        )
-    return "".join(f"\n{textwrap.fill(text, 120, break_on_hyphens=False)}\n" for text in said)
 
 
 def _write(path, text):

@@ -1,16 +1,18 @@
-"""Classify images with a model server, TF Serving or `keras-vit serve`. Needs Python 3.8 or later and nothing else.
+"""Send images to a model server, TF Serving or `keras-vit serve`. Needs Python 3.8 or later and nothing else.
 
-python3 client.py image.jpg                       print the best classes
+python3 client.py image.jpg                       print the best classes, or the features
 python3 client.py --url http://host:8501 *.jpg    of another server
 python3 client.py --check                         compare its responses for the stored examples with the stored ones
 
 Of a model with several labels per image, all that an image has are printed, or "none"; a model that can tell images of
-none of its classes says "unknown".
+none of its classes says "unknown". Of a model without a classifier, shapes and first numbers of its features are
+printed.
 """
 
 import argparse
 import base64
 import json
+import math
 import sys
 import time
 import urllib.error
@@ -20,6 +22,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BATCH = 8  # images in a request
+LENGTHS = 0.01  # by which those of two vectors may differ, relatively
 OF_LOGITS = 10  # times the tolerance of scores, which are probabilities: that of known_score, relative to it
 
 
@@ -65,7 +68,7 @@ class Server:
         self.url, self.timeout = url.rstrip("/"), timeout
 
     def predict(self, model, files, at=""):
-        """Classify encoded images.
+        """Send encoded images.
 
         Args:
             model: its name.
@@ -74,7 +77,7 @@ class Server:
 
         Returns:
             A dictionary with classes, scores and class_ids per image; decoded, known_score and unknown if the model
-            has them.
+            has them. Of a model without a classifier, its features by name, and decoded.
         """
         instances = [{"b64": base64.b64encode(content).decode()} for content in files]
         return self._send(f"{urllib.parse.quote(model)}{at}:predict", {"instances": instances})["predictions"]
@@ -121,7 +124,7 @@ def reason(content):
 
 
 def classify(server, model, arguments):
-    """Print the best classes of every image."""
+    """Print the best classes of every image, or its features."""
     at, status = "", 0
     if arguments.label or arguments.version is not None:
         at = f"/labels/{urllib.parse.quote(arguments.label)}" if arguments.label else f"/versions/{arguments.version}"
@@ -133,20 +136,44 @@ def classify(server, model, arguments):
                 print("  cannot be read as an image")
                 status = 1
                 continue
-            if result.get("unknown"):
-                print(f"  unknown: score {result['known_score']:.2f}")
-            best = labels(result)[: arguments.top if arguments.top or several(result) else 5]
-            width = max((len(name) for _, name, _ in best), default=0)
-            for _, name, score in best:
-                print(f"  {name:{width}}  {100 * score:6.2f} %")
-            if not best:
-                print("  none")
+            show = show_classes if "class_ids" in result else show_features
+            show(result, arguments.top)
     return status
+
+
+def show_classes(result, top):
+    """Print the best classes."""
+    if result.get("unknown"):
+        print(f"  unknown: score {result['known_score']:.2f}")
+    best = labels(result)[: top if top or several(result) else 5]
+    width = max((len(name) for _, name, _ in best), default=0)
+    for _, name, score in best:
+        print(f"  {name:{width}}  {100 * score:6.2f} %")
+    if not best:
+        print("  none")
+
+
+def show_features(result, _):
+    """Print shapes and first numbers."""
+    for name in sorted(set(result) - {"decoded"}):
+        shape, numbers = flattened(result[name])
+        print(f"  {name} ({' x '.join(map(str, shape))}): {' '.join(f'{x:.4f}' for x in numbers[:5])} ...")
+
+
+def flattened(values):
+    """(shape, numbers) of nested lists."""
+    shape, inner = [], values
+    while isinstance(inner, list):
+        shape.append(len(inner))
+        inner = inner[0]
+    for _ in shape[1:]:
+        values = [one for row in values for one in row]
+    return shape, values
 
 
 def decoded(result):
     """Whether the server could read the image."""
-    return result.get("decoded", result["class_ids"][0] >= 0)
+    return result["decoded"] if "decoded" in result else result["class_ids"][0] >= 0
 
 
 def several(result):
@@ -205,12 +232,35 @@ def differences(server, model, version, expected):
 
 def agree(result, stored, expected):
     """Whether two results agree, as the entries of the stored file measure it."""
+    if "features" in expected:
+        return alike_features(result, stored, expected["features"], expected["cosine"])
     tolerance, known = expected["tolerance"], expected.get("unknown")
     if known and not alike_known(result, stored, tolerance, known["threshold"]):
         return False
     if "thresholds" not in expected:
         return alike(result, stored, tolerance)
     return alike_several(result, stored, tolerance, expected["thresholds"])
+
+
+def alike_features(result, stored, names, least):
+    """Whether two results have the same features: of the same shapes, and of a cosine of at least `least`."""
+    if set(result) != {*names, "decoded"} or result["decoded"] != stored["decoded"]:
+        return False
+    for name in names:
+        shape, numbers = flattened(result[name])
+        kept = stored[name]
+        if shape != kept["shape"] or not alike_numbers(numbers[:: kept["every"]], kept["numbers"], least):
+            return False
+    return True
+
+
+def alike_numbers(ours, theirs, least):
+    """Whether two vectors have that cosine, and lengths as near; zeros are like zeros only."""
+    one, other = (math.sqrt(sum(x * x for x in numbers)) for numbers in (ours, theirs))
+    if not one or not other:
+        return one == other
+    cosine = sum(x * y for x, y in zip(ours, theirs)) / (one * other)
+    return cosine >= least and abs(one / other - 1) <= LENGTHS
 
 
 def alike_known(result, stored, tolerance, threshold):
@@ -254,7 +304,11 @@ def alike(result, stored, tolerance):
 
 
 def brief(result):
-    """The best class of a result, or all of several labels."""
+    """The best class of a result, or all of several labels, or the features' first numbers."""
+    if "class_ids" not in result:
+        kept = {name: value for name, value in result.items() if name != "decoded"}
+        numbers = {name: x["numbers"] if isinstance(x, dict) else flattened(x)[1] for name, x in kept.items()}
+        return ", ".join(f"{name} {' '.join(f'{x:.4f}' for x in numbers[name][:3])} ..." for name in sorted(numbers))
     if several(result):
         return ", ".join(f"{name} ({score:.4f})" for _, name, score in labels(result)) or "no class"
     return f"{result['classes'][0] or 'no class'} ({result['scores'][0]:.4f})"

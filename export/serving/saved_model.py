@@ -19,7 +19,14 @@ features          image_bytes string (B)  ->  embedding float32 (B, D), penultim
                   with the classifier's pooling. Zeros for an image that cannot be decoded. Absent for a model whose
                   classifier is not a Dense layer.
 
-Of a model of any size also, for images of any size that it takes, all of a batch of the same:
+Of a model without a classifier, assets/ has no labels, assets.extra/index.npz the stored vectors if there are any, and
+
+serving_default   image_bytes  ->  its features by name, float32 (B, D) or maps (B, H', W', C), and decoded bool (B);
+                  zeros and false for an image that cannot be decoded
+predict_images    images  ->  its features by name
+
+Of a model of any size also, for images of any size that it takes, all of a batch of the same (of a model without a
+classifier its features by name, as features_of_images):
 
 features_of_images  images float32 (B, H, W, 3) in [0, 255]  ->  embedding float32 (B, D)
 maps_of_images      images float32 (B, H, W, 3) in [0, 255]  ->  P2 to P5, the maps of the stages, float32
@@ -39,12 +46,15 @@ from keras_vit.export.model import files
 from keras_vit.export.model.features import features, signatures_of_images, takes_any_size
 from keras_vit.export.model.inference import outputs as outputs_of
 from keras_vit.export.parity import parity
+from keras_vit.export.parity.features import check_saved_features, expect_features
 from keras_vit.export.serving import operators, serving_config, warmup
 from keras_vit.export.serving.decoding import decode_or_skip
+from keras_vit.prediction.embeddings_file import save_embeddings
 from keras_vit.system.files import atomic_folder, refuse_pattern, scratch_folder, temporaries_in
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # safe in a path, in a REST URL and in models.config
 REPORT = f"assets.extra/{files.REPORT}"
+INDEX = "assets.extra/index.npz"
 BATCH_SIZES = serving_config.Batching.sizes  # that a server forms of waiting requests
 TOP_K = 5  # classes in an answer
 NO_CLASS = -1.0  # a score below all others
@@ -114,6 +124,39 @@ class ServedModel(tf.Module):
         return {"embedding": tf.where(decoded[:, tf.newaxis], self._features(images), 0.0)}
 
 
+class ServedFeatures(tf.Module):
+    """The object that is saved of a model without a classifier; see `ServedModel`."""
+
+    def __init__(self, source, asset_files):
+        super().__init__(name="served_features")
+        self.parameters = [weight.value for weight in source.model.weights]
+        self.assets = [tf.saved_model.Asset(str(path)) for path in asset_files]
+        images = tf.TensorSpec([None, *source.spec.size, 3], tf.float32, name="images")
+        any_size = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
+        encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
+        outputs = _or_empty(outputs_of(source))
+        self._decode = tf.function(lambda files: decode_or_skip(files, source.spec), [encoded], autograph=False)
+        self._outputs = tf.function(outputs, [images], autograph=False)
+        self.predict_images = tf.function(lambda images: dict(self._outputs(images)), [images], autograph=False)
+        self.of_files = tf.function(self._of_files, [encoded], autograph=False)
+        self.of_images = tf.function(outputs, [any_size], autograph=False) if takes_any_size(source) else None
+
+    @property
+    def signatures(self):
+        """{name: function} of the signatures."""
+        named = {"serving_default": self.of_files, "predict_images": self.predict_images}
+        return named | ({"features_of_images": self.of_images} if self.of_images else {})
+
+    def _of_files(self, image_bytes):
+        images, decoded = self._decode(image_bytes)
+        found = dict(self._outputs(images))
+        given = {
+            name: tf.where(tf.reshape(decoded, [-1] + [1] * (len(values.shape) - 1)), values, 0.0)
+            for name, values in found.items()
+        }
+        return {**given, "decoded": decoded}
+
+
 def _or_empty(predict):
     """`predict` for empty batches too, which models cannot reshape: a black image is added and its output removed."""
 
@@ -126,7 +169,7 @@ def _or_empty(predict):
     return or_empty
 
 
-def export(source, output, name=None, top_k=None, expected=None, batch_sizes=BATCH_SIZES):
+def export(source, output, name=None, top_k=None, expected=None, batch_sizes=BATCH_SIZES, index=None):
     """Write the next version of the model under output/models/<name>/, checked; nothing stays if the check fails.
 
     Args:
@@ -134,8 +177,11 @@ def export(source, output, name=None, top_k=None, expected=None, batch_sizes=BAT
         output: the bundle's folder.
         name: the model's name on the server; default the source's.
         top_k: classes returned per image, at most all; default TOP_K, or all of a model with several labels.
-        expected: `parity.Expected` to check against; default for the source's own images.
+        expected: `parity.Expected` to check against, or of features `ExpectedFeatures`; default for the source's own
+            images.
         batch_sizes: for which the server is warmed up.
+        index: `Embeddings` of images, of a model that gives a vector; the page of the development server shows the
+            nearest.
 
     Returns:
         (path of the version, report, outputs of the saved model for the expected images).
@@ -148,8 +194,10 @@ def export(source, output, name=None, top_k=None, expected=None, batch_sizes=BAT
         raise ValueError(f"A served model's name has letters, digits and _ . - only. Received: {name!r}.")
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k must be at least 1. Received: {top_k}.")
+    if top_k is not None and source.features:
+        raise ValueError(f"top_k is of classes, and {source.name} gives {', '.join(source.features)}. Leave it out.")
     refuse_pattern(output)
-    expected = expected or parity.expect(source)
+    expected = expected or (expect_features if source.features else parity.expect)(source)
     version = next_version(Path(output) / "models" / name)
     with atomic_folder(version) as temporary:
         signatures = save(source, temporary, top_k)
@@ -158,11 +206,13 @@ def export(source, output, name=None, top_k=None, expected=None, batch_sizes=BAT
         report = {
             "model": name,
             "version": int(version.name),
-            **parity.check_saved_model(outputs, expected, source),
+            **(check_saved_features if source.features else parity.check_saved_model)(outputs, expected, source),
             "signatures": signatures,
             "graph": operators.graph_report(temporary),
         }
         (temporary / REPORT).parent.mkdir()
+        if index is not None:
+            save_embeddings(temporary / INDEX, index)
         (temporary / REPORT).write_text(json.dumps(report, indent=2) + "\n")
         inputs = {signature: next(iter(ends["inputs"])) for signature, ends in signatures.items()}
         warmup.write_requests(temporary / warmup.PATH, name, inputs, source.spec.size, batch_sizes)
@@ -179,7 +229,8 @@ def save(source, path, top_k=None):
         OSError: if it cannot be written (a full disk).
     """
     with scratch_folder() as folder:
-        served = ServedModel(source, top_k, files.write_labels_and_spec(Path(folder), source))
+        assets = files.write_labels_and_spec(Path(folder), source)
+        served = ServedFeatures(source, assets) if source.features else ServedModel(source, top_k, assets)
         signatures = {name: function.get_concrete_function() for name, function in served.signatures.items()}
         try:
             with temporaries_in(folder):

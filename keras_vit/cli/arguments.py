@@ -237,6 +237,44 @@ def add_features(parser):
     )
 
 
+def add_index(parser, shown):
+    """Add the option that stores vectors of images beside a model that gives such.
+
+    Args:
+        shown: what shows the nearest of them.
+    """
+    parser.add_argument(
+        "--index",
+        metavar="EMBEDDINGS",
+        help=f"with --no-top: a file of `keras-vit embed`, whose nearest vectors {shown}",
+    )
+
+
+def index_of(arguments, features):
+    """The `Embeddings` of --index, or None.
+
+    Raises:
+        ValueError: where vectors are not what is asked for, `Features` or None.
+    """
+    from keras_vit.prediction.embeddings_file import load_embeddings
+
+    if arguments.index and (not features or features.maps or features.blocks):
+        raise ValueError("--index is for vectors: add --no-top, or leave it out.")
+    return load_embeddings(arguments.index) if arguments.index else None
+
+
+def require_same_dim(arguments, source, index):
+    """Raise a ValueError if the index, `Embeddings` or None, has vectors of another model than the source."""
+    if index is None:
+        return
+    shape, dim = tuple(source.model.outputs[0].shape), index.vectors.shape[1]
+    if len(source.features) != 1 or shape != (None, dim):
+        raise ValueError(
+            f"{arguments.index} has vectors of {dim} numbers, and {source.name} gives {', '.join(source.features)} "
+            f"{shape[1:]}. Embed the images with the same model."
+        )
+
+
 def _block(text):
     """A block's number, or its name."""
     return int(text) if text.removeprefix("-").isdecimal() else text

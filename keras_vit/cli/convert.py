@@ -5,9 +5,12 @@ from pathlib import Path
 from keras_vit.cli.arguments import (
     add_exported_model,
     add_features,
+    add_index,
     expected_outputs,
     features_of,
+    index_of,
     open_exported_model,
+    require_same_dim,
     verb_parser,
 )
 from keras_vit.system import startup
@@ -96,11 +99,7 @@ def parser():
     )
     parser.add_argument("--force", action="store_true", help="write files that lose more all the same")
     add_features(parser)
-    parser.add_argument(
-        "--index",
-        metavar="EMBEDDINGS",
-        help="with --no-top: a file of `keras-vit embed`, whose nearest vectors example.py prints",
-    )
+    add_index(parser, "example.py prints")
     parser.add_argument(
         "--litert-js",
         metavar="DIR",
@@ -124,7 +123,7 @@ def main(argv=None):
     _check_features(arguments, features)
     if arguments.format == "tflite":
         return _tflite(arguments, features)
-    return _web(arguments) if arguments.format == "web" else _onnx_openvino(arguments)
+    return _web(arguments) if arguments.format == "web" else _onnx_openvino(arguments, features)
 
 
 def _check(arguments):
@@ -150,12 +149,12 @@ def _check_features(arguments, features):
     """Raise a ValueError for options that are not for features, or only for them; sets the default of --max-loss."""
     from keras_vit.export.edge.quantizations import MAX_LOSS
 
-    if features and arguments.format != "tflite":
-        raise ValueError(f"Features are converted by --format tflite. Received: {arguments.format}.")
+    if features and arguments.format == "web":
+        raise ValueError("A page shows classes; features are for --format tflite, onnx and openvino. Received: web.")
+    if arguments.index and arguments.format != "tflite":
+        raise ValueError(f"--index is for --format tflite. Received: {arguments.format}.")
     if features and arguments.max_loss is not None:
         raise ValueError("--max-loss is in points of accuracy, which features do not have. Leave it out.")
-    if arguments.index and (not features or features.maps or features.blocks):
-        raise ValueError("--index is for vectors: add --no-top, or leave it out.")
     arguments.max_loss = MAX_LOSS if arguments.max_loss is None else arguments.max_loss
 
 
@@ -167,7 +166,7 @@ def _tflite(arguments, features):
 
     arguments.quant = arguments.quant or (OF_GPUS if arguments.target == "gpu" else DEFAULT)
     check_quantizations(arguments.target, arguments.quant)
-    index = _index(arguments)
+    index = index_of(arguments, features)
     with scratch_folder() as folder:
         wanted = _wanted(arguments, Path(folder), features, index)
         options = {"max_loss": arguments.max_loss, "force": arguments.force, "target": arguments.target, "index": index}
@@ -175,13 +174,6 @@ def _tflite(arguments, features):
     print(as_table(report))
     print(f"Written to {arguments.output}; report.json has all figures.")
     return 0
-
-
-def _index(arguments):
-    """The `Embeddings` of --index, or None."""
-    from keras_vit.prediction.embeddings_file import load_embeddings
-
-    return load_embeddings(arguments.index) if arguments.index else None
 
 
 def _web(arguments):
@@ -207,23 +199,11 @@ def _wanted(arguments, folder, features=None, index=None):
     """The model, what it gives, and images for measuring ranges, at each size in turn."""
     for number, size in enumerate(dict.fromkeys(arguments.img_size or [None])):
         source = open_exported_model(arguments, size, features)
-        _require_same_dim(arguments, source, index)
+        require_same_dim(arguments, source, index)
         calibrated = calibration_of(arguments, source)
         noise = folder / str(number)
         noise.mkdir()
         yield source, expected_outputs(arguments, source, noise), calibrated
-
-
-def _require_same_dim(arguments, source, index):
-    """Raise a ValueError if the index has vectors of another model."""
-    if index is None:
-        return
-    shape, dim = tuple(source.model.outputs[0].shape), index.vectors.shape[1]
-    if len(source.features) != 1 or shape != (None, dim):
-        raise ValueError(
-            f"{arguments.index} has vectors of {dim} numbers, and {source.name} gives {', '.join(source.features)} "
-            f"{shape[1:]}. Embed the images with the same model."
-        )
 
 
 def calibration_of(arguments, source):
@@ -252,11 +232,12 @@ def calibration_of(arguments, source):
     return calibration.from_images(split.names, split.read, source.spec, "training")
 
 
-def _onnx_openvino(arguments):
+def _onnx_openvino(arguments, features):
     from keras_vit.export.interchange import onnx_openvino
     from keras_vit.export.parity.parity import describe
 
-    source = open_exported_model(arguments, *(arguments.img_size or ()))
+    [size] = arguments.img_size or [None]
+    source = open_exported_model(arguments, size, features)
     with scratch_folder() as folder:
         expected = expected_outputs(arguments, source, folder)
         report = onnx_openvino.convert(source, arguments.output, arguments.format, expected)

@@ -1,6 +1,16 @@
-"""`keras-vit export`: a folder that TF Serving starts from, or that timm or transformers load."""
+"""`keras-vit export`: a folder that a model server starts from, or that timm or transformers load."""
 
-from keras_vit.cli.arguments import add_exported_model, expected_outputs, open_exported_model, verb_parser
+from keras_vit.cli.arguments import (
+    add_exported_model,
+    add_features,
+    add_index,
+    expected_outputs,
+    features_of,
+    index_of,
+    open_exported_model,
+    require_same_dim,
+    verb_parser,
+)
 from keras_vit.sources.library_folder import LIBRARIES
 from keras_vit.system import startup
 from keras_vit.system.files import refuse_pattern, scratch_folder
@@ -20,8 +30,26 @@ Write a version of a model into OUTPUT, the folder of a model server, which is m
   models.config batching.config monitoring.config docker-compose.yml kubernetes.yaml client.py README.md report.json
   examples/ expected/    images, and the answers that `client.py --check` wants for them
 
+A model without its classifier is served too; what it gives is checked by largest difference and cosine:
+
+    keras-vit export SwinT --no-top --pooling avg --output serving
+    keras-vit export DINOv2S --index album.npz --output serving    the page shows the nearest images of the album
+    keras-vit export SwinT --maps --output serving
+
+    serving_default      image_bytes -> embedding, or P2 to P5, map, block5_map, ..., and decoded: false, with zeros,
+                         for an image that cannot be decoded
+    predict_images       images -> the same, without decoded
+    features_of_images   the same of images of any size, of a model of any size, or with --any-size
+
 The SavedModel is loaded again in a process without Keras and compared with the Keras model; above the tolerance, or if
 TF Serving lacks one of its operators, nothing is kept. Several models and versions may share a folder.
+
+--target triton, ovms and kserve write model repositories of other servers, in ONNX, with a README, a client that
+decodes and prepares images, and
+
+  triton  models/NAME/config.pbtxt: dynamic batching, warm-up, labels   (NVIDIA Triton; needs keras-vit-models[onnx])
+  ovms    config.json                                   (OpenVINO Model Server; needs keras-vit-models[onnx,openvino])
+  kserve  inference_service.yaml, for --runtime triton, ovms or tfserving, and the folder of that server
 
 --format timm and --format transformers write OUTPUT, which must not exist, as a folder of that library, with the
 weights, labels and preprocessing: timm.create_model("local-dir:OUTPUT", pretrained=True), and
@@ -63,6 +91,22 @@ def parser():
         default=4,
         help="how many of the images it is checked on are stored for client.py --check (default: 4)",
     )
+    parser.add_argument(
+        "--target",
+        choices=("tfserving", "triton", "ovms", "kserve"),
+        default="tfserving",
+        help="the server that the folder is for (default: tfserving)",
+    )
+    parser.add_argument(
+        "--runtime", choices=("triton", "ovms", "tfserving"), help="for --target kserve: what runs it (default: triton)"
+    )
+    parser.add_argument(
+        "--storage-uri",
+        metavar="URI",
+        help="for --target kserve: where models/ will be, e.g. s3://bucket/models (default: a placeholder)",
+    )
+    add_features(parser)
+    add_index(parser, "the page of `keras-vit serve` shows")
     return parser
 
 
@@ -75,9 +119,33 @@ def main(argv=None):
         raise ValueError(
             f"--any-size, --name, --label and --batch-sizes are for --format serving. Received: {arguments.format}."
         )
+    _check_target(arguments)
 
     startup.start_tensorflow()
-    return _serving(arguments) if arguments.format == "serving" else _library(arguments)
+    features = features_of(arguments)
+    if features and arguments.format != "serving":
+        raise ValueError(
+            f"Features are exported by --format serving, and by `keras-vit convert`. Received: {arguments.format}; "
+            "keras_vit.save_weights writes a backbone's weights under another library's names."
+        )
+    index = index_of(arguments, features)
+    if arguments.format != "serving":
+        return _library(arguments)
+    of_tensorflow = "tfserving" in (arguments.target, arguments.runtime)
+    return (_serving if of_tensorflow else _repository)(arguments, features, index)
+
+
+def _check_target(arguments):
+    """Refuse options that the target does not have."""
+    target, onnx = arguments.target, "tfserving" not in (arguments.target, arguments.runtime)
+    if target != "tfserving" and arguments.format != "serving":
+        raise ValueError(f"--target is for --format serving. Received: {arguments.format}.")
+    if target != "kserve" and (arguments.runtime or arguments.storage_uri):
+        raise ValueError(f"--runtime and --storage-uri are for --target kserve. Received: {target}.")
+    given = [name for name in ("label", "top_k", "any_size") if getattr(arguments, name)]
+    if onnx and given:
+        options = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise ValueError(f"{options}: for TF Serving only; {target} gives all outputs of images of one size.")
 
 
 def _library(arguments):
@@ -94,12 +162,32 @@ def _library(arguments):
     return 0
 
 
-def _serving(arguments):
+def _repository(arguments, features, index):
+    from keras_vit.export.parity.parity import describe
+    from keras_vit.export.servers import repository
+
+    repository.refuse_other_target(arguments.output, arguments.target)
+    repository.check_packages(arguments.target, arguments.runtime or arguments.target)
+    source = open_exported_model(arguments, features=features)
+    require_same_dim(arguments, source, index)
+    names = ("name", "batch_sizes", "examples", "runtime", "storage_uri")
+    with scratch_folder() as folder:
+        expected = expected_outputs(arguments, source, folder)
+        options = {name: getattr(arguments, name) for name in names}
+        path, report = repository.export(source, arguments.output, arguments.target, expected, index=index, **options)
+    print(f"{path}\n  {describe(report)}\n  start it as {arguments.output}/README.md says")
+    return 0
+
+
+def _serving(arguments, features, index):
     from keras_vit.export.model.source import of_any_size
     from keras_vit.export.parity.parity import describe
+    from keras_vit.export.servers import repository
     from keras_vit.export.serving import bundle
 
-    source = open_exported_model(arguments)
+    repository.refuse_other_target(arguments.output, "tfserving")
+    source = open_exported_model(arguments, features=features)
+    require_same_dim(arguments, source, index)
     source = of_any_size(source) if arguments.any_size else source
     with scratch_folder() as folder:
         expected = expected_outputs(arguments, source, folder)
@@ -112,9 +200,12 @@ def _serving(arguments):
             batch_sizes=arguments.batch_sizes,
             label=arguments.label,
             examples=arguments.examples,
+            index=index,
         )
     print(f"{path}\n  {describe(report)}")
-    if "features" not in report["signatures"]:
+    if arguments.target == "kserve":
+        repository.write_manifest(arguments.output, report["model"], arguments.storage_uri)
+    if not features and "features" not in report["signatures"]:
         print("  no features signature: the classifier is not a Dense layer")
     print(f"  serve it as {arguments.output}/README.md says, or with: keras-vit serve {arguments.output}")
     return 0

@@ -1,6 +1,7 @@
 """`keras-vit serve`: a page to try models on, and the answers of model servers, for development or without Docker."""
 
 import logging
+import os
 
 from keras_vit.cli.arguments import verb_parser
 from keras_vit.system import startup
@@ -11,7 +12,8 @@ DESCRIPTION = """\
 Serve the folder that `keras-vit export` writes: a page to try its models on, the REST interface of TF Serving, the
 Open Inference Protocol (v2) of KServe and Triton, and with --grpc-port the gRPC forms of both.
 
-  GET  /                                                       the page: an image's labels, and where the model looked
+  GET  /                                                       the page: an image's labels, or of a model that gives
+                                                               features the nearest stored images; and where it looked
   POST /v1/models/NAME[/versions/N | /labels/LABEL]:predict    {"instances": [{"b64": "..."}]}
   GET  /v1/models/NAME                                         which versions are served
   GET  /v1/models/NAME/metadata                                their signatures
@@ -28,6 +30,12 @@ def parser():
     """The options of `keras-vit serve`."""
     parser = verb_parser("serve", DESCRIPTION)
     parser.add_argument("bundle", metavar="BUNDLE", help="the folder that `keras-vit export` writes")
+    parser.add_argument(
+        "--images",
+        metavar="DIR",
+        help="of a model with stored vectors (`keras-vit export --index`): the folder of their images, which the page "
+        "then shows, small; it names them otherwise",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8501, help="port to listen on (default: %(default)s)")
     parser.add_argument("--grpc-port", type=int, help="answer gRPC on this port, too; TF Serving's is 8500")
@@ -64,6 +72,8 @@ def main(argv=None):
     """Serve until interrupted."""
     arguments = parser().parse_args(argv)
     refuse_pattern(arguments.bundle)
+    if arguments.images and not os.path.isdir(arguments.images):
+        raise ValueError(f"--images: expected a folder. Received: {arguments.images}.")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     startup.start_tensorflow()
@@ -80,5 +90,5 @@ def main(argv=None):
     size = round(arguments.max_request_mb * MEGABYTE)
     patience = Patience(arguments.read_seconds, arguments.grace_seconds)
     where = (arguments.bundle, arguments.host, arguments.port)
-    serve(*where, size, arguments.poll_seconds, ready, patience, arguments.grpc_port)
+    serve(*where, size, arguments.poll_seconds, ready, patience, arguments.grpc_port, arguments.images)
     return 0

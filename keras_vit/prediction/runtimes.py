@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_vit.prediction.tflite_interpreter import (
     KNOWN_SCORE,
+    SIGNATURE,
     dequantized,
     known_index,
     open_interpreter,
@@ -37,6 +38,9 @@ def image_signature(loaded, folder):
     signature = loaded.signatures["predict_images"]
     inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
     output = "probabilities" if "probabilities" in outputs else next(iter(outputs))
+    of_files = loaded.signatures["serving_default"].structured_outputs if "serving_default" in loaded.signatures else ()
+    if "decoded" in of_files and "scores" not in of_files:
+        raise ValueError(_not_classes(folder, outputs))
     if len(inputs) != 1:
         raise ValueError(f"{folder}: predict_images must take one input. Received: {sorted(inputs)}.")
     ((name, tensor),) = inputs.items()
@@ -56,6 +60,13 @@ def image_signature(loaded, folder):
     run.loaded = loaded  # its variables live only as long as it does
     run.known = known if KNOWN_SCORE in outputs else None
     return run, outputs[output].shape[-1]
+
+
+def _not_classes(path, outputs):
+    return (
+        f"{path} gives features ({', '.join(sorted(outputs))}), not classes. `keras-vit compare` runs it beside its "
+        "model, and `keras-vit embed` embeds images with that model."
+    )
 
 
 def parameters(loaded):
@@ -109,6 +120,9 @@ def tflite(path):
     """A `.tflite` file as a function of prepared images, its number of classes, and the size (H, W) of its images."""
     interpreter = checked_interpreter(path)
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    names = interpreter.get_signature_list().get(SIGNATURE, {}).get("outputs", ())
+    if len(names) > 2 or set(names) & {"embedding", "map", "tokens"}:
+        raise ValueError(_not_classes(path, names))
     scores = [tensor for tensor in outputs if tensor["index"] == known_index(interpreter)]
     outputs = [tensor for tensor in outputs if tensor not in scores]
     shapes = [tuple(int(n) for n in tensor["shape"]) for tensor in (*inputs, *outputs)]

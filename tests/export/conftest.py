@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.export.toys import toy_model, write_run, write_several
+from tests.export.toys import replay_here, toy_model, write_run, write_several
 
 
 @pytest.fixture(scope="session")
@@ -121,3 +121,41 @@ def integer(toy_source, expected, float_file, tmp_path_factory):
 @pytest.fixture(scope="session")
 def several_run(tmp_path_factory):
     return write_several(tmp_path_factory.mktemp("several"))
+
+
+@pytest.fixture(scope="session")
+def toy_backbone(toy_run):
+    from keras_vit.export.model.backbone import open_backbone
+
+    return open_backbone(toy_run)
+
+
+@pytest.fixture(scope="session")
+def toy_features(toy_backbone):
+    from keras_vit.export.parity.features import expect_features
+
+    return expect_features(toy_backbone)
+
+
+@pytest.fixture(scope="session")
+def toy_album(toy_run, toy_features, tmp_path_factory):
+    """The file of the vectors of the toys' test images, as `keras-vit embed` writes it."""
+    from keras_vit.prediction.embeddings_file import Embeddings, save_embeddings
+
+    path = tmp_path_factory.mktemp("album") / "toys.npz"
+    save_embeddings(path, Embeddings(tuple(toy_features.files), toy_features.features["embedding"], str(toy_run)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported_features(toy_backbone, toy_features, toy_album, tmp_path_factory):
+    """(bundle, version folder, report) of the toys' embedding, with an index."""
+    from keras_vit.export.parity import parity
+    from keras_vit.export.serving import bundle
+    from keras_vit.prediction.embeddings_file import load_embeddings
+
+    folder = tmp_path_factory.mktemp("features")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parity, "replay_all", replay_here)
+        index = load_embeddings(toy_album)
+        return folder, *bundle.export(toy_backbone, folder, toy_features, batch_sizes=[1, 2], index=index)

@@ -46,6 +46,24 @@ def send(connection, path, body=None, method=None):
     return response.status, json.loads(response.read())
 
 
+WITH_LIBRARY = """
+import sys
+from keras_vit.export.devserver.app import serve
+serve(sys.argv[1], port=0, poll=0.2, images=sys.argv[2], ready=lambda url, *_: print(url, flush=True))
+"""
+
+
+def start_with_images(bundle, log, images, model):
+    """`Running` of the development server, which shows the images of stored vectors that lie in a folder."""
+    command = [sys.executable, "-c", WITH_LIBRARY, str(bundle), str(images)]
+    environment = {**startup.environment("3"), "CUDA_VISIBLE_DEVICES": "-1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+    url = (process.stdout.readline() or "none").strip()
+    process.stdout.close()
+    client.Server(url, 60).wait([model], 60)
+    return Running(url, bundle, process)
+
+
 def start_ours(bundle, log, *models, grace=GRACE_SECONDS):
     """`Running` of the development server, which serves the models (default: the toys)."""
     command = [sys.executable, "-P", serve_alone.__file__, str(bundle), str(grace)]

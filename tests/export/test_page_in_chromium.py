@@ -3,12 +3,14 @@
 import io
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
 from tests.export import chromium
+from tests.export.running import start_with_images
 
 pytestmark = pytest.mark.skipif(chromium.PATH is None, reason=chromium.MISSING)
 TEXT = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no image"}
@@ -202,6 +204,36 @@ def test_a_phone_need_not_scroll_sideways_and_text_has_contrast(browser, running
     )
     assert [pair for pair in pairs if contrast(*pair[1:]) < 4.5] == []
     page.close()
+
+
+@pytest.mark.slow
+def test_the_nearest_stored_images_and_what_is_shared(browser, exported_features, toy_features, toy_run, tmp_path):
+    with open(tmp_path / "log", "w") as log:
+        running = start_with_images(exported_features[0], log, toy_run / "held_out", "toys")
+        try:
+            page = browser.new_page(**chromium.PHONE)
+            page.goto(running.url)
+            page.set_input_files("#file", toy_features.files[4])
+            expect(page.locator("#scores li")).to_have_count(5, timeout=WAIT)
+            assert page.inner_text("#heading") == "Nearest stored images"
+            assert page.locator("#scores .label").first.inner_text() == "04.png"
+            assert page.locator("#scores .score").first.inner_text() == "1.000"
+            assert page.inner_text("#features dt") == "embedding (64)"
+            page.wait_for_function("[...document.querySelectorAll('#scores img')].every((one) => one.naturalWidth > 0)")
+            assert page.locator("#scores img").count() == 5
+            page.tap("#scores li:nth-child(3) button")
+            page.wait_for_selector("#map:not([hidden])")
+            second = page.locator("#scores .label").nth(2).inner_text()
+            assert page.inner_text("#legend > p:first-child").endswith(f"the cosine with “{second}”")
+            assert second in page.inner_text("#meaning") and "%" not in page.inner_text("#meaning")
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+            page.set_input_files("#file", CUT | {"buffer": Path(toy_features.files[4]).read_bytes()[:60]})
+            expect(page.locator("#error")).not_to_be_empty()
+            assert not page.is_visible("#features") and not page.is_visible("#scores")
+            page.close()
+        finally:
+            running.process.terminate()
+            running.process.wait(30)
 
 
 def contrast(*colours):

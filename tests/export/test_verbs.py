@@ -192,6 +192,8 @@ def test_features_and_the_nearest_of_stored_vectors(toy_run, tmp_path, embedding
         command = [sys.executable, "example.py", "--model", file["file"], "--top", "2", image]
         printed = subprocess.run(command, cwd=tmp_path / "edge", capture_output=True, text=True, check=True).stdout
         assert re.fullmatch(rf"{re.escape(image)}\n  (1.0000|0.999\d)  \S*03.jpg\n  0.\d+  \S*\n", printed)
+    with pytest.raises(ValueError, match=r"gives features \(embedding\), not classes"):
+        Predictor.open(tmp_path / "edge" / single["file"])
     assert convert.main([*arguments, "none", "--max-images", "2"]) == 0
     assert "index.npz" not in os.listdir(tmp_path / "edge")
     with pytest.raises(ValueError, match="holds files that give embedding, not classes"):
@@ -205,7 +207,8 @@ def test_features_and_the_nearest_of_stored_vectors(toy_run, tmp_path, embedding
         (["--pooling", "avg"], "Received: --pooling alone"),
         (["--no-top", "--max-loss", "1"], "points of accuracy"),
         (["--no-top", "--labels", "x.txt"], "features have none"),
-        (["--no-top", "--format", "onnx"], "--format tflite"),
+        (["--no-top", "--format", "web"], "A page shows classes"),
+        (["--no-top", "--format", "onnx", "--index", "x.npz"], "--index is for --format tflite"),
         (["--index", "x.npz"], "add --no-top"),
     ],
 )

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from PIL import Image
 
+from keras_vit.export.parity import replay
 from keras_vit.preprocessing import Spec, decode_image, normalize, resize
 from keras_vit.sources.run_folder import Run
 
@@ -85,3 +86,11 @@ def widest_gap(values):
 
 def _inputs(paths):
     return normalize(np.stack([resize(decode_image(path.read_bytes()), SPEC) for path in paths]), SPEC)
+
+
+def replay_here(artifacts, expected, *_):
+    """`parity.replay_all` of SavedModels in this process, which has TensorFlow already."""
+    import tensorflow as tf
+
+    request = {"files": expected.files, "threads": tf.config.threading.get_intra_op_parallelism_threads(), "runs": 0}
+    return [replay.replay_saved_model(str(path), expected.images, request) for _, path in artifacts]

@@ -1,4 +1,5 @@
-/* Draws an occlusion map over the image, and describes it in sentences. A drop is the fall of a score in [0, 1]. */
+/* Draws an occlusion map over the image, and describes it in sentences. A drop is the fall of a score in [0, 1], or of a
+   cosine. */
 
 const LOWERS = [213, 94, 0]; // vermilion and blue: distinguishable with every kind of colour vision
 const RAISES = [0, 114, 178];
@@ -51,21 +52,39 @@ function colours(drops) {
   return map;
 }
 
+/* How scores are shown: of labels, and of stored images, whose scores are cosines. */
+export const LABELS = {
+  measure: "score of",
+  name: (label) => `“${label}”`,
+  shown: percent,
+  change: (drop) => `${points(drop)} points`,
+  step: "a point",
+  lowest: 0,
+};
+export const IMAGES = {
+  measure: "cosine with",
+  name: (label) => `the cosine with “${label}”`,
+  shown: cosine,
+  change: cosine,
+  step: "0.01",
+  lowest: -1,
+};
+
 /* Sentences about the map. */
-export function describe({ drops, score }, label, patch) {
+export function describe({ drops, score }, label, patch, { name, shown, lowest, step } = LABELS) {
   const all = drops.flat();
   const [most, least] = [Math.max(...all), Math.min(...all)];
   const parts = [];
   if (most >= FAINT) {
-    const fallen = percent(Math.max(score - most, 0));
-    parts.push(`Orange: with a region hidden ${where(drops, most)}, “${label}” falls from ${percent(score)} to ${fallen}.`);
+    const fallen = shown(Math.max(score - most, lowest));
+    parts.push(`Orange: with a region hidden ${where(drops, most)}, ${name(label)} falls from ${shown(score)} to ${fallen}.`);
   }
   if (least <= -FAINT) {
-    const risen = percent(Math.min(score - least, 1));
-    const rises = parts.length ? "it rises" : `“${label}” rises from ${percent(score)}`;
+    const risen = shown(Math.min(score - least, 1));
+    const rises = parts.length ? "it rises" : `${name(label)} rises from ${shown(score)}`;
     parts.push(`Blue: with one hidden ${where(drops, least)}, ${rises} to ${risen}.`);
   }
-  if (!parts.length) parts.push(`No region changes the ${percent(score)} of “${label}” by more than a point.`);
+  if (!parts.length) parts.push(`No region changes the ${shown(score)} of “${label}” by more than ${step}.`);
   return `${parts.join(" ")} Regions are hidden by a square of ${patch} pixels in the image’s mean colour.`;
 }
 
@@ -83,6 +102,10 @@ export function percent(score) {
   return score > 0 && score < 0.001 ? "< 0.1\u00a0%" : `${(100 * score).toFixed(1)}\u00a0%`;
 }
 
-export function points(change) {
+export function cosine(value) {
+  return value.toFixed(3);
+}
+
+function points(change) {
   return change < 0.1 ? (100 * change).toFixed(1) : Math.round(100 * change);
 }

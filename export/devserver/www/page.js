@@ -1,5 +1,6 @@
-/* Classifies an image with the selected model by TF Serving's call, and maps where it looked by /page/occlusion. */
-import { SHARP, describe, draw, percent, points, scale } from "./map.js";
+/* Classifies an image with the selected model by TF Serving's call, or shows its features and the nearest stored images
+   by /page/features, and maps where it looked by /page/occlusion. */
+import { IMAGES, LABELS, SHARP, describe, draw, percent, scale } from "./map.js";
 
 const SERVED_TYPES = ["image/jpeg", "image/png", "image/gif", "image/bmp"]; // that the server decodes
 const LARGEST_SIDES = [2048, 1024, 512, 256]; // in pixels, of images that must be scaled down; the first that fits
@@ -10,7 +11,8 @@ const find = (id) => document.getElementById(id);
 const state = {
   maxRequest: Infinity, // bytes
   image: null, // {blob, name, note, small}
-  scores: [], // of the image: {label, id, score}
+  scores: [], // of the image: {label, id, score}, of labels or stored images
+  units: LABELS, // how these scores are shown
   classId: null, // whose map is shown
   requested: false, // the maps
   maps: null, // the response of /page/occlusion
@@ -38,7 +40,9 @@ async function poll() {
   try {
     const served = await request("page/models", AbortSignal.timeout(10 * POLL_MS));
     state.maxRequest = served.max_request_bytes;
-    offer(served.models.flatMap(({ model, versions }) => versions.map((version) => ({ model, version }))));
+    const each = ({ model, versions, features = [] }) =>
+      versions.map((version) => ({ model, version, features: features.includes(version) }));
+    offer(served.models.flatMap(each));
     if (find("news").dataset.lost) say("news", "The server responds again.");
     delete find("news").dataset.lost;
   } catch (error) {
@@ -65,6 +69,7 @@ function offer(served) {
   const news = added.map(({ model, version }) => `Version ${version} of ${model} is now served.`);
   if (old && kept < 0) news.push(`Version ${old.version} of ${old.model} is no longer served.`);
   if (news.length) say("news", news.join(" "));
+  title();
   if (old === null || kept < 0) classify();
 }
 
@@ -158,9 +163,19 @@ function caption() {
   say("caption", `${state.image.name || "Pasted image"} (${note})`);
 }
 
-/* ---- its labels ---- */
+/* ---- its labels, or features ---- */
+
+/* What the model of the list gives, in the headings. */
+function title() {
+  const features = Boolean(selected()?.features);
+  state.units = features ? IMAGES : LABELS;
+  say("heading", features ? "Nearest stored images" : "Labels");
+  const what = features ? "an image of the list to see what it shares with yours" : "a label to see where the model looked for it";
+  say("hint", `Choose ${what}.`);
+}
 
 async function classify() {
+  title();
   if (!state.image) return;
   restart();
   const { turn } = state;
@@ -174,21 +189,11 @@ async function classify() {
   find("labels").classList.add("busy");
   try {
     const begun = performance.now();
-    const body = JSON.stringify({ instances: [{ b64: await base64(state.image.blob) }] });
-    const [best] = (await request(path, turn.signal, body)).predictions;
+    const said = await (target.features ? compared(target, turn) : labelled(path, turn));
     if (turn.signal.aborted) return;
-    if (!best.class_ids) throw new Error("This model does not return labels.");
-    const several = "decoded" in best; // labels per image, or none
-    if (several ? !best.decoded : best.class_ids[0] < 0) {
-      throw new Error(`The server cannot decode “${state.image.name}”; the file may be damaged.`);
-    }
-    const all = best.class_ids.map((id, i) => ({ id, label: best.classes[i], score: best.scores[i] }));
-    state.scores = all.filter(({ id }) => id >= 0); // of several labels, places are left over
     list();
     const took = Math.max(Math.round(performance.now() - begun), 1);
-    const unknown = best.unknown ? "Unknown: this image is not like those that the model was trained on. " : "";
-    const who = `version ${target.version} of ${target.model}`;
-    say("status", `${unknown}${summary(state.scores, several)}, by ${who} after ${took} ms.`);
+    say("status", `${said}, by version ${target.version} of ${target.model} after ${took} ms.`);
     find("inside").hidden = find("hint").hidden = !state.scores.length;
     say("code", `POST ${new URL(path, location)}`);
   } catch (error) {
@@ -196,6 +201,45 @@ async function classify() {
     fail(error);
   }
   find("labels").classList.remove("busy");
+}
+
+/* Takes the labels of the image from the server; returns them in words. */
+async function labelled(path, turn) {
+  const body = JSON.stringify({ instances: [{ b64: await base64(state.image.blob) }] });
+  const [best] = (await request(path, turn.signal, body)).predictions;
+  if (turn.signal.aborted) return "";
+  if (!best.class_ids) throw new Error("This model does not return labels.");
+  const several = "decoded" in best; // labels per image, or none
+  if (several ? !best.decoded : best.class_ids[0] < 0) {
+    throw new Error(`The server cannot decode “${state.image.name}”; the file may be damaged.`);
+  }
+  const all = best.class_ids.map((id, i) => ({ id, label: best.classes[i], score: best.scores[i] }));
+  state.scores = all.filter(({ id }) => id >= 0); // of several labels, places are left over
+  const unknown = best.unknown ? "Unknown: this image is not like those that the model was trained on. " : "";
+  return `${unknown}${summary(state.scores, several)}`;
+}
+
+/* Takes the features of the image and the nearest stored images from the server; returns them in words. */
+async function compared({ model, version }, turn) {
+  const query = new URLSearchParams({ model, version });
+  const found = await request(`page/features?${query}`, turn.signal, state.image.blob);
+  if (turn.signal.aborted) return "";
+  const file = (name) => name.split(/[\\/]/).pop();
+  const source = (id) => `page/stored?${new URLSearchParams({ model, version, id })}`;
+  state.scores = found.neighbours.map(({ id, name, score, image }) => ({
+    id, score, label: file(name), title: name, image: image ? source(id) : null,
+  }));
+  const rows = found.features.flatMap(({ name, shape, first }) => [
+    element("dt", { textContent: `${name} (${shape.join(" × ")})` }),
+    element("dd", { textContent: `${first.join(", ")}, …` }),
+  ]);
+  find("features").replaceChildren(...rows);
+  find("features").hidden = false;
+  if (found.stored === null) {
+    say("heading", "Features");
+    return "Features; no vectors are stored beside the model";
+  }
+  return `The nearest of ${found.stored.toLocaleString("en")} stored images, and their cosine`;
 }
 
 /* The labels in words: the best one, or how many the image has. */
@@ -217,14 +261,16 @@ async function base64(blob) {
 }
 
 function list() {
-  const row = ({ id, label, score }) => {
-    const button = element("button", { type: "button", title: "Show where the model looked for this label" });
+  const row = ({ id, label, score, title = "Show where the model looked for this label", image }) => {
+    const button = element("button", { type: "button", title });
     const bar = element("span", { className: "bar", ariaHidden: "true" });
     bar.append(element("i"));
-    bar.firstChild.style.width = `${100 * score}%`;
+    bar.firstChild.style.width = `${100 * Math.max(score, 0)}%`;
+    if (image) button.append(element("img", { src: image, alt: "", width: 64, height: 64 }));
+    button.classList.toggle("pictured", Boolean(image));
     button.append(
       element("span", { className: "label", textContent: label }),
-      element("span", { className: "score", textContent: percent(score) }),
+      element("span", { className: "score", textContent: state.units.shown(score) }),
       bar,
     );
     button.dataset.id = id;
@@ -284,10 +330,11 @@ function showMap() {
   if (one) {
     const { label } = state.scores.find(({ id }) => id === one.class_id);
     draw(find("map"), state.maps, one.drops);
+    say("measure", state.units.measure);
     say("about", `“${label}”`);
-    say("falls", points(scale(one.drops)));
-    say("rises", points(scale(one.drops)));
-    say("meaning", describe(one, label, state.maps.patch));
+    say("falls", state.units.change(scale(one.drops)));
+    say("rises", state.units.change(scale(one.drops)));
+    say("meaning", describe(one, label, state.maps.patch, state.units));
     find("map").setAttribute("aria-label", find("meaning").textContent);
     find("shown").scrollIntoView({ block: "nearest" });
   }
@@ -312,6 +359,7 @@ function restart() {
   state.turn = new AbortController();
   Object.assign(state, { scores: [], classId: null, requested: false, maps: null });
   find("scores").replaceChildren();
+  find("features").hidden = true;
   find("inside").hidden = find("hint").hidden = find("call").hidden = true;
   find("labels").classList.remove("busy");
   ["error", "status", "looking"].forEach((id) => say(id, ""));

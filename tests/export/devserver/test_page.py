@@ -72,7 +72,7 @@ def test_other_paths_are_not_found(running, method, path):
 
 
 def test_models(running):
-    expected = {"models": [{"model": "toys", "versions": [1]}], "max_request_bytes": 32 * MEGABYTE}
+    expected = {"models": [{"model": "toys", "versions": [1], "features": []}], "max_request_bytes": 32 * MEGABYTE}
     assert running.send("/page/models") == (200, expected)
 
 
@@ -184,7 +184,7 @@ def test_predictions_run_between_the_batches_of_occlusion(running, random_image)
 class Servables:
     """One model with prepared outputs."""
 
-    number, signatures, largest_batch = 3, {page.SIGNATURE: None}, 4
+    number, signatures, largest_batch, features = 3, {page.SIGNATURE: None}, 4, ()
 
     def __init__(self, error=None, signatures=True):
         self._error = error

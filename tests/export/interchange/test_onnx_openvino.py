@@ -12,8 +12,10 @@ from onnx import numpy_helper
 
 from keras_vit.cli import main as command
 from keras_vit.export.interchange import onnx_openvino, replay
+from keras_vit.export.model.backbone import open_backbone
 from keras_vit.export.model.inference import probabilities
 from keras_vit.export.model.source import ExportedModel
+from keras_vit.export.parity.features import expect_features
 from keras_vit.preprocessing import Spec
 from tests.export import toys
 from tests.models.toys import TOYS
@@ -126,3 +128,54 @@ def test_an_absent_package_gives_the_pip_line(tmp_path, monkeypatch, capsys, for
 def test_unknown_formats(toy_source, tmp_path):
     with pytest.raises(ValueError, match="Received: 'coreml'"):
         onnx_openvino.convert(toy_source, tmp_path, "coreml")
+
+
+@pytest.fixture(scope="module")
+def maps(toy_run, tmp_path_factory):
+    """(source, what it gives, folder, report) of maps of the same shape, as an ONNX file."""
+    folder = tmp_path_factory.mktemp("maps")
+    image = keras.Input((*toys.SIZE, 3))
+    x = keras.layers.Conv2D(4, 8, 8, name="stem")(image)
+    y = keras.layers.Conv2D(4, 1, activation="gelu", name="next")(x)
+    model = keras.Model(image, {"late": y, "early": x, "embedding": keras.layers.GlobalAveragePooling2D()(y)})
+    toys.SPEC.save(folder / "preprocessing.json")
+    model.save(folder / "maps.keras")
+    source = open_backbone(folder / "maps.keras", input_values="normalized")
+    images = toys.write_images(folder / "images", 4)
+    expected = expect_features(source, [(path, None) for path in images])
+    return source, expected, folder / "onnx", onnx_openvino.convert(source, folder / "onnx", "onnx", expected)
+
+
+def test_features_keep_their_names_and_shapes(maps):
+    source, expected, folder, report = maps
+    assert {path.name for path in folder.iterdir()} == {"maps_16x24.onnx", "preprocessing.json", "report_onnx.json"}
+    shapes = {name: one["shape"] for name, one in report["features"].items()}
+    assert shapes == {"early": [1, 2, 3, 4], "embedding": [1, 4], "late": [1, 2, 3, 4]}
+    assert report["relative_difference"] <= 1e-3 == report["limits"]["relative_difference"]
+    assert report["cosine"] > 0.99999
+    given = replay.onnx(folder / "maps_16x24.onnx")(expected.images.astype("float32"))
+    for name, values in expected.features.items():
+        np.testing.assert_allclose(given[name], values, atol=1e-5)
+
+
+def test_features_of_another_model_are_refused(maps, tmp_path, monkeypatch):
+    source, expected, _, _ = maps
+    swapped = dict(zip(("late", "early"), (expected.features["early"], expected.features["late"])))
+    other = dataclasses.replace(expected, features={**expected.features, **swapped})
+    with pytest.raises(ValueError, match="maps_16x24.onnx gives other features than the Keras model"):
+        onnx_openvino.convert(source, tmp_path / "edge", "onnx", other)
+    assert not (tmp_path / "edge").exists()
+
+
+def test_classes_and_features_do_not_share_a_folder(maps, toy_source, expected):
+    with pytest.raises(ValueError, match="holds files that give early, embedding, late, not classes"):
+        onnx_openvino.convert(toy_source, maps[2], "onnx", expected)
+
+
+@pytest.mark.slow
+def test_the_verb_writes_features(toy_run, tmp_path, capsys):
+    arguments = [str(toy_run), "--no-top", "--output", str(tmp_path), "--format", "onnx", "--max-images", "4"]
+    assert command.main(["convert", *arguments]) == 0
+    assert "4 test images, cosine of features 1.00000 on average" in capsys.readouterr().out
+    assert command.main(["convert", *[one for one in arguments if one != "--no-top"]]) == 1
+    assert "holds files that give embedding, not classes" in capsys.readouterr().err

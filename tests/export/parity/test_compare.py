@@ -4,8 +4,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from keras_vit.export.model.backbone import open_backbone
 from keras_vit.export.parity import parity
 from keras_vit.export.parity.compare import Row, as_table, compare, find_artifacts, size_bytes, write_csv
+from keras_vit.export.parity.features import expect_features
 
 ROWS = [
     Row("Keras", 12, 0.9166, 1.0, 0.0, 1.5, 2.25, 2),
@@ -75,3 +77,30 @@ def test_csv(tmp_path):
         rows = list(csv.DictReader(file))
     assert rows[0]["accuracy"] == "0.9166" and rows[1]["accuracy"] == ""
     assert list(rows[0])[:2] == ["artifact", "n_images"] and rows[1]["threads"] == "2"
+
+
+def test_features_are_compared_by_their_cosine(toy_run, tmp_path, monkeypatch):
+    source = open_backbone(toy_run)
+    expected = expect_features(source, max_images=4)
+    right = expected.features["embedding"]
+    given = {"embedding": 1.01 * right, "milliseconds": np.array([2.0, 1.0, 9.0])}
+    monkeypatch.setattr(parity, "replay_all", lambda *arguments: [given])
+    (tmp_path / "a.tflite").write_bytes(b"12")
+    artifacts = [("tflite", tmp_path / "a.tflite")]
+    keras, file = compare(source, artifacts, expected, runs=1)
+    assert (keras.mean_cosine, keras.relative_difference) == (pytest.approx(1), 0)
+    assert (file.artifact, file.latency_ms, file.smallest_cosine) == ("a.tflite", 2.0, pytest.approx(1))
+    assert file.relative_difference == pytest.approx(0.01 * np.abs(right).max() / right.std(), rel=1e-4)
+    assert "difference / std" in as_table([keras, file]).splitlines()[0]
+    write_csv([keras, file], tmp_path / "table.csv")
+    first, _ = csv.DictReader((tmp_path / "table.csv").read_text().splitlines())
+    assert float(first["smallest_cosine"]) == pytest.approx(1)
+    given["embedding"] = right[:, 1:]
+    with pytest.raises(ValueError, match=r"expected the features embedding \(64,\). It gives embedding \(63,\)"):
+        compare(source, artifacts, expected, runs=1)
+
+
+def test_features_are_not_compared_with_classes(toy_source, expected, monkeypatch):
+    monkeypatch.setattr(parity, "replay_all", lambda *arguments: [{"embedding": np.zeros((12, 64))}])
+    with pytest.raises(ValueError, match="gives features, not classes. Add --no-top"):
+        compare(toy_source, [("tflite", "a.tflite")], expected, runs=1)

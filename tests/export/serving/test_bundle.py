@@ -102,6 +102,7 @@ def test_containers_find_the_bundle(exported):
 
 def test_templates_have_no_other_placeholders():
     names = {"image", "releases", "model", "service", "most", "allowed", "models", "answers"}
+    names |= {"signatures", "undecoded", "call"}
     found = set()
     for path in bundle.TEMPLATES.iterdir():
         found |= set(Template(path.read_text()).get_identifiers())

@@ -15,7 +15,18 @@ import pytest
 
 from keras_vit.export.serving import client
 
-STANDARD = {"argparse", "base64", "json", "sys", "time", "urllib.error", "urllib.parse", "urllib.request", "pathlib"}
+STANDARD = {
+    "argparse",
+    "base64",
+    "json",
+    "math",
+    "sys",
+    "time",
+    "urllib.error",
+    "urllib.parse",
+    "urllib.request",
+    "pathlib",
+}
 GOOD = {"classes": ["three", "zero"], "scores": [0.75, 0.125], "class_ids": [3, 0]}
 BAD = {"classes": ["", ""], "scores": [0.0, 0.0], "class_ids": [-1, -1]}
 

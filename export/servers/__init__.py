@@ -1,0 +1,1 @@
+"""Model repositories of other servers than TF Serving: Triton, OpenVINO Model Server, KServe."""
