@@ -50,7 +50,7 @@ class InferenceForm:
         return self.graph.graph_def()
 
     def function(self):
-        """Its tf.function: images float32 (B, H, W, C) -> {name: tensor}. Others that call it store it once."""
+        """Its concrete function: images float32 (B, H, W, C) -> {name: tensor}. All that call it store it once."""
         import tensorflow as tf
 
         content, names = self.graph_def(), self.outputs
@@ -59,7 +59,8 @@ class InferenceForm:
             found = tf.graph_util.import_graph_def(content, {INPUT: images}, [f"{name}:0" for name in names], name="")
             return dict(zip(names, found))
 
-        return tf.function(compute, [tf.TensorSpec([None, *self.shape], tf.float32, name=INPUT)], autograph=False)
+        images = tf.TensorSpec([None, *self.shape], tf.float32, name=INPUT)
+        return tf.function(compute, autograph=False).get_concrete_function(images)
 
 
 @without_autograph
