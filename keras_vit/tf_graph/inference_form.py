@@ -13,6 +13,7 @@ from keras_vit.tf_graph.normalisations import separate_normalisations
 from keras_vit.tf_graph.shapes import remove_idle
 from keras_vit.tf_graph.tracing import INPUT, check_size, trace
 
+LARGE = 2**16  # bytes, from which constants are weights, which can be variables
 PASSES = (
     fold_constants,
     remove_idle,
@@ -26,41 +27,67 @@ PASSES = (
 
 
 class InferenceForm:
-    """A function of images without variables.
+    """A function of images, and its weights.
 
     Attributes:
-        graph: its `keras_vit.tf_graph.graph.Graph`.
+        graph: its `keras_vit.tf_graph.graph.Graph`, in which the weights are constants.
         shape: of its images, (H, W, C).
     """
 
     def __init__(self, graph, shape):
-        self.graph, self.shape = graph, shape
+        self.graph, self.shape, self._variables = graph, shape, {}
 
     @property
     def outputs(self):
         """The names of its outputs."""
         return tuple(self.graph.outputs)
 
+    @property
+    def variables(self):
+        """The tf.Variables that its functions take, once there is one."""
+        return tuple(self._variables.values())
+
     def graph_def(self):
         """Its GraphDef: a Placeholder "images", float32 (B, H, W, C), and an operator per output, of its name.
 
         tf2onnx takes it as it is: `tf2onnx.convert.from_graph_def(form.graph_def(), input_names=["images:0"],
         output_names=["probabilities:0"])`.
+
+        Raises:
+            NoInferenceForm: for weights of 2 GiB and more.
         """
+        check_size(self.graph.size())
         return self.graph.graph_def()
 
-    def function(self):
-        """Its concrete function: images float32 (B, H, W, C) -> {name: tensor}. All that call it store it once."""
+    def function(self, constants=False):
+        """Its concrete function: images float32 (B, H, W, C) -> {name: tensor}. All that call it store it once.
+
+        Args:
+            constants: whether the weights are constants of the graph, below 2 GiB. TensorFlow keeps a dozen copies of
+                a graph's constants where it loads it, and some more for every signature: variables by default.
+        """
         import tensorflow as tf
 
-        content, names = self.graph_def(), self.outputs
+        if constants:
+            content, weights = self.graph_def(), {}
+        else:
+            weights = self._variables = self._variables or self._as_variables()
+            content = self.graph.graph_def(set(weights))
 
         def compute(images):
-            found = tf.graph_util.import_graph_def(content, {INPUT: images}, [f"{name}:0" for name in names], name="")
-            return dict(zip(names, found))
+            given = {INPUT: images} | {tensor: value.read_value() for tensor, value in weights.items()}
+            found = tf.graph_util.import_graph_def(content, given, [f"{name}:0" for name in self.outputs], name="")
+            return dict(zip(self.outputs, found))
 
         images = tf.TensorSpec([None, *self.shape], tf.float32, name=INPUT)
         return tf.function(compute, autograph=False).get_concrete_function(images)
+
+    def _as_variables(self):
+        """{tensor: variable} of the constants that are weights."""
+        import tensorflow as tf
+
+        large = {tensor: values for tensor, values in self.graph.constants.items() if values.nbytes >= LARGE}
+        return {tensor: tf.Variable(values, trainable=False) for tensor, values in large.items()}
 
 
 @without_autograph
@@ -77,7 +104,8 @@ def inference_form(model, shape=None):
 
     Raises:
         ValueError: for another backend than TensorFlow, and for a free height or width.
-        NoInferenceForm: a ValueError too, for weights of 2 GiB and more, and for look-ups in tables and the like.
+        NoInferenceForm: a ValueError too, for a function that takes more than images and variables, as look-ups in
+            tables do.
     """
     import keras
 
@@ -95,5 +123,4 @@ def inference_form(model, shape=None):
     for change in PASSES:
         change(graph)
     graph.merge_equal()
-    check_size(graph.size())
     return InferenceForm(graph, shape)

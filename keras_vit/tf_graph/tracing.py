@@ -53,7 +53,6 @@ def _traced(model, shape):
         raise ValueError(
             f"No output can be called {INPUT!r}, as the input is. Received the outputs {names}; rename it."
         )
-    check_size(sum(values.dtype.size * values.shape.num_elements() for values in concrete.variables))
     definition, variables = concrete.graph.as_graph_def(), {id(one.handle): one for one in concrete.variables}
     if _reads_alone(concrete, definition, variables):
         values = {
@@ -93,6 +92,7 @@ def _frozen(concrete):
     """The function with its variables as constants and without calls, by TensorFlow's own conversion."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+    check_size(sum(values.dtype.size * values.shape.num_elements() for values in concrete.variables))
     frozen = convert_variables_to_constants_v2(concrete)
     if len(frozen.inputs) > 1:
         kept = ", ".join(tensor.name for tensor in frozen.inputs[1:])

@@ -123,7 +123,22 @@ def test_look_ups_in_tables_have_no_form():
         inference_form(lambda x: x + table.lookup(tf.zeros(1, tf.int32)), shape=(2, 2, 3))
 
 
-def test_weights_are_refused_that_no_graph_holds(monkeypatch):
+def test_constants_are_refused_that_no_graph_holds(monkeypatch):
     monkeypatch.setattr("keras_vit.tf_graph.tracing.LIMIT", 1000)
-    with pytest.raises(NoInferenceForm, match="below 2 GiB"):
-        inference_form(toy("vit"))
+    form = form_of("vit")
+    assert difference(toy("vit"), form) <= 1e-5  # with variables there is no limit
+    for make in (form.graph_def, lambda: form.function(constants=True)):
+        with pytest.raises(NoInferenceForm, match="below 2 GiB"):
+            make()
+
+
+def test_weights_are_variables_or_constants(monkeypatch):
+    monkeypatch.setattr("keras_vit.tf_graph.inference_form.LARGE", 3000)
+    form, images = inference_form(toy("vit")), draw(2, *TOYS["vit"][1])
+    with_variables, again, with_constants = form.function(), form.function(), form.function(constants=True)
+    large = [value for value in form.graph.constants.values() if value.nbytes >= 3000]
+    assert len(with_variables.variables) == len(form.variables) == len(large) > 4
+    assert {one.ref() for one in again.variables} == {one.ref() for one in with_variables.variables}
+    assert not with_constants.variables
+    given = with_variables(tf.constant(images))["output"]
+    np.testing.assert_allclose(given, with_constants(tf.constant(images))["output"], rtol=1e-5, atol=1e-6)

@@ -17,13 +17,14 @@ from keras_vit.export.model import files, inference
 from keras_vit.export.model.features import features, maps
 from keras_vit.export.model.source import ExportedModel, of_any_size, open_source
 from keras_vit.export.parity import parity, replay
-from keras_vit.export.serving import operators, warmup
+from keras_vit.export.serving import operators, saved_model, warmup
 from keras_vit.export.serving.saved_model import ServedModel, export, next_version, save
 from keras_vit.models.sizes import at_image_size
 from keras_vit.prediction import runtimes
 from keras_vit.prediction.predictor import Predictor
 from keras_vit.preprocessing import Spec, read_image
 from keras_vit.sources.answers import Answers
+from keras_vit.tf_graph.tracing import NoInferenceForm
 from tests.export import cpp_loader, toys
 from tests.models.toys import TOYS
 
@@ -165,20 +166,34 @@ def test_an_empty_batch_has_empty_outputs(served):
     assert served.signatures["features"](image_bytes=tf.constant([], tf.string))["embedding"].shape == (0, 64)
 
 
-def functions_of(folder):
-    return saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
-
-
-def test_the_weights_are_constants_and_stored_once_for_all_signatures(exported, served, toy_source):
-    graph = functions_of(exported[1])
+def stored_floats(folder):
+    """Bytes of the float32 constants of a SavedModel's graph, functions included."""
+    graph = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
     constants = [node.attr["value"].tensor for node in nodes if node.op == "Const"]
-    floats = [tf.make_ndarray(tensor).nbytes for tensor in constants if tensor.dtype == tf.float32.as_datatype_enum]
+    return sum(tf.make_ndarray(one).nbytes for one in constants if one.dtype == tf.float32.as_datatype_enum)
+
+
+def test_the_inference_form_is_stored_once_for_all_signatures(exported, served, toy_source):
     count = toy_source.model.count_params()
-    assert not any(signature.variables for signature in served.signatures.values())
-    assert 0.95 * 4 * count < sum(floats) < 1.05 * 4 * count  # the shift of the norm is in the bias of the head
+    assert not any(signature.variables for signature in served.signatures.values())  # of a toy all are constants
+    assert 0.95 * 4 * count < stored_floats(exported[1]) < 1.05 * 4 * count  # the norm's shift is in the head's bias
     predictor = Predictor.open(exported[1])
     assert predictor.parameters == count and predictor.weights == exported[1] / "saved_model.pb"
+
+
+def test_its_large_weights_are_variables_of_all_signatures(toy_source, tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_vit.tf_graph.inference_form.LARGE", 2000)
+    save(toy_source, tmp_path)
+    predictor, loaded = Predictor.open(tmp_path), tf.saved_model.load(str(tmp_path))
+    shapes = [{tuple(one.shape) for one in loaded.signatures[name].variables} for name in sorted(loaded.signatures)]
+    assert shapes == [{(4, 4, 3, 32), (32, 64)}, {(4, 4, 3, 32), (32, 64)}, {(4, 4, 3, 32), (32, 64)}]
+    assert len({one.ref() for signature in loaded.signatures.values() for one in signature.variables}) == 2
+    assert stored_floats(tmp_path) < 4000
+    assert predictor.parameters == toy_source.model.count_params() and "variables.data" in predictor.weights.name
+    images = tf.constant(np.random.default_rng(1).uniform(0, 255, (2, 16, 24, 3)), tf.float32)
+    given = loaded.signatures["predict_images"](images=images)["probabilities"]
+    np.testing.assert_allclose(given, inference.probabilities(toy_source)(images), atol=1e-6)
 
 
 def test_a_signature_computes_no_outputs_of_others(exported):
@@ -198,8 +213,11 @@ def test_a_signature_computes_no_outputs_of_others(exported):
     assert found == {"serving_default": 2, "predict_images": 2, "features": 1}
 
 
-def test_what_no_graph_holds_stays_in_variables(toy_source, tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_vit.tf_graph.tracing.LIMIT", 1000)
+def test_a_model_without_an_inference_form_is_served_as_it_is(toy_source, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise NoInferenceForm("It looks something up.")
+
+    monkeypatch.setattr(saved_model, "inference_form", refuse)
     save(toy_source, tmp_path)
     loaded = tf.saved_model.load(str(tmp_path))
     assert all(signature.variables for signature in loaded.signatures.values())
