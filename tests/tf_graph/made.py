@@ -57,10 +57,14 @@ def layer_norm(x, gamma=None, beta=None, epsilon=1e-6):
 def toy(name):
     """A toy that gives logits, and whose weights, scales, shifts and statistics are all drawn."""
     variant, shape = TOYS[name]
-    model = variant(weights=None, input_shape=shape, classes=6, classifier_activation=None)
+    return with_drawn_weights(variant(weights=None, input_shape=shape, classes=6, classifier_activation=None), 0.1)
+
+
+def with_drawn_weights(model, spread=0):
+    """The model, to whose vectors normal values are added, and others of this standard deviation to its kernels."""
     drawn = np.random.default_rng(0)
     for weight in model.weights:
-        value = np.asarray(weight) + drawn.normal(0, 0.3 if len(weight.shape) == 1 else 0.1, weight.shape)
+        value = np.asarray(weight) + drawn.normal(0, 0.3 if len(weight.shape) == 1 else spread, weight.shape)
         weight.assign(np.abs(value) + 0.3 if "variance" in weight.path else value)
     return model
 

@@ -3,10 +3,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_vit
 from keras_vit.tf_graph.inference_form import inference_form
 from keras_vit.tf_graph.tracing import NoInferenceForm
 from tests.models.toys import TOYS
-from tests.tf_graph.made import difference, draw, form_of, toy
+from tests.tf_graph.made import difference, draw, form_of, toy, with_drawn_weights
 
 QUICK = ("vit", "convnext", "swin", "hybrid_stem")
 OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in TOYS if name not in QUICK]
@@ -15,6 +16,16 @@ OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in TOYS if name no
 @pytest.mark.parametrize("name", [*QUICK, *OTHERS])
 def test_every_family_gives_the_same_logits(name):
     assert difference(toy(name), form_of(name)) <= 1e-5
+
+
+PUBLISHED = ("ViTTi16", "SwinT", "ConvNeXtAtto", "ViTR26S32", "CoaTLiteTiny", "T2TViTT14", "PVTV2B0", "TNTTi")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_models_give_the_same_logits(name):
+    model = with_drawn_weights(keras_vit.create_model(name, weights=None, classifier_activation=None))
+    assert difference(model, inference_form(model), number=1) <= 1e-5
 
 
 def operators(name):
