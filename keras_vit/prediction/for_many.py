@@ -1,8 +1,7 @@
 """A predictor for many images: it runs the inference form of its Keras model, where making that pays.
 
-The form takes some seconds to make, 3 to 10 for models of 20 to 30 million parameters. A model that XLA compiles, as
-`keras_vit.system.xla` decides, stays as it is: on one core the form as a TensorFlow graph takes 0.9 times the processor
-time of ViTS16 so, which two cores may turn round. `python -m benchmarks.inference_form` compares them.
+The form takes some seconds to make. A model that XLA compiles, as `keras_vit.system.xla` decides, stays as it is;
+`python -m benchmarks.inference_form` compares both ways on a machine.
 """
 
 import dataclasses
@@ -15,7 +14,7 @@ from keras_vit.prediction.predictor import Predictor
 from keras_vit.preprocessing import as_taken
 from keras_vit.system import keras_private
 
-FROM = 1000  # images; the form gains some 10 ms for each
+FROM = 1000  # images; how many pay for making the form was estimated, not measured
 
 
 def for_many(predictor, images):
