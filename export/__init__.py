@@ -7,4 +7,21 @@ devserver     `keras-vit serve`: TF Serving's REST interface and a page to try m
 edge          .tflite files for phones and small computers: conversion, quantization, metadata, example
 web           a page that classifies images in the browser, with the .tflite file that it runs
 interchange   ONNX and OpenVINO files, by Keras' exporters
+
+    from keras_vit.export import inference_form
+    form = inference_form(model)  # the same function, what does not depend on the image computed once
+    form.function()(images)["output"]
 """
+
+import importlib
+
+_HOME = {  # public name -> the module that has it, which is imported when the name is first used
+    "inference_form": "keras_vit.tf_graph.inference_form",
+}
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module 'keras_vit.export' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+    return value

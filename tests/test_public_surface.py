@@ -117,3 +117,11 @@ def test_the_names_of_training():
     assert all(callable(getattr(training, name)) for name in names)
     with pytest.raises(AttributeError, match="'keras_vit.training' has no attribute 'trian'"):
         training.trian
+
+
+def test_the_names_of_export():
+    from keras_vit import export
+
+    assert callable(export.inference_form)
+    with pytest.raises(AttributeError, match="'keras_vit.export' has no attribute 'inference'"):
+        export.inference

@@ -32,7 +32,7 @@ def test_more_images_a_second_are_less_time_for_each(monkeypatch):
     assert "0.50 to 0.50 | 1 of 1" in line
 
 
-@pytest.mark.parametrize("name", ["any_size", "growth", "memory", "peers"])
+@pytest.mark.parametrize("name", ["any_size", "growth", "inference_form", "memory", "peers"])
 def test_the_models_of_a_benchmark_exist(name):
     module = importlib.import_module(f"benchmarks.{name}")
     assert {*module.MODELS, *getattr(module, "DEMANDING", ())} <= set(keras_vit.list_models())

@@ -47,9 +47,10 @@ def main(argv=None):
     images = _images(arguments)
 
     startup.start_tensorflow()
+    from keras_vit.prediction.for_many import for_many
     from keras_vit.prediction.many import best_classes, predict_files, printable
 
-    predictor = open_predictor(arguments)
+    predictor = for_many(open_predictor(arguments), len(images))
     top = arguments.top or (len(predictor.labels) if predictor.multi_label else TOP)
     k, least = min(top, len(predictor.labels), predictor.top_k or top), predictor.thresholds
     shown = arguments.output or not sys.stdout.isatty()  # else the answers themselves are seen

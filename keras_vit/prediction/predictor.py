@@ -304,7 +304,7 @@ def _open_saved_model(found, spec, labels, *_):
         run, top_k = runtimes.bytes_signature(loaded, folder, classes)
     run_known, answers = _known_by(run, found)
     run, labels = _named(run, labels, classes, folder)
-    weights = min(folder.glob("variables/variables.data-*"), default=None)
+    weights = runtimes.weights_file(loaded, folder)
     more = {"parameters": runtimes.parameters(loaded), "top_k": top_k, "answers": answers, "run_known": run_known}
     return Predictor("SavedModel", found.name, labels, spec, run, weights, **more)
 

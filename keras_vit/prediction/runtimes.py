@@ -70,9 +70,26 @@ def _not_classes(path, outputs):
 
 
 def parameters(loaded):
-    """Number of parameters in a SavedModel's signatures; None where they are constants of the graph."""
-    variables = {variable.ref() for signature in loaded.signatures.values() for variable in signature.variables}
-    return sum(int(np.prod(reference.deref().shape)) for reference in variables) or None
+    """Number of a SavedModel's parameters: that it states, else of its signatures' variables; None if it has neither.
+
+    What `keras_vit.export` writes states it: its weights are constants, with layers folded into each other.
+    """
+    if hasattr(loaded, "parameter_count"):
+        return int(loaded.parameter_count)
+    return sum(int(np.prod(variable.shape)) for variable in _variables(loaded)) or None
+
+
+def weights_file(loaded, folder):
+    """The file that holds a SavedModel's weights: its variables' data, or the graph that has them as constants."""
+    if not _variables(loaded):
+        return folder / "saved_model.pb"
+    return min(folder.glob("variables/variables.data-*"), default=None)
+
+
+def _variables(loaded):
+    """The variables that the signatures take, each once."""
+    found = {variable.ref() for signature in loaded.signatures.values() for variable in signature.variables}
+    return [reference.deref() for reference in found]
 
 
 def bytes_signature(loaded, folder, classes):

@@ -41,6 +41,13 @@ def test_best_labels_with_scores(run, images, capsys):
         assert f"{100 * scores.max():.2f} %" in line
 
 
+def test_the_number_of_images_decides_on_the_inference_form(run, images, monkeypatch):
+    seen = []
+    monkeypatch.setattr("keras_vit.prediction.for_many.for_many", lambda one, number: seen.append(number) or one)
+    assert main(["predict", str(run), *map(str, images)]) == 0
+    assert seen == [len(images)]
+
+
 def test_bad_image_is_named_and_the_others_are_answered(run, images, tmp_path, capsys):
     bad = tmp_path / "bad.png"
     bad.write_text("no image")

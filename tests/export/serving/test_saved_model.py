@@ -13,16 +13,18 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_vit.export.model import files
+from keras_vit.export.model import files, inference
 from keras_vit.export.model.features import features, maps
 from keras_vit.export.model.source import ExportedModel, of_any_size, open_source
 from keras_vit.export.parity import parity, replay
-from keras_vit.export.serving import operators, warmup
+from keras_vit.export.serving import operators, saved_model, warmup
 from keras_vit.export.serving.saved_model import ServedModel, export, next_version, save
 from keras_vit.models.sizes import at_image_size
+from keras_vit.prediction import runtimes
 from keras_vit.prediction.predictor import Predictor
 from keras_vit.preprocessing import Spec, read_image
 from keras_vit.sources.answers import Answers
+from keras_vit.tf_graph.tracing import NoInferenceForm
 from tests.export import cpp_loader, toys
 from tests.models.toys import TOYS
 
@@ -162,6 +164,67 @@ def test_an_empty_batch_has_empty_outputs(served):
     output = served.signatures["predict_images"](images=tf.zeros((0, 16, 24, 3)))
     assert output["probabilities"].shape == (0, 6)
     assert served.signatures["features"](image_bytes=tf.constant([], tf.string))["embedding"].shape == (0, 64)
+
+
+def stored_floats(folder):
+    """Bytes of the float32 constants of a SavedModel's graph, functions included."""
+    graph = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    constants = [node.attr["value"].tensor for node in nodes if node.op == "Const"]
+    return sum(tf.make_ndarray(one).nbytes for one in constants if one.dtype == tf.float32.as_datatype_enum)
+
+
+def test_the_inference_form_is_stored_once_for_all_signatures(exported, served, toy_source):
+    count = toy_source.model.count_params()
+    assert not any(signature.variables for signature in served.signatures.values())  # of a toy all are constants
+    assert 0.95 * 4 * count < stored_floats(exported[1]) < 1.05 * 4 * count  # the norm's shift is in the head's bias
+    predictor = Predictor.open(exported[1])
+    assert predictor.parameters == count and predictor.weights == exported[1] / "saved_model.pb"
+
+
+def test_its_large_weights_are_variables_of_all_signatures(toy_source, tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_vit.tf_graph.inference_form.LARGE", 2000)
+    save(toy_source, tmp_path)
+    predictor, loaded = Predictor.open(tmp_path), tf.saved_model.load(str(tmp_path))
+    shapes = [{tuple(one.shape) for one in loaded.signatures[name].variables} for name in sorted(loaded.signatures)]
+    assert shapes == [{(4, 4, 3, 32), (32, 64)}, {(4, 4, 3, 32), (32, 64)}, {(4, 4, 3, 32), (32, 64)}]
+    assert len({one.ref() for signature in loaded.signatures.values() for one in signature.variables}) == 2
+    assert stored_floats(tmp_path) < 4000
+    assert predictor.parameters == toy_source.model.count_params() and "variables.data" in predictor.weights.name
+    images = tf.constant(np.random.default_rng(1).uniform(0, 255, (2, 16, 24, 3)), tf.float32)
+    given = loaded.signatures["predict_images"](images=images)["probabilities"]
+    np.testing.assert_allclose(given, inference.probabilities(toy_source)(images), atol=1e-6)
+
+
+def test_a_signature_computes_no_outputs_of_others(exported):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(exported[1]))
+        found = {}
+        for name, signature in loaded.signature_def.items():
+            if not signature.inputs:  # the loader's own
+                continue
+            (image,), metadata = signature.inputs.values(), tf.compat.v1.RunMetadata()
+            fed = np.zeros((1, 16, 24, 3)) if name == "predict_images" else [b"no image"]
+            options = tf.compat.v1.RunOptions(output_partition_graphs=True)
+            outputs = [tensor.name for tensor in signature.outputs.values()]
+            session.run(outputs, {image.name: fed}, options, metadata)
+            kinds = [node.op for graph in metadata.partition_graphs for node in graph.node]
+            found[name] = sum("MatMul" in kind for kind in kinds)
+    assert found == {"serving_default": 2, "predict_images": 2, "features": 1}
+
+
+def test_a_model_without_an_inference_form_is_served_as_it_is(toy_source, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise NoInferenceForm("It looks something up.")
+
+    monkeypatch.setattr(saved_model, "inference_form", refuse)
+    save(toy_source, tmp_path)
+    loaded = tf.saved_model.load(str(tmp_path))
+    assert all(signature.variables for signature in loaded.signatures.values())
+    assert runtimes.parameters(loaded) == toy_source.model.count_params()
+    images = tf.constant(np.random.default_rng(1).uniform(0, 255, (2, 16, 24, 3)), tf.float32)
+    given = loaded.signatures["predict_images"](images=images)["probabilities"]
+    np.testing.assert_allclose(given, inference.probabilities(toy_source)(images), atol=1e-6)
 
 
 def test_top_k_is_at_most_the_number_of_classes(toy_source, tmp_path):
@@ -320,6 +383,14 @@ def test_a_model_of_any_size_has_signatures_that_take_any(any_size):
         assert set(given) == set(expected) == {"P2", "P3"}
         for level, found in given.items():
             np.testing.assert_allclose(found, expected[level], atol=1e-5 * np.abs(expected[level]).max())
+
+
+@pytest.mark.slow
+def test_all_its_signatures_share_its_variables(any_size):
+    source, loaded, _ = any_size
+    variables = [signature.variables for signature in loaded.signatures.values()]
+    assert all(variables) and runtimes.parameters(loaded) == source.model.count_params()
+    assert len({one.ref() for found in variables for one in found}) <= len(source.model.weights)
 
 
 @pytest.mark.slow
