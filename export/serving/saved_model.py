@@ -86,7 +86,7 @@ class ServedModel(tf.Module):
         # What two signatures share is a function of its own, traced and stored once; `servables` calls _decode too.
         self._decode = tf.function(lambda files: decode_or_skip(files, source.spec), [encoded], autograph=False)
         self._has_features = features(source) is not None
-        compute, self.parameters = _compiled(source)
+        compute, self.parameters = _compiled(source, _with_embedding(source))
         self._outputs = tf.function(_or_empty(compute), [images], autograph=False)
         any_size = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
         self.of_images = {
@@ -132,13 +132,14 @@ class ServedModel(tf.Module):
         return {EMBEDDING: tf.where(decoded[:, tf.newaxis], self._outputs(images)[EMBEDDING], 0.0)}
 
 
-def _compiled(source):
-    """(images of the model's size -> {name: tensor} of all outputs and the embedding, the variables that it takes)."""
+def _with_embedding(source):
+    """images of the model's size -> {name: tensor} of all that a classifier gives, and the embedding if it has one."""
     outputs, embed = outputs_of(source), features(source)
+    return lambda images: outputs(images) | ({EMBEDDING: embed(images)} if embed else {})
 
-    def compute(images):
-        return outputs(images) | ({EMBEDDING: embed(images)} if embed else {})
 
+def _compiled(source, compute):
+    """(The inference form of a function of images of the model's size, or itself; the variables that it takes)."""
     variables = [weight.value for weight in source.model.weights]
     if takes_any_size(source):
         return compute, variables
@@ -154,17 +155,18 @@ class ServedFeatures(tf.Module):
 
     def __init__(self, source, asset_files):
         super().__init__(name="served_features")
-        self.parameters = [weight.value for weight in source.model.weights]
+        self.parameter_count = tf.Variable(source.model.count_params(), trainable=False, dtype=tf.int64)
         self.assets = [tf.saved_model.Asset(str(path)) for path in asset_files]
         images = tf.TensorSpec([None, *source.spec.size, 3], tf.float32, name="images")
         any_size = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
         encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
-        outputs = _or_empty(outputs_of(source))
+        compute, self.parameters = _compiled(source, outputs_of(source))
         self._decode = tf.function(lambda files: decode_or_skip(files, source.spec), [encoded], autograph=False)
-        self._outputs = tf.function(outputs, [images], autograph=False)
+        self._outputs = tf.function(_or_empty(compute), [images], autograph=False)
         self.predict_images = tf.function(lambda images: dict(self._outputs(images)), [images], autograph=False)
         self.of_files = tf.function(self._of_files, [encoded], autograph=False)
-        self.of_images = tf.function(outputs, [any_size], autograph=False) if takes_any_size(source) else None
+        of_images = tf.function(_or_empty(outputs_of(source)), [any_size], autograph=False)
+        self.of_images = of_images if takes_any_size(source) else None
 
     @property
     def signatures(self):
