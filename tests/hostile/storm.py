@@ -86,19 +86,18 @@ class Storm:
     def _be_good(self, found, over):
         """Ask for each image in turn, by each protocol in turn."""
         ways = itertools.cycle((self._rest, self._infer_as_json, self._infer, self._predict, self._model_infer))
-        with self._connected() as connection:
-            for image, expected in itertools.cycle(zip(self._images, self._expected)):
-                way = next(ways)
-                if over.is_set():
-                    return
-                self.asked[way.__name__.strip("_")] += 1
-                try:
+        for image, expected in itertools.cycle(zip(self._images, self._expected)):
+            way = next(ways)
+            if over.is_set():
+                return
+            self.asked[way.__name__.strip("_")] += 1
+            try:
+                with self._connected() as connection:  # one that waits for calls of gRPC would be closed after a while
                     answer = way(connection, image)
-                    if not client.alike(answer, expected, 1e-4):
-                        found.append(f"wrong by {way.__name__}: {answer}")
-                except (OSError, http.client.HTTPException, AssertionError, grpc.RpcError) as error:
-                    found.append(f"good request by {way.__name__}: {error!r}")
-                    connection.close()
+                if not client.alike(answer, expected, 1e-4):
+                    found.append(f"wrong by {way.__name__}: {answer}")
+            except (OSError, http.client.HTTPException, AssertionError, grpc.RpcError) as error:
+                found.append(f"good request by {way.__name__}: {error!r}")
 
     def _rest(self, connection, image):
         status, answer = send(connection, "/v1/models/toys:predict", {"instances": [requests.b64(image)]})
