@@ -17,7 +17,7 @@ import tensorflow as tf
 from benchmarks import peers, processes, report
 from keras_vit.export.model.source import ExportedModel
 from keras_vit.export.parity import parity
-from keras_vit.export.serving import saved_model
+from keras_vit.export.serving.served import ServedModel
 from keras_vit.models import VARIANTS
 
 COUNTED = ("predict_on_batch", "SavedModel")  # compared with the peers; all are compared with the first
@@ -28,7 +28,7 @@ def our_sides(name, batch, folder):
     """{side: a function that predicts a batch}, of OURS."""
     variant = VARIANTS[name]
     model = variant(weights=None)
-    served = saved_model.ServedModel(ExportedModel(model, variant.spec, tuple(map(str, range(1000))), name), 5, ())
+    served = ServedModel(ExportedModel(model, variant.spec, tuple(map(str, range(1000))), name), 5, ())
     tf.saved_model.save(served, str(folder), signatures=served.signatures)
     signature = tf.saved_model.load(str(folder)).signatures["predict_images"]
     images = np.zeros((batch, *variant.image_size, 3), "float32")

@@ -22,7 +22,7 @@ import tensorflow as tf
 from benchmarks import report
 from keras_vit.export.model.source import ExportedModel
 from keras_vit.export.parity import parity
-from keras_vit.export.serving import saved_model
+from keras_vit.export.serving.served import ServedModel
 from keras_vit.models import VARIANTS
 
 SETTINGS = {"oneDNN": "1", "without": "0"}  # side -> TF_ENABLE_ONEDNN_OPTS
@@ -33,7 +33,7 @@ def write_bundle(name, folder):
     """Write what `keras-vit serve` needs for a published model, without the checks of an export."""
     variant = VARIANTS[name]
     labels = tuple(map(str, range(1000)))
-    served = saved_model.ServedModel(ExportedModel(variant(weights=None), variant.spec, labels, name), 5, ())
+    served = ServedModel(ExportedModel(variant(weights=None), variant.spec, labels, name), 5, ())
     tf.saved_model.save(served, str(folder / "models" / name / "1"), signatures=served.signatures)
     (folder / "models.config").write_text(CONFIG.format(name=name))
 

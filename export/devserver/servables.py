@@ -35,7 +35,7 @@ class Servable:
 
     @property
     def features(self):
-        """Names of the outputs of a model that gives features, as `saved_model.ServedFeatures` does; else ()."""
+        """Names of the outputs of a model that gives features, as `served.ServedFeatures` does; else ()."""
         of_files, of_images = (self.signatures.get(name) for name in ("serving_default", "predict_images"))
         if of_files is None or of_images is None or set(of_files.outputs) != {*of_images.outputs, "decoded"}:
             return ()
@@ -47,7 +47,7 @@ class Servable:
 
     def decode(self, encoded):
         """An encoded image, decoded and prepared: float32 (H, W, 3) in [0, 255]; `RestError` if it cannot be."""
-        if not hasattr(self._loaded, "_decode"):  # of `saved_model.ServedModel`
+        if not hasattr(self._loaded, "_decode"):  # of `served.ServedModel`
             raise RestError(
                 400, f"Version {self.number} has no function to decode with; `keras-vit export` writes one."
             )

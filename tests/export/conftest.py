@@ -159,3 +159,11 @@ def exported_features(toy_backbone, toy_features, toy_album, tmp_path_factory):
         patch.setattr(parity, "replay_all", replay_here)
         index = load_embeddings(toy_album)
         return folder, *bundle.export(toy_backbone, folder, toy_features, batch_sizes=[1, 2], index=index)
+
+
+@pytest.fixture(scope="module")
+def served(exported):
+    """The toy's SavedModel, loaded."""
+    import tensorflow as tf
+
+    return tf.saved_model.load(str(exported[1]))  # the caller keeps it, since it owns the variables
