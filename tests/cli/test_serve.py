@@ -7,11 +7,11 @@ from keras_vit.export.devserver import app
 from keras_vit.system.limits import GRACE_SECONDS, READ_SECONDS
 
 
-def test_arguments_reach_the_server(monkeypatch, capsys):
+def test_arguments_reach_the_server(monkeypatch, capsys, tmp_path):
     asked = []
 
-    def fake(bundle, host, port, max_request, poll, ready, patience, grpc_port):
-        asked.append((bundle, host, port, max_request, poll, patience.read, patience.grace, grpc_port))
+    def fake(bundle, host, port, max_request, poll, ready, patience, grpc_port, images):
+        asked.append((bundle, host, port, max_request, poll, patience.read, patience.grace, grpc_port, images))
         ready("http://h:1", [("toys", 2), ("other", 1)], grpc_port and f"h:{grpc_port}")
 
     monkeypatch.setattr(app, "serve", fake)
@@ -23,11 +23,12 @@ def test_arguments_reach_the_server(monkeypatch, capsys):
     ]
     options = ["--host", "0.0.0.0", "--port", "1", "--max-request-mb", "0.5", "--poll-seconds", "9"]
     options += ["--read-seconds", "3", "--grace-seconds", "0.5", "--grpc-port", "8500"]
+    options += ["--images", str(tmp_path)]
     assert serve.main(["x", *options]) == 0
     assert "h:8500  gRPC" in capsys.readouterr().out.splitlines()
     assert asked == [
-        ("some folder", "127.0.0.1", 8501, 32 * 2**20, 1, READ_SECONDS, GRACE_SECONDS, None),
-        ("x", "0.0.0.0", 1, 2**19, 9, 3, 0.5, 8500),
+        ("some folder", "127.0.0.1", 8501, 32 * 2**20, 1, READ_SECONDS, GRACE_SECONDS, None, None),
+        ("x", "0.0.0.0", 1, 2**19, 9, 3, 0.5, 8500, str(tmp_path)),
     ]
 
 
