@@ -29,9 +29,10 @@ maps_of_images      images float32 (B, H, W, 3) in [0, 255]  ->  P2 to P5, the m
                     (B, H', W', C); of a model of one resolution map, that of the last block
 
 The first three compute the model's inference form (`keras_vit.tf_graph`), stored once for all three; a signature does
-not compute what it does not give. Its weights are variables: as constants they would take a server a dozen times their
-size (ViTS16, 85 MB: 2.1 GB where 0.9 are enough, and 0.4 for each signature that is used). Those of images of any size
-compute the model itself, and where there are such, the others do so too, with the same variables.
+not compute what it does not give. Its weights are variables: as constants they take a dozen times their size (a Python
+process that loads ViTS16, 85 MB: 2.1 GB where 0.9 are enough, and some 0.55 more for each signature that is
+used). Those of images of any size compute the model itself, and where there are such, the others do so too, with the
+same variables.
 
 A batch may be empty; its outputs are empty then. No output's name ends in _bytes: TF Serving's REST interface would
 encode it in base64.

@@ -72,7 +72,7 @@ def _not_classes(path, outputs):
 def parameters(loaded):
     """Number of a SavedModel's parameters: that it states, else of its signatures' variables; None if it has neither.
 
-    What `keras_vit.export` writes states it: its weights are constants, with layers folded into each other.
+    What `keras_vit.export` writes states it: layers are folded into each other, and small weights are constants.
     """
     if hasattr(loaded, "parameter_count"):
         return int(loaded.parameter_count)
