@@ -131,33 +131,6 @@ def add_image_model_options(parser):
     add_max_pixels(parser)
 
 
-def add_images(parser):
-    """Add the argument of the verbs that go through any number of images."""
-    parser.add_argument(
-        "images",
-        nargs="+",
-        metavar="WHAT",
-        help="image files, folders (with all below them), globs, or - for a list of paths on standard input, one per "
-        "line or separated by zero bytes",
-    )
-    parser.add_argument("--batch-size", type=int, default=32, help="images that the model takes at once (default: 32)")
-
-
-def images_of(arguments, verb):
-    """The paths of the images that the argument of `add_images` names; tells how many other files are left out.
-
-    Raises:
-        ValueError: for a folder, a glob or a list without images, and for a --batch-size below 1.
-    """
-    from keras_vit.images.named import counted, named_images
-
-    require_positive(arguments, "batch_size")
-    found = named_images(arguments.images, sys.stdin.buffer)
-    if found.left_out:
-        print(f"keras-vit {verb}: left out {counted(found.left_out)}", file=sys.stderr)
-    return found.images
-
-
 def require_positive(arguments, option):
     """Raise a ValueError if an option, a whole number, is below 1."""
     if getattr(arguments, option) < 1:

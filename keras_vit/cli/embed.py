@@ -1,10 +1,10 @@
 """`keras-vit embed`: a vector for each image, from any Keras model."""
 
-import contextlib
 import sys
 
-from keras_vit.cli.arguments import add_image_model, add_images, images_of, verb_parser
-from keras_vit.cli.progress import Progress
+from keras_vit.cli.arguments import add_image_model, verb_parser
+from keras_vit.cli.images import add_images, add_shard, images_of
+from keras_vit.cli.progress import Batches
 from keras_vit.system import startup
 
 DESCRIPTION = """\
@@ -17,6 +17,9 @@ look alike to the model have vectors that point the same way; `keras-vit neighbo
   .npz      names (N,), vectors (N, D) float32, model, normalized; numpy.load reads it
   .parquet  the columns name and vector; needs pyarrow
 
+What was embedded is kept in FILE.partial until all is: the same command, after an interrupt, goes on with it. With
+--shard 3/16 a machine does a part, and `keras-vit merge album.npz` makes one file of all.
+
 Images that cannot be read are skipped, listed at the end, and the exit code is then 1.
 """
 
@@ -26,6 +29,7 @@ def parser():
     parser = verb_parser("embed", DESCRIPTION)
     add_image_model(parser)
     add_images(parser)
+    add_shard(parser)
     parser.add_argument("--output", metavar="FILE", required=True, help="the .npz or .parquet file to write")
     parser.add_argument("--normalize", action="store_true", help="divide each vector by its length (L2)")
     return parser
@@ -41,31 +45,14 @@ def main(argv=None):
 
     startup.start_tensorflow()
     from keras_vit.prediction.embedding import Embedder
+    from keras_vit.prediction.to_file import Work, write_embeddings
 
     options = arguments.preprocessing, arguments.input_values, arguments.img_size, arguments.crop_pct
     embedder = Embedder.open(arguments.source, *options)
-    bad = _write(arguments, embedder, images)
-    print(f"{len(images) - len(bad)} of {len(images)} images, {embedder.dim} numbers each: {arguments.output}")
-    for name, reason in bad:
+    work = Work(images, arguments.output, arguments.batch_size, arguments.shard)
+    with Batches("embed", work) as on_batch:
+        written = write_embeddings(work, embedder, arguments.source, arguments.normalize, on_batch)
+    print(f"{written.rows} of {written.images} images, {embedder.dim} numbers each: {work.path}")
+    for name, reason in written.bad:
         print(f"keras-vit embed: skipped {name}: {reason}", file=sys.stderr)
-    return 1 if bad else 0
-
-
-def _write(arguments, embedder, images):
-    """Embed the images into the file; returns (name, reason) of those that cannot be read."""
-    from keras_vit.prediction.embedding import embed_files
-    from keras_vit.prediction.embeddings_file import embeddings_file
-    from keras_vit.prediction.many import printable
-
-    progress, bad = Progress(len(images), "images"), []
-    found = embed_files(embedder, images, arguments.batch_size, arguments.normalize)
-    file = embeddings_file(arguments.output, embedder.dim, arguments.source, arguments.normalize)
-    with file as write, contextlib.closing(found) as answers:
-        for number, answer in enumerate(answers, 1):
-            if answer.scores is None:
-                bad.append((printable(answer.path), printable(answer.reason)))
-            else:
-                write(answer.path, answer.scores)
-            progress(number)
-    progress.close()
-    return bad
+    return 1 if written.bad else 0

@@ -1,11 +1,11 @@
 """`keras-vit predict`: labels and scores for images, from any artifact."""
 
 import contextlib
-import functools
 import sys
 
-from keras_vit.cli.arguments import add_images, add_model, images_of, open_predictor, require_positive, verb_parser
-from keras_vit.cli.progress import Progress
+from keras_vit.cli.arguments import add_model, open_predictor, require_positive, verb_parser
+from keras_vit.cli.images import add_images, add_shard, images_of
+from keras_vit.cli.progress import Batches, Progress
 from keras_vit.system import startup
 
 TOP = 5  # classes per image, where it has one label
@@ -25,6 +25,11 @@ Of a model with several labels per image, every class that an image has is print
 path,labels,scores with labels joined by "|". A model that has a score of known images marks those that are unknown,
 and its files have the columns known_score and unknown.
 
+What was answered is kept in FILE.partial until all is: the same command, after an interrupt, goes on with it. Many
+machines each do a part, whose files `keras-vit merge found.csv` makes one:
+
+    keras-vit predict runs/photos photos.csv --output found.csv --shard 3/16
+
 Images that cannot be read are skipped, listed at the end, and the exit code is then 1.
 """
 
@@ -34,6 +39,7 @@ def parser():
     parser = verb_parser("predict", DESCRIPTION)
     add_model(parser)
     add_images(parser)
+    add_shard(parser)
     parser.add_argument(
         "--top", type=int, help="classes per image, at most (default: 5; of several labels, all that it has)"
     )
@@ -48,31 +54,47 @@ def main(argv=None):
 
     startup.start_tensorflow()
     from keras_vit.prediction.for_many import for_many
-    from keras_vit.prediction.many import best_classes, predict_files, printable
 
     predictor = for_many(open_predictor(arguments), len(images))
     top = arguments.top or (len(predictor.labels) if predictor.multi_label else TOP)
-    k, least = min(top, len(predictor.labels), predictor.top_k or top), predictor.thresholds
-    shown = arguments.output or not sys.stdout.isatty()  # else the answers themselves are seen
-    progress, bad = Progress(len(images), "images") if shown else None, []
-    with _rows(arguments.output, predictor, k) as write, contextlib.closing(
-        predict_files(predictor, images, arguments.batch_size)
-    ) as answers:
+    k = min(top, len(predictor.labels), predictor.top_k or top)
+    bad = _write(arguments, predictor, images, k) if arguments.output else _show(arguments, predictor, images, k)
+    for name, reason in bad:
+        print(f"keras-vit predict: skipped {name}: {reason}", file=sys.stderr)
+    return 1 if bad else 0
+
+
+def _write(arguments, predictor, images, k):
+    """Write the table, or the part of it that --shard names; returns (name, reason) of what cannot be read."""
+    from keras_vit.prediction.to_file import Work, write_predictions
+
+    work = Work(images, arguments.output, arguments.batch_size, arguments.shard)
+    with Batches("predict", work) as on_batch:
+        written = write_predictions(work, predictor, k, on_batch)
+    print(f"{written.rows} of {written.images} images: {work.path}")
+    return written.bad
+
+
+def _show(arguments, predictor, images, k):
+    """Print the classes of every image; returns (name, reason) of what cannot be read."""
+    from keras_vit.prediction.many import best_classes, predict_files, printable
+    from keras_vit.prediction.to_file import known_of
+
+    progress = None if sys.stdout.isatty() else Progress(len(images), "images")  # else the answers themselves are seen
+    bad = []
+    with contextlib.closing(predict_files(predictor, images, arguments.batch_size)) as answers:
         for number, answer in enumerate(answers, 1):
             if answer.scores is None:
-                bad.append(answer)
+                bad.append((printable(answer.path), printable(answer.reason)))
             else:
-                best, scores = best_classes(answer, k, least)
-                write(answer.path, [predictor.labels[one] for one in best], scores, _known(predictor, answer))
+                best, scores = best_classes(answer, k, predictor.thresholds)
+                labels = [predictor.labels[one] for one in best]
+                _print(predictor.unknown, printable(answer.path), labels, scores, known_of(predictor, answer.known))
             if progress:
                 progress(number)
     if progress:
         progress.close()
-    if arguments.output:
-        print(f"{len(images) - len(bad)} of {len(images)} images: {arguments.output}")
-    for answer in bad:
-        print(f"keras-vit predict: skipped {printable(answer.path)}: {printable(answer.reason)}", file=sys.stderr)
-    return 1 if bad else 0
+    return bad
 
 
 def _images(arguments):
@@ -83,27 +105,13 @@ def _images(arguments):
         require_positive(arguments, "top")
     if arguments.output:
         check_table(arguments.output)
+    elif arguments.shard:
+        raise ValueError("--shard writes a part of a file: add --output with the name of the whole.")
     return images_of(arguments, "predict")
 
 
-def _known(predictor, answer):
-    """(score, whether the image is unknown), of a model that has such a score; else None."""
-    return None if answer.known is None else (answer.known, bool(predictor.is_unknown(answer.known)))
-
-
-def _rows(output, predictor, k):
-    """A context that yields what writes an image's row, or prints it."""
-    from keras_vit.prediction.table import table
-
-    if output:
-        return table(output, None if predictor.multi_label else k, known=predictor.unknown is not None)
-    return contextlib.nullcontext(functools.partial(_print, predictor.unknown))
-
-
 def _print(unknown, path, labels, scores, known):
-    from keras_vit.prediction.many import printable
-
-    print(printable(path))
+    print(path)
     if known and known[1]:
         print(f"  unknown: {unknown['score']} {known[0]:.2f}, below {unknown['threshold']:.2f}")
     if not labels:

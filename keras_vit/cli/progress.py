@@ -52,6 +52,33 @@ class Progress:
             print(line, file=self.stream, flush=True)
 
 
+class Batches:
+    """A context of `keras_vit.prediction.to_file`'s work: shows its progress, and says what was there before.
+
+    Args:
+        verb: that does the work.
+        work: a `Work`.
+    """
+
+    def __init__(self, verb, work):
+        self.verb, self.work, self.progress = verb, work, None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.progress:
+            self.progress.close()
+
+    def __call__(self, done, total):
+        """Say that `done` of `total` images are answered."""
+        if self.progress is None:
+            if done:
+                print(f"keras-vit {self.verb}: going on after {done:,} images of {self.work.path}", file=sys.stderr)
+            self.progress = Progress(total, "images")
+        self.progress(done)
+
+
 def duration(seconds):
     """Seconds in a readable form: 9 s, 2 min 05 s, 3 h 07 min."""
     seconds = round(seconds)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keras_vit.images import folders
-from keras_vit.images.manifest import read_manifest
+from keras_vit.images.manifest import is_split, read_manifest
 from keras_vit.images.names import normalized, printable
 from keras_vit.images.split_names import split_of
 from keras_vit.preprocessing import IMAGE_SUFFIXES
@@ -202,7 +202,7 @@ def _csv_rows(path, split, multi_label):
     """The rows of the split."""
     rows = read_manifest(path, multi_label).rows
     splits = sorted({row.split or "" for row in rows})
-    chosen = [row for row in rows if not split or _is_split(row.split or "", split)]
+    chosen = [row for row in rows if not split or is_split(row.split or "", split)]
     if (len({split_of(name) or name for name in splits}) > 1 and split is None) or (split and rows and not chosen):
         raise ValueError(
             f"{path} has the splits {', '.join(filter(None, splits)) or 'none'}; choose one with --split. "
@@ -211,10 +211,6 @@ def _csv_rows(path, split, multi_label):
     if not chosen:
         raise ValueError(f"{path} names no image.")
     return chosen
-
-
-def _is_split(written, split):
-    return written == split or (split_of(split) is not None and split_of(written) == split_of(split))
 
 
 def _refuse_ambiguous(path, names, numbers, classes, order):

@@ -12,6 +12,7 @@ A relative path is relative to the CSV file's folder. Training, `check-data`, `p
 here. It is UTF-8, with or without a byte-order mark; beside a column label, other columns are passed over.
 """
 
+import contextlib
 import csv
 import difflib
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_vit.images.names import normalized, some
+from keras_vit.images.split_names import split_of
 
 BETWEEN = "|"  # the names of the classes of one image
 FLAGS = {"0": False, "1": True, "false": False, "true": True}  # what a class's column may hold, in any case
@@ -58,18 +60,67 @@ def read_manifest(path, multi_label=None):
         OSError: if it cannot be opened.
     """
     path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            classes = _class_columns(path, list(reader.fieldnames or ()))
-            rows = [_row(path, reader.line_num, values, classes) for values in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
+    with _open_csv(path) as reader:
+        classes = _class_columns(path, list(reader.fieldnames or ()))
+        rows = [_row(path, reader.line_num, values, classes) for values in reader]
     several = classes is not None or any(len(row.labels) > 1 for row in rows)
     allowed = several if multi_label is None else multi_label
     if not allowed:
         _refuse_several_or_none(path, rows)
     return Manifest(rows, allowed, classes and tuple(map(normalized, classes)))
+
+
+def read_paths(path, split=None):
+    """The paths of the images that a CSV file has in its column path, in order; it needs no labels.
+
+    Args:
+        path: of the file.
+        split: only the lines with this split, by any of its names; None: all.
+
+    Raises:
+        ValueError: without a column path, for a line without one, a split that no line has, or a file that is no CSV
+            file in UTF-8.
+        OSError: if it cannot be opened.
+    """
+    path, found, splits = Path(path), [], set()
+    with _open_csv(path) as reader:
+        _require_columns(path, list(reader.fieldnames or ()), ("path",) if split is None else ("path", "split"))
+        for values in reader:
+            if not values["path"]:
+                raise ValueError(f"{path}, line {reader.line_num}: path must not be empty.")
+            splits.add(values.get("split") or "")
+            if split is None or is_split(values["split"] or "", split):
+                found.append(str(path.parent / values["path"]))
+    if not found:
+        known = f" It has the splits {some(sorted(filter(None, splits)))}." if any(splits) else ""
+        raise ValueError(f"{path} names no image{f' of the split {split}' if split else ''}.{known}")
+    return found
+
+
+def is_split(written, split):
+    """Whether a split as it is written in a file is the one that is asked for, by any of its names."""
+    return written == split or (split_of(split) is not None and split_of(written) == split_of(split))
+
+
+@contextlib.contextmanager
+def _open_csv(path):
+    """The rows of a CSV file, by their columns' names."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            yield csv.DictReader(file, skipinitialspace=True)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
+
+
+def _require_columns(path, columns, needed):
+    for column in needed:
+        if column not in columns:
+            close = difflib.get_close_matches(column, columns, n=1)
+            raise ValueError(
+                f"{path} needs the columns {','.join(needed)}{'' if 'split' in needed else ' and may have split'}. It "
+                f"has {','.join(columns) or 'none'}: there is no {column}{f', but {close[0]}' if close else ''}. The "
+                "first line names the columns."
+            )
 
 
 def _row(path, line, values, classes):
@@ -133,11 +184,5 @@ def _class_columns(path, columns):
                 f"{f'{some(twice)} twice' if twice else 'a column without a name'}."
             )
         return classes
-    for column in ("path", "label"):
-        if column not in columns:
-            close = difflib.get_close_matches(column, columns, n=1)
-            raise ValueError(
-                f"{path} needs the columns path,label and may have split. It has {','.join(columns) or 'none'}: there "
-                f"is no {column}{f', but {close[0]}' if close else ''}. The first line names the columns."
-            )
+    _require_columns(path, columns, ("path", "label"))
     return None

@@ -99,12 +99,18 @@ def embed_files(embedder, paths, batch_size=32, normalize=False):
     """
     with contextlib.closing(predict_files(embedder, paths, batch_size)) as answers:
         for answer in answers:
-            if answer.scores is None:
-                yield answer
-                continue
-            if not np.isfinite(answer.scores).all():
-                raise ValueError(f"The vector of {printable(answer.path)} is not finite; check the model's weights.")
-            yield answer._replace(scores=unit(answer.scores) if normalize else answer.scores)
+            yield answer if answer.scores is None else answer._replace(scores=finite_vector(answer, normalize))
+
+
+def finite_vector(answer, normalize=False):
+    """The vector (D,) of an `Answer`, divided by its length if `normalize` says so.
+
+    Raises:
+        ValueError: naming the file, for a vector that is not finite.
+    """
+    if not np.isfinite(answer.scores).all():
+        raise ValueError(f"The vector of {printable(answer.path)} is not finite; check the model's weights.")
+    return unit(answer.scores) if normalize else answer.scores
 
 
 def vectors_of(model, labels=None):

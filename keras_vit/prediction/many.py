@@ -1,8 +1,11 @@
 """Predictions for any number of image files: read in threads ahead of the model, answered in order, in full batches.
 
-Memory does not grow with the number of images: at most a few batches of prepared images are held.
+Memory does not grow with the number of images: at most a few batches of prepared images are held. The batch of an image
+and its place there follow from its place among all images alone, so that its scores, to the last digit, do too.
 """
 
+import contextlib
+import itertools
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -33,9 +36,10 @@ def predict_files(predictor, paths, batch_size=32):
 
     Args:
         predictor: a `keras_vit.Predictor`.
-        paths: an iterable of paths, of any length.
-        batch_size: images per batch. Every batch is full: files that cannot be read take no place in it, and the last
-            one is filled up where a full one ran before, so that a Keras model is not compiled for a second size.
+        paths: an iterable of paths, or of `keras_vit.images.stored.StoredImage`s, of any length.
+        batch_size: images per batch. In place of a file that cannot be read, another of its batch is computed twice.
+            The last batch is filled up so where a full one ran before, so that a Keras model is not compiled for a
+            second size.
 
     Returns:
         An iterator with an `Answer` per path, in the order of the paths. The images of a batch are answered together.
@@ -43,9 +47,19 @@ def predict_files(predictor, paths, batch_size=32):
     Raises:
         ValueError: for a batch size below 1.
     """
+    return _flat(predict_batches(predictor, paths, batch_size))
+
+
+def predict_batches(predictor, paths, batch_size, filled=False):
+    """As `predict_files`, with a list of `Answer`s per batch.
+
+    Args:
+        filled: whether the last batch is filled up even if no full one ran before, as when the first batches of a list
+            were answered by another process.
+    """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1. Received: {batch_size}.")
-    return _answers(predictor, paths, batch_size)
+    return _batches(predictor, paths, batch_size, filled and predictor.model is not None)
 
 
 def best_classes(answer, k, thresholds=None):
@@ -72,37 +86,46 @@ def printable(path):
     return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _answers(predictor, paths, batch_size):
-    pool, waiting, batch, ran_full = ThreadPoolExecutor(READERS), [], [], False
+def _flat(batches):
+    with contextlib.closing(batches):
+        for answers in batches:
+            yield from answers
+
+
+def _batches(predictor, paths, batch_size, filled):
+    pool = ThreadPoolExecutor(READERS)
     try:
-        for path, image, reason in _in_order(pool, lambda p: _prepared(predictor, p), paths, AHEAD * batch_size):
-            waiting.append((path, reason))
-            if image is not None:
-                batch.append(image)
-            if len(batch) in (0, batch_size):  # none: only files that cannot be read are waiting
-                yield from _answered(waiting, *(_run(predictor, batch) if batch else ((), ())))
-                waiting, batch, ran_full = [], [], ran_full or bool(batch)
-        if batch:
-            filled = batch_size - len(batch) if ran_full and predictor.model is not None else 0
-            yield from _answered(waiting, *_run(predictor, batch + filled * batch[-1:]))
+        prepared = _in_order(pool, lambda path: _prepared(predictor, path), paths, AHEAD * batch_size)
+        while batch := list(itertools.islice(prepared, batch_size)):
+            yield _answered(predictor, batch, batch_size if filled else len(batch))
+            filled = predictor.model is not None
     finally:
         pool.shutdown(cancel_futures=True)  # when the caller stops early, too
+
+
+def _answered(predictor, batch, size):
+    """The answers of a batch of (path, image, reason); `size` images are computed, if any can be read."""
+    images = [image for _, image, _ in batch]
+    good = next((image for image in images if image is not None), None)
+    if good is None:
+        return [Answer(path, None, reason) for path, _, reason in batch]
+    images += (size - len(images)) * [None]
+    scores, known = _run(predictor, [good if image is None else image for image in images])
+    return [_answer(*one) for one in zip(batch, scores, known)]
+
+
+def _answer(read, scores, known):
+    path, _, reason = read
+    answer = Answer(path, None if reason else scores, reason)
+    if known is not None and not reason:
+        answer.known = float(known)
+    return answer
 
 
 def _run(predictor, batch):
     """Probabilities (B, K), and the scores of known images (B,), None each for a model without them."""
     run_known = getattr(predictor, "run_known", None)  # an `Embedder` has no answers
     return run_known(batch) if run_known else (predictor.run(batch), len(batch) * [None])
-
-
-def _answered(waiting, scores, known):
-    found = zip(scores, known)
-    for path, reason in waiting:
-        one, score = (None, None) if reason else next(found)
-        answer = Answer(path, one, reason)
-        if score is not None:
-            answer.known = float(score)
-        yield answer
 
 
 def _prepared(predictor, path):

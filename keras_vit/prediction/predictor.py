@@ -14,6 +14,7 @@ from typing import Any, Callable
 
 import numpy as np
 
+from keras_vit.images.stored import StoredImage
 from keras_vit.prediction import runtimes
 from keras_vit.prediction.activations import as_probabilities, of_both
 from keras_vit.prediction.classifier import as_functional
@@ -121,9 +122,11 @@ class Predictor:
         return next((quant for quant in known if self.name.endswith(f"_{quant}")), "none")
 
     def prepare(self, image):
-        """A path, or uint8 (H0, W0, 3) -> the input of `run`: float32 (H, W, 3), or bytes."""
+        """A path, a `StoredImage`, or uint8 (H0, W0, 3) -> the input of `run`: float32 (H, W, 3), or bytes."""
         if isinstance(image, (str, os.PathLike)):
             image = read_image(image)
+        elif isinstance(image, StoredImage):
+            image = read_image(image.read())
         image = np.asarray(image)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
             raise ValueError(

@@ -9,7 +9,7 @@ from PIL import Image
 
 from keras_vit.evaluation import evaluate
 from keras_vit.imagenet.labels import decode_predictions
-from keras_vit.prediction.many import Answer, best_classes, predict_files, printable
+from keras_vit.prediction.many import Answer, best_classes, predict_batches, predict_files, printable
 from keras_vit.prediction.predictor import Predictor
 from tests import toy_artifacts as toy
 from tests.evaluation.toys import LABELS, images
@@ -51,7 +51,7 @@ def test_answers_come_in_the_order_of_the_paths_bad_ones_among_them(batch_size):
         (range(10), "a model", [4, 4, 4]),  # the last filled up: a second size would be compiled
         (range(3), "a model", [3]),  # nothing was compiled before
         (range(10), None, [4, 4, 2]),  # a signature or an interpreter, which compile nothing
-        (range(96, 110), "a model", [4, 4, 4]),  # 101, 103, ... take no place
+        (range(96, 110), "a model", [4, 4, 4, 4]),  # in place of 101, 103, ... another is computed
         ([101, 103], "a model", []),
         ([], "a model", []),
     ],
@@ -60,6 +60,21 @@ def test_batches_are_full(paths, model, sizes):
     found = []
     assert [answer.path for answer in predict_files(recording(found, model), paths, 4)] == list(paths)
     assert found == sizes
+
+
+def test_the_place_of_an_image_in_its_batch_does_not_depend_on_bad_ones():
+    batches = []
+    run = lambda batch: batches.append(batch) or np.zeros((len(batch), 7))  # noqa: E731
+    predictor = Recording("keras model", "toy", LABELS, None, run, model="a model")
+    list(predict_files(predictor, [99, 101, 98, 103, 102, 104, 96], 3))
+    assert batches == [[99, 99, 98], [102, 102, 104], [96, 96, 96]]
+
+
+def test_the_last_batch_is_filled_up_where_others_were_answered_elsewhere():
+    sizes = []
+    assert len(*predict_batches(recording(sizes, "a model"), [1, 2], 4, filled=True)) == 2
+    assert len(*predict_batches(recording(sizes), [1, 2], 4, filled=True)) == 2
+    assert sizes == [4, 2]
 
 
 def test_no_more_is_read_than_a_few_batches_ahead():

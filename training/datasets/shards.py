@@ -71,11 +71,20 @@ def load(folder):
     Raises:
         ValueError: if the folder has no index.json, or if its files do not match it.
     """
+    entries, splits = load_splits(folder)
+    return assemble(entries["name"], tuple(entries["classes"]), splits)
+
+
+def load_splits(folder):
+    """The contents of index.json, and the splits that the folder has: {"train", "val" or "test": Split}.
+
+    Raises:
+        ValueError: as `load` does.
+    """
     folder = Path(folder).absolute()
     entries = read_index(folder)
     classes, several = len(entries["classes"]), entries["format"] == FORMAT_SEVERAL
-    splits = {name: _load_split(folder, entry, classes, several) for name, entry in entries["parts"].items()}
-    return assemble(entries["name"], tuple(entries["classes"]), splits)
+    return entries, {name: _load_split(folder, entry, classes, several) for name, entry in entries["parts"].items()}
 
 
 def read_index(folder):

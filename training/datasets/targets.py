@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FORMS = ("ClassLabel", "Sequence of ClassLabel", "Tensor of K integers or bool", "FeaturesDict of bool")
+NO_CLASSES = "none"  # the form of what is read for its images alone
 INVALID = 255  # in labels of several classes: all of an image for which the record has a class that there is not
 
 
@@ -19,13 +20,13 @@ class Target:
     """A feature that holds classes."""
 
     name: str
-    form: str  # one of FORMS
+    form: str  # one of FORMS, or NO_CLASSES
     classes: tuple[str, ...]
 
     @property
     def several(self):
         """Whether an image may have several classes, or none."""
-        return self.form != FORMS[0]
+        return self.form not in (FORMS[0], NO_CLASSES)
 
     @property
     def dtype(self):
@@ -34,12 +35,16 @@ class Target:
 
     def are_invalid(self, labels):
         """Which images have a class that there is not, bool (N,)."""
+        if self.form == NO_CLASSES:
+            return np.zeros(len(labels), bool)
         return (labels > 1).any(1) if self.several else (labels < 0) | (labels >= len(self.classes))
 
     def parse(self, content):
         """The classes in a record, in TensorFlow: an int64 scalar, or uint8 (K,), 1 for each class."""
         import tensorflow as tf
 
+        if self.form == NO_CLASSES:
+            return tf.constant(0, tf.int64)
         one, k = tf.io.FixedLenFeature((), tf.int64), len(self.classes)
         if self.form == FORMS[0]:
             return tf.io.parse_single_example(content, {self.name: one})[self.name]
@@ -56,6 +61,23 @@ class Target:
             values = tf.stack([flags[key] for key in keys])
         exist = tf.reduce_all((values == 0) | (values == 1))
         return tf.where(exist, tf.cast(values, tf.uint8), tf.constant(INVALID, tf.uint8))
+
+
+def image_feature(info):
+    """The name of the feature that holds the image.
+
+    Raises:
+        ValueError: listing the features, if there is none or more than one.
+    """
+    from tensorflow_datasets.core.features import Image
+
+    images = [name for name, feature in info.features.items() if isinstance(feature, Image)]
+    if len(images) != 1:
+        raise ValueError(
+            f"{info.full_name} needs one feature that is an image (Image). Its features: "
+            f"{', '.join(f'{key}: {_form(feature)}' for key, feature in info.features.items())}."
+        )
+    return images[0]
 
 
 def features(info, target_key=None):

@@ -43,6 +43,20 @@ def load(name, data_dir=None, train_split="train", val_split="validation", targe
     return assemble(name, target.classes, splits)
 
 
+def images(name, data_dir=None, split="all"):
+    """The images of a split, whether they have classes or not; the labels of the `Split` mean nothing.
+
+    Args:
+        name, data_dir: as `load` takes them.
+        split: "train", "train[:90%]", "test", "all", ...
+    Raises:
+        ValueError: as `load` does.
+    """
+    builder = _builder(name, data_dir)
+    target = targets.Target("", targets.NO_CLASSES, ())
+    return _split(builder, "split", split, targets.image_feature(builder.info), target, "\0images")
+
+
 def _builder(name, data_dir):
     import tensorflow_datasets
 

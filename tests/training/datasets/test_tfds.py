@@ -199,3 +199,14 @@ def test_which_feature_has_the_labels_must_be_clear(several_dir):
 def test_a_value_that_is_neither_0_nor_1_is_refused(several_dir):
     with pytest.raises(ValueError, match="val_split='test': 1 of 6 images have a class outside 0 ... 2, the first "):
         tfds.load("several_labels", several_dir, val_split="test", target_key="hot")
+
+
+def test_images_are_read_with_classes_or_without(data_dir):
+    hidden = tfds.images("toy_images", data_dir, "hidden")
+    assert len(hidden) == 3 and len(set(hidden.names)) == 3
+    np.testing.assert_array_equal(Image.open(io.BytesIO(hidden.records.read(2))), PIXELS[0])
+    assert len(tfds.images("no_classes", data_dir)) == 1
+    assert len(tfds.images("toy_images", data_dir)) == 33
+    assert len(tfds.images("toy_images", data_dir, "test[:2]")) == 2
+    with pytest.raises(ValueError, match="split='val' is no split of toy_images"):
+        tfds.images("toy_images", data_dir, "val")

@@ -1,0 +1,35 @@
+"""`keras-vit merge`: the parts that `predict --shard` and `embed --shard` wrote, as one file."""
+
+import sys
+
+from keras_vit.cli.arguments import verb_parser
+
+DESCRIPTION = """\
+Make one file of the parts that `keras-vit predict` or `embed` wrote with --shard, with the bytes of one run:
+
+    keras-vit predict runs/photos album/ --output found.csv --shard 1/2     # on one machine
+    keras-vit predict runs/photos album/ --output found.csv --shard 2/2     # on another
+    keras-vit merge found.csv     # of found-00001-of-00002.csv, found-00002-of-00002.csv and their .json
+
+The parts lie beside the file that they become, and stay. Parts of other models, images or settings, or that were
+changed, are refused. Images that could not be read are listed, and the exit code is then 1.
+"""
+
+
+def parser():
+    """The options of `keras-vit merge`."""
+    parser = verb_parser("merge", DESCRIPTION)
+    parser.add_argument("output", metavar="OUTPUT", help="the file, as it was given to --output")
+    return parser
+
+
+def main(argv=None):
+    """Write the file; 1 if images could not be read."""
+    arguments = parser().parse_args(argv)
+    from keras_vit.prediction.merging import merge
+
+    merged = merge(arguments.output)
+    print(f"{merged.rows} of {merged.images} images: {arguments.output}")
+    for name, reason in merged.bad:
+        print(f"keras-vit merge: skipped {name}: {reason}", file=sys.stderr)
+    return 1 if merged.bad else 0
