@@ -27,6 +27,16 @@ def jpeg_fits(shape):
     return _within(*tf.unstack(tf.cast(shape[:2], tf.float64)))
 
 
+def png_fits(encoded):
+    """The same for the bytes of a PNG (W3C, Sec. 11.2.1: width and height follow 16 bytes, of high order first)."""
+    import tensorflow as tf
+
+    sides = tf.strings.substr(encoded, tf.minimum(16, tf.strings.length(encoded)), 8) + b"\0" * 8
+    sides = tf.cast(tf.reshape(tf.io.decode_raw(sides, tf.uint8)[:8], [2, 4]), tf.float64)
+    width, height = tf.unstack(tf.linalg.matvec(sides, 256.0 ** np.arange(4)[::-1]))
+    return _within(height, width)
+
+
 def _within(height, width):
     import tensorflow as tf
 

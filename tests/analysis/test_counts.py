@@ -17,6 +17,7 @@ import keras_vit
 from keras_vit.analysis import count
 from keras_vit.layers import memory
 from keras_vit.models import VARIANTS, swin, vit
+from tests.models.cases import one_per_paper, params
 from tests.models.toys import TOYS
 
 TABLE = pathlib.Path(__file__).with_name("multiply_adds.csv")
@@ -106,7 +107,7 @@ def test_queries_in_chunks_count_fully(monkeypatch):
     assert chunked.multiply_adds == whole.multiply_adds
 
 
-@pytest.mark.parametrize("toy", TOYS)
+@pytest.mark.parametrize("toy", params(one_per_paper(), TOYS))
 def test_parts_add_up(toy):
     variant, shape = TOYS[toy]
     model = variant(weights=None, input_shape=shape)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_vit.analysis import patch_filters
+from tests.models.cases import one_per_paper, params
 from tests.models.toys import TOYS
 
 SIDES = {"hybrid": 7, "hybrid_stem": 7, "swin": 4, "convnext": 4, "convnext_isotropic": 16, "coat": 4, "coat_lite": 4}
@@ -25,7 +26,7 @@ def stem(kernel):
     return model
 
 
-@pytest.mark.parametrize("name", TOYS)
+@pytest.mark.parametrize("name", params(one_per_paper(), TOYS))
 def test_every_family_has_filters_on_the_image(name):
     filters = patch_filters(toy(name))
     side = SIDES.get(name, 8)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_vit.analysis.grad_cam import explained_features, relevance
+from tests.models.cases import one_per_paper, params
 from tests.models.toys import TOYS
 
 
@@ -60,7 +61,7 @@ def test_what_speaks_against_the_class_is_not_relevant():
 GRIDS = {"swin": (6, 8), "convnext": (4, 5), "convnext_isotropic": (2, 3), "coat": (2, 3), "coat_lite": (2, 3)}
 
 
-@pytest.mark.parametrize("name", TOYS)
+@pytest.mark.parametrize("name", params(one_per_paper(), TOYS))
 def test_every_family(name):
     model, images = toy(name)
     model.trainable = False

@@ -6,6 +6,7 @@ import pytest
 
 from keras_vit.analysis import effective_receptive_field
 from keras_vit.analysis.receptive_field import central_square
+from tests.models.cases import one_per_paper, params
 from tests.models.toys import TOYS
 
 
@@ -51,7 +52,7 @@ def test_fields_are_averaged_over_images(monkeypatch):
     np.testing.assert_allclose(effective_receptive_field(model, images), field, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", TOYS)
+@pytest.mark.parametrize("name", params(one_per_paper(), TOYS))
 def test_every_family(name):
     variant, shape = TOYS[name]
     model = variant(weights=None, input_shape=shape, include_top=False)

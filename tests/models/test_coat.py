@@ -122,7 +122,7 @@ def test_class_tokens_are_aggregated_by_a_learned_sum():
     np.testing.assert_allclose(aggregated, np.tensordot(weights, tokens, 1) + bias, atol=1e-5)
 
 
-@pytest.mark.parametrize("pooling", ["avg", "max", "token"])
+@pytest.mark.parametrize("pooling", ["avg", pytest.param("max", marks=pytest.mark.slow), "token"])
 @KINDS
 def test_pooling_without_the_classifier(kind, pooling):
     full, image = toy(kind), random_image(kind)

@@ -6,6 +6,7 @@ import pytest
 import keras_vit
 from keras_vit import depth_groups
 from keras_vit.models import VARIANTS
+from tests.models.cases import one_per_paper, params
 from tests.models.toys import TOYS
 
 
@@ -34,7 +35,7 @@ def test_levels_of_a_family(name, expected):
     assert {layer: levels[layer] for layer in expected} == expected
 
 
-@pytest.mark.parametrize("name", TOYS)
+@pytest.mark.parametrize("name", params(one_per_paper(), TOYS))
 def test_every_weight_has_a_level_and_none_is_empty(name):
     model = toy(name)
     levels = depth_groups(model)

@@ -8,7 +8,7 @@ import keras_vit
 from keras_vit.models import swin
 from keras_vit.models.family import Variant
 from keras_vit.models.sizes import sides_of, view
-from tests.models.cases import one_per_family, params
+from tests.models.cases import one_per_family, one_per_paper, params
 from tests.models.toys import TOYS
 
 QUICK = ("vit", "swin")
@@ -85,7 +85,7 @@ def test_a_model_of_another_library_is_refused():
         keras_vit.at_image_size(keras.Model(x, keras.layers.Flatten()(x)), (16, 16))
 
 
-@pytest.mark.parametrize("name", TOYS)
+@pytest.mark.parametrize("name", params(one_per_paper(), TOYS))
 def test_sides_read_from_layers_are_those_of_the_family(name):
     variant, shape = TOYS[name]
     told, read = variant.family.sides(variant.config), sides_of(variant(weights=None, input_shape=shape))

@@ -11,6 +11,7 @@ from keras import layers, ops
 
 from keras_vit.cli import arguments
 from keras_vit.preprocessing import INPUT_VALUES, Spec, as_taken, find_input_values, normalize
+from tests.models.cases import one_per_paper, params
 from tests.models.toys import TOYS
 from tests.wrapped_models import SPEC, WRAPPINGS, behind, classifier
 
@@ -49,7 +50,7 @@ def test_every_wrapping_after_a_round_through_its_file(name, tmp_path):
 
 
 @pytest.mark.parametrize("inside", [False, True])
-@pytest.mark.parametrize("family", TOYS)
+@pytest.mark.parametrize("family", params(one_per_paper(), TOYS))
 def test_this_librarys_models(family, inside):
     variant, shape = TOYS[family]
     model = variant(weights=None, input_shape=shape, classes=2, include_preprocessing=inside)

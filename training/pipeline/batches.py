@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_vit import preprocessing
+from keras_vit.system.graphs import without_autograph
 from keras_vit.training.augmentation import augment
 from keras_vit.training.datasets.splits import Split
 from keras_vit.training.pipeline import decoding, sampler
@@ -54,6 +55,7 @@ class Prepared:
         return self.cache is not None
 
 
+@without_autograph
 def prepare(split, spec, *, max_bad_fraction=0.0, cache_bytes=0):
     """Decode all images once and cache them, if they fit into `cache_bytes`; else nothing is read yet.
 
@@ -86,6 +88,7 @@ def _decoded(split, spec, quarantine):
         return tf.constant(cache)
 
 
+@without_autograph
 def training_batches(prepared, recipe, batch_size, start_step=0, worker=Worker(), chosen=None):
     """The micro-batches that `worker` trains on, from step `start_step` to the recipe's last.
 
@@ -122,6 +125,7 @@ def training_batches(prepared, recipe, batch_size, start_step=0, worker=Worker()
     return batches.prefetch(2).with_options(_options())
 
 
+@without_autograph
 def evaluation_batches(prepared, batch_size, worker=Worker()):
     """The batches that `worker` evaluates: over all workers and replicas, every image once with weight 1.
 
