@@ -54,9 +54,8 @@ def measure(name, number):
 
     import keras_vit
     from keras_vit.images.named import named_images
-    from keras_vit.prediction.many import best_classes, predict_files
     from keras_vit.prediction.predictor import Predictor
-    from keras_vit.prediction.table import table
+    from keras_vit.prediction.to_file import Work, write_predictions
 
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -75,15 +74,11 @@ def measure(name, number):
         rates, before = [bare() for _ in range(ROUNDS)], resident("VmRSS")
         start = time.perf_counter()
         images = named_images([str(photos)]).images
-        with table(folder / "found.csv", 5) as write:
-            for answer in predict_files(predictor, images, BATCH):
-                best, scores = best_classes(answer, 5)
-                write(answer.path, [predictor.labels[one] for one in best], scores)
+        written = write_predictions(Work(images, folder / "found.csv", BATCH), predictor, 5)
         seconds = time.perf_counter() - start
         rates += [bare() for _ in range(ROUNDS)]
-        written = (folder / "found.csv").read_text().count("\n") - 1
-    if written != number:
-        raise RuntimeError(f"{written} of {number} images were written.")
+    if written.rows != number:
+        raise RuntimeError(f"{written.rows} of {number} images were written.")
     return {
         **{"model": name, "images": number, "bare_per_s": statistics.median(rates), "folder_per_s": number / seconds},
         **{"ratio": number / seconds / statistics.median(rates), "aim": AIM},

@@ -65,7 +65,7 @@ def _builder(name, data_dir):
     except tensorflow_datasets.core.DatasetNotFoundError as error:
         close = difflib.get_close_matches(name, tensorflow_datasets.list_builders(), n=3)
         raise ValueError(
-            f"tensorflow-datasets has no {name!r}, nor is it prepared below {data_dir}."
+            f"tensorflow-datasets has no {name!r}, nor is it prepared below {data_dir or '~/tensorflow_datasets'}."
             f"{' Closest: ' + ', '.join(close) + '.' if close else ''}"
         ) from error
     if not builder.is_prepared():
