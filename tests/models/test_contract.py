@@ -22,6 +22,8 @@ CLASSES = 5
 
 FAMILIES = pytest.mark.parametrize("toy", params(one_per_family()))
 PAPERS = pytest.mark.parametrize("toy", params(one_per_paper()))
+# Families whose models are put together in ways of their own: tokens, windows, stages, two convolutional parts.
+BUILT_DIFFERENTLY = pytest.mark.parametrize("toy", params({"vit", "swin", "coat_lite", "hybrid", "pvt", "tnt"}))
 # Keras traces a step twice, which takes ten seconds, the largest graphs half a minute, for two devices up to a minute.
 FITTED = pytest.mark.parametrize("toy", params({"vit", "convnext"}))
 # Keras' exporter traces a model several times, XLA and TFLite compile it.
@@ -127,7 +129,7 @@ def compile_and_fit(toy, where):
     assert [path for path in still if not is_key_bias(path)] == []
 
 
-@PAPERS
+@BUILT_DIFFERENTLY
 def test_keras_round_trip_twice(toy, tmp_path):
     model, images = liven(build(toy, drop_path_rate=0.1, name="mine")), random_images(toy)
     once = reload(model, tmp_path / "once.keras")
@@ -164,14 +166,16 @@ def test_keras_files_load_where_only_keras_vit_is_imported(tmp_path):
 
 
 @PAPERS
-@pytest.mark.parametrize("classes, channels", [(1, 3), (7, 1), (3, 4)])
+@pytest.mark.parametrize(
+    "classes, channels", [(7, 1), *(pytest.param(*one, marks=pytest.mark.slow) for one in ((1, 3), (3, 4)))]
+)
 def test_other_classes_and_channels(toy, classes, channels):
     height, width, _ = TOYS[toy][1]
     model = build(toy, classes=classes, input_shape=(height, width, channels))
     assert outputs(model, random_images(toy, 2, channels)).shape == (2, classes)
 
 
-@PAPERS
+@BUILT_DIFFERENTLY
 def test_bfloat16_policy_survives_a_reload(toy, tmp_path):
     model = liven(build(toy, dtype="mixed_bfloat16"))
     again = reload(model, tmp_path / "half.keras")
@@ -240,7 +244,7 @@ def test_an_unknown_argument_is_an_error():
         build("vit", drop_path=0.1)
 
 
-@PAPERS
+@BUILT_DIFFERENTLY
 def test_features_without_the_classifier(toy):
     variant, (height, width, _) = TOYS[toy]
     maps = build(toy, include_top=False)
