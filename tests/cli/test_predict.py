@@ -192,17 +192,15 @@ def wait_until_idle(pid):
         time.sleep(1)
 
 
-@pytest.mark.slow  # system/test_files has the file
-def test_an_interrupt_leaves_no_file(run, album, tmp_path):
+@pytest.mark.slow  # test_images has it in one process
+def test_an_interrupt_leaves_no_file_and_the_same_command_goes_on(run, album, tmp_path):
     """Ctrl-C while the last image, a pipe that nothing is written to, is waited for."""
     os.mkfifo(tmp_path / "z.png")
     command = [sys.executable, "-m", "keras_vit", "predict", str(run), "album", "z.png", "--output", "found.csv"]
-    with subprocess.Popen(
-        [*command, "--batch-size", "3"],
-        stderr=subprocess.PIPE,
-        cwd=tmp_path,
-    ) as process:
-        while not list(tmp_path.glob(".found*")) and process.poll() is None:
+    command += ["--batch-size", "3"]
+    kept = tmp_path / "found.csv.partial" / "answers"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        while process.poll() is None and not (kept.exists() and kept.stat().st_size):
             time.sleep(0.1)
         wait_until_idle(process.pid)
         process.send_signal(signal.SIGINT)
@@ -211,7 +209,11 @@ def test_an_interrupt_leaves_no_file(run, album, tmp_path):
             os.close(os.open(tmp_path / "z.png", os.O_WRONLY | os.O_NONBLOCK))  # lets the reading thread end
         err = process.stderr.read()
     assert process.returncode == 130 and b"interrupted" in err
-    assert not list(tmp_path.glob("*found*"))
+    assert [path.name for path in tmp_path.glob("*found*")] == ["found.csv.partial"]
+    (tmp_path / "z.png").unlink()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "going on after 3 images" in done.stderr and "z.png" in done.stderr
+    assert [row[0] for row in read(tmp_path / "found.csv")] == album
 
 
 @pytest.fixture(scope="module")
