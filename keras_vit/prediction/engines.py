@@ -55,19 +55,20 @@ class _Batches:
             ValueError: for a batch without the column of images, or with one that is called as one of the answers'.
         """
         self._check_names(batch.column_names if _is_arrow(batch) else list(batch))
-        images = batch[self.column].to_pylist() if _is_arrow(batch) else batch[self.column]
-        found = self._columns(images)
-        paths = all(image is None or isinstance(image, (str, os.PathLike)) for image in images)
         if _is_arrow(batch):
-            return self._table(batch if paths else batch.drop_columns([self.column]), found)
+            return self._table(batch, self._columns(batch[self.column].to_pylist()))
+        images = batch[self.column]
+        paths = any(isinstance(image, (str, os.PathLike)) for image in images)
         kept = {name: values for name, values in batch.items() if paths or name != self.column}
-        return kept | {name: _objects(values) for name, values in found.items()}
+        return kept | {name: _objects(values) for name, values in self._columns(images).items()}
 
     def make_predict_fn(self):
         """What `pyspark.ml.functions.predict_batch_udf` calls in each worker: the function of a column's batches."""
 
         def predict(images):
             found = self._columns(np.atleast_1d(images))  # Spark makes a batch of one image a scalar
+            if "unknown" in found:  # of which its function for batches takes no booleans
+                found["unknown"] = [None if value is None else int(value) for value in found["unknown"]]
             return {name: _Rows(values) if name in LISTS else _objects(values) for name, values in found.items()}
 
         return predict
@@ -114,6 +115,8 @@ class _Batches:
         kinds = {"string": pa.string(), "float": pa.float32()}
         types = {name: pa.list_(kinds[kind]) for name, kind in LISTS.items()}
         types |= {REASON: pa.string(), "known_score": pa.float32(), "unknown": pa.bool_()}
+        if not (pa.types.is_string(kind := batch[self.column].type) or pa.types.is_large_string(kind)):
+            batch = batch.drop_columns([self.column])
         for name, values in found.items():
             batch = batch.append_column(name, pa.array(values, types[name]))
         return batch

@@ -92,7 +92,7 @@ def _open_again(origin):
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{origin.source} cannot be opened on {platform.node()}: {error} A predictor is pickled as its source. "
-            "Give one that all machines see under this name: hf://owner/name, a model's name, or a path on a shared disk."
+            "Give one that all machines see by this name: hf://owner/name, a model's name, or a path on a shared disk."
         ) from error
     object.__setattr__(found, "origin", origin)  # pickled from here, it is still the same
     return found

@@ -103,8 +103,15 @@ def test_bad_images_have_nulls_and_a_reason_and_the_others_their_answers(answers
 
 
 def test_a_batch_of_bad_images_alone_has_the_same_types(answers):
-    good, bad = answers(pa.table({"image": ENCODED})), answers(pa.table({"image": [b"", b"x"]}))
-    assert good.schema == bad.schema and bad["labels"].null_count == 2
+    good = answers(pa.table({"image": ENCODED}))
+    for column in ([b"", b"x"], [None, None]):
+        bad = answers(pa.table({"image": pa.array(column, pa.binary())}))
+        assert good.schema == bad.schema and bad["labels"].null_count == 2
+
+
+def test_paths_of_a_table_stay(answers):
+    found = answers(pa.table({"image": pa.array(["nowhere.png", None], pa.large_string())}))
+    assert found["image"].to_pylist() == ["nowhere.png", None] and found["reason"].null_count == 0
 
 
 def test_columns_that_are_missing_or_taken_are_named(answers):
@@ -150,6 +157,8 @@ def test_several_labels_and_unknown_images(several):
     np.testing.assert_allclose(found["known_score"][:-1].astype(float), known, rtol=1e-5)
     assert list(found["unknown"][:-1]) == list(predictor.is_unknown(known)) and sum(found["unknown"][:-1]) == 2
     assert found["known_score"][-1] is None and found["unknown"][-1] is None
+    for_spark = answers.make_predict_fn()(objects([str(paths[0]), "nowhere"]))["unknown"]
+    assert [type(value) for value in for_spark] == [int, type(None)]
     expected = "labels array<string>, scores array<float>, known_score float, unknown tinyint, reason string"
     assert answers.ddl == expected
 
