@@ -17,7 +17,14 @@ from tests.docs.blocks import LANGUAGES, PAGES, ROOT, blocks
 QUICK = ("docs/families.md", "docs/formats.md", "docs/migrating.md", "docs/looking_inside.md")  # their Python
 QUICK += ("docs/embedding.md", "docs/hub.md", "docs/coming_from_tfvit.md", "docs/leaving.md")
 WITH_CODE = [page for page in PAGES if any(block.language in ("python", "shell") for block in blocks(page))]
-BEGIN_WITH_A_RUN = ("docs/edge.md", "docs/embedding.md", "docs/hub.md", "docs/looking_inside.md", "docs/serving.md")
+BEGIN_WITH_A_RUN = (
+    "docs/edge.md",
+    "docs/embedding.md",
+    "docs/engines.md",
+    "docs/hub.md",
+    "docs/looking_inside.md",
+    "docs/serving.md",
+)
 ON_THE_HUB = {"docs/hub.md": "me/photos"}  # a repository that a page opens; it holds the run
 FOLDERS = {"docs/coming_from_tfvit.md": ("my-tf-vit", "TFViTForImageClassification")}  # of tests/golden/libraries.zip
 WEIGHTS = {  # published files that a page loads
