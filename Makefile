@@ -9,6 +9,7 @@
 #   make test-servers  folders for Triton, OpenVINO Model Server and KServe, by their protobufs, runtimes and SDK
 #   make test-web     pages that classify in the browser, in Chromium, against keras-vit predict -> results/web.csv
 #   make test-loggers runs that Weights & Biases and MLflow log, offline    make test-notebook examples/fine_tune.ipynb
+#   make test-engines  the examples of Ray Data and Spark with two workers each, against keras-vit predict
 #   make test-detector models of any size as backbones of KerasHub's RetinaNet
 #   make test-libraries  models of transformers, its TensorFlow classes and timm, drawn by SEED, read and written back
 #   make test-real    trained weights, which a Python package carries, against ONNX Runtime
@@ -23,7 +24,7 @@ BIN := $(VENV)/bin
 # What a newer torch is called on machines without a GPU differs; `make test-all TORCH=torch==2.13.0` names another.
 TORCH ?= torch
 
-.PHONY: test-loggers test-notebook quickstart test test-all test-lowest test-jax test-torch test-serving test-protocols test-servers test-mediapipe test-web test-exchange test-edge test-detector test-real test-libraries
+.PHONY: test-loggers test-notebook quickstart test test-all test-lowest test-jax test-torch test-serving test-protocols test-servers test-mediapipe test-web test-exchange test-edge test-detector test-engines test-real test-libraries
 .PHONY: lint format docs bench bench-peers clean
 
 $(BIN)/python:
@@ -172,6 +173,12 @@ test-detector:
 	test -x .venv-hub/bin/python || $(PYTHON) -m venv .venv-hub
 	.venv-hub/bin/python -m pip install --quiet keras-hub==0.32.0 'keras==3.15.*' safetensors huggingface_hub pillow
 	.venv-hub/bin/python -m examples.detector_backbone
+
+test-engines:
+	@echo "== Predicting with Ray Data and Spark, which needs Java 17 -> build/engines (environment .venv-engines)"
+	test -x .venv-engines/bin/python || $(PYTHON) -m venv .venv-engines
+	.venv-engines/bin/python -m pip install --quiet --editable '.[ray,spark]' 'ray[data]==2.60.*' 'pyspark[sql]==4.3.*' 'moto[server]==5.2.*'
+	.venv-engines/bin/python -m tests.prediction.real_engines build/engines
 
 test-loggers:
 	@echo "== Training runs that Weights & Biases and MLflow log, without a network (environment .venv-loggers)"

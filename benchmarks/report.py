@@ -12,7 +12,7 @@ import numpy as np
 NOT_MEASURED, SHORT = "not measured", 0.5  # seconds
 PACKAGES = (
     *("keras", "tensorflow", "tensorflow-cpu", "numpy", "ai-edge-litert"),
-    *("jax", "torch", "timm", "onnxruntime", "openvino"),
+    *("jax", "torch", "timm", "onnxruntime", "openvino", "ray", "pyspark"),
 )
 
 

@@ -32,13 +32,13 @@ def add_images(parser):
     parser.add_argument("--batch-size", type=int, default=32, help="images that the model takes at once (default: 32)")
 
 
-def add_shard(parser):
+def add_shard(parser, help="do the I-th of N parts, 1 <= I <= N, on this machine; `keras-vit merge` joins them"):
     """Add the option of the verbs that do a part of their work; it becomes (i, N), or None."""
     parser.add_argument(
         "--shard",
         type=_shard,
         metavar="I/N",
-        help="do the I-th of N parts, 1 <= I <= N, on this machine or beside others; `keras-vit merge` joins them",
+        help=help,
     )
 
 

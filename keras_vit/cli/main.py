@@ -18,7 +18,7 @@ VERBS = {
     "download": ("download", "fetch published weights into the cache"),
     "predict": ("predict", "labels and scores for images"),
     "embed": ("embed", "a vector for each image, into a file"),
-    "merge": ("merge", "the parts of predict or embed --shard, as one file"),
+    "merge": ("merge", "the parts of predict, embed or prepare-data --shard, as one"),
     "neighbours": ("neighbours", "the nearest images, by their vectors"),
     "inspect": ("inspect", "what models have learned and where they look, as a page of figures"),
     "validate": ("validate", "accuracy, confusions and calibration over a data set"),

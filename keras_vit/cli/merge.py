@@ -1,25 +1,28 @@
-"""`keras-vit merge`: the parts that `predict --shard` and `embed --shard` wrote, as one file."""
+"""`keras-vit merge`: the parts that `predict`, `embed` and `prepare-data` wrote with --shard, as one file or folder."""
 
 import sys
+from pathlib import Path
 
 from keras_vit.cli.arguments import verb_parser
 
 DESCRIPTION = """\
-Make one file of the parts that `keras-vit predict` or `embed` wrote with --shard, with the bytes of one run:
+Make one of the parts that `keras-vit predict`, `embed` or `prepare-data` wrote with --shard, the bytes of one run:
 
     keras-vit predict runs/photos album/ --output found.csv --shard 1/2     # on one machine
     keras-vit predict runs/photos album/ --output found.csv --shard 2/2     # on another
     keras-vit merge found.csv     # of found-00001-of-00002.csv, found-00002-of-00002.csv and their .json
 
-The parts lie beside the file that they become, and stay. Parts of other models, images or settings, or that were
-changed, are refused. Images that could not be read are listed, and the exit code is then 1.
+Parts of `keras-vit prepare-data` are folders, shards-00001-of-00002, and so is what they become.
+
+The parts lie beside the file or folder that they become, and stay. Parts of other models, images or settings, or that
+were changed, are refused. Images that could not be read are listed, and the exit code is then 1.
 """
 
 
 def parser():
     """The options of `keras-vit merge`."""
     parser = verb_parser("merge", DESCRIPTION)
-    parser.add_argument("output", metavar="OUTPUT", help="the file, as it was given to --output")
+    parser.add_argument("output", metavar="OUTPUT", help="the file or folder, as it was given to --output")
     return parser
 
 
@@ -27,9 +30,21 @@ def main(argv=None):
     """Write the file; 1 if images could not be read."""
     arguments = parser().parse_args(argv)
     from keras_vit.prediction.merging import merge
+    from keras_vit.training.datasets.shard_parts import part_folders
+
+    if not Path(arguments.output).suffix or part_folders(arguments.output):
+        return _merge_shards(arguments.output)
 
     merged = merge(arguments.output)
     print(f"{merged.rows} of {merged.images} images: {arguments.output}")
     for name, reason in merged.bad:
         print(f"keras-vit merge: skipped {name}: {reason}", file=sys.stderr)
     return 1 if merged.bad else 0
+
+
+def _merge_shards(output):
+    from keras_vit.cli.prepare_data import contents
+    from keras_vit.training.datasets import shard_parts
+
+    print(f"{output}: {contents(shard_parts.merge(output))}")
+    return 0

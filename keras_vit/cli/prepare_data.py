@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from keras_vit.cli.arguments import verb_parser
+from keras_vit.cli.images import add_shard
 from keras_vit.system import startup
 
 DESCRIPTION = """\
@@ -12,6 +13,10 @@ many small ones, which network disks and object stores read faster, and which ca
 written whole or not at all; the same source gives the same bytes. Train from it by
 
     keras-vit train --dataset records --data-dir DIR ...
+
+With --shard 3/16 only the third of sixteen parts is written, DIR-00003-of-00016, on one of several machines that see
+the same SOURCE; interrupted, the same command goes on. `keras-vit merge DIR` makes DIR of all parts beside it, with the
+bytes of one run.
 
 Images are not decoded here: `keras-vit check-data` finds those that cannot be.
 """
@@ -33,6 +38,7 @@ def parser():
     parser.add_argument("--train-split", default="train", metavar="SPLIT", help="of tfds/NAME (default: train)")
     parser.add_argument("--val-split", default="validation", metavar="SPLIT", help="of tfds/NAME (default: validation)")
     parser.add_argument("--target-key", metavar="KEY", help="feature of tfds/NAME with the classes, if several can be")
+    add_shard(parser)
     return parser
 
 
@@ -41,7 +47,7 @@ def main(argv=None):
     arguments = parser().parse_args(argv)
 
     startup.start_tensorflow()
-    from keras_vit.training.datasets import shards
+    from keras_vit.training.datasets import shard_parts, shards
 
     data_set, root = _load(arguments)
     for name, text in data_set.notes.items():
@@ -54,10 +60,17 @@ def main(argv=None):
         if sys.stderr.isatty():
             print(f"\r{done:,} images", end="", file=sys.stderr)
 
-    index = shards.write(data_set, arguments.output, arguments.shards, root, progress)
+    if arguments.shard:
+        written = shard_parts.write_part(data_set, arguments.output, arguments.shards, arguments.shard, root, progress)
+    else:
+        index = shards.write(data_set, arguments.output, arguments.shards, root, progress)
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    _print(arguments.output, index)
+    if arguments.shard:
+        there = f", {written.earlier} of them from before" if written.earlier else ""
+        print(f"{written.folder}: {written.images:,} images in {written.files} shards{there}")
+    else:
+        print(f"{arguments.output}: {contents(index)}")
     return 0
 
 
@@ -79,9 +92,10 @@ def _load(arguments):
     raise ValueError(f"SOURCE is a folder, a CSV file, tfds/NAME or digits. There is no {arguments.source!r}.")
 
 
-def _print(output, index):
+def contents(index):
+    """What a folder of shards holds, in words, from its index.json."""
     parts = index["parts"].values()
     counts = ", ".join(f"{part['pictures']:,} {name}" for name, part in index["parts"].items())
     shards = [shard for part in parts for shard in part["shards"]]
     size = sum(shard["bytes"] for shard in shards)
-    print(f"{output}: {counts} images of {len(index['classes'])} classes in {len(shards)} shards, {size / 1e6:,.1f} MB")
+    return f"{counts} images of {len(index['classes'])} classes in {len(shards)} shards, {size / 1e6:,.1f} MB"

@@ -5,11 +5,13 @@ vectors = embedder.embed(["a.jpg", "b.jpg"], normalize=True)  # (2, D)
 """
 
 import contextlib
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from keras_vit.prediction import pickling
 from keras_vit.prediction.backbone import whole_model
 from keras_vit.prediction.image_size import KERAS, spec_at
 from keras_vit.prediction.many import predict_files, printable
@@ -22,12 +24,20 @@ from keras_vit.sources.run_folder import SPEC
 
 @dataclass(frozen=True)
 class Embedder:
-    """Images in, vectors out."""
+    """Images in, vectors out. Pickled, it is its source, or the model in memory: see `pickling`."""
 
     name: str
     spec: Spec
     model: Any  # keras.Model: images (B, H, W, 3), as `input_values` says -> vectors (B, D)
     input_values: str  # of INPUT_VALUES
+    origin: Any = dataclasses.field(default=None, init=False, repr=False, compare=False)  # not copied by `replace`
+
+    def __post_init__(self):
+        options = {"name": self.name, "spec": self.spec, "input_values": self.input_values}
+        object.__setattr__(self, "origin", pickling.InMemory(type(self), options))
+
+    def __reduce__(self):
+        return pickling.reduced(self)
 
     @classmethod
     def open(cls, source, spec=None, input_values=None, img_size=None, crop_pct=None):
@@ -44,7 +54,8 @@ class Embedder:
             ValueError: if the source is of another kind, states no preprocessing, or gives no vectors.
         """
         found = resolve(source, KERAS)
-        spec = spec_at(found, found.spec() if spec is None else resolve_spec(spec), img_size, crop_pct)
+        given_spec = None if spec is None else resolve_spec(spec)
+        spec = spec_at(found, given_spec or found.spec(), img_size, crop_pct)
         if spec is None:
             raise ValueError(
                 f"{source} does not state how its images are prepared: there is no {SPEC} beside it. Add "
@@ -53,7 +64,10 @@ class Embedder:
         recorded = input_values or spec.input_values or found.input_values()
         whole = whole_model(found, spec, img_size is not None)
         values = find_input_values(whole, spec.size, recorded)
-        return cls(found.name, spec, vectors_of(whole, found.labels()), values)
+        embedder = cls(found.name, spec, vectors_of(whole, found.labels()), values)
+        options = {"input_values": input_values, "img_size": img_size, "crop_pct": crop_pct}
+        object.__setattr__(embedder, "origin", pickling.Opened.of(cls.open, source, spec=given_spec, **options))
+        return embedder
 
     @property
     def dim(self):

@@ -15,7 +15,7 @@ from typing import Any, Callable
 import numpy as np
 
 from keras_vit.images.stored import StoredImage
-from keras_vit.prediction import runtimes
+from keras_vit.prediction import pickling, runtimes
 from keras_vit.prediction.activations import as_probabilities, of_both
 from keras_vit.prediction.classifier import as_functional
 from keras_vit.prediction.image_size import KERAS, model_at, run_model_at, spec_at
@@ -31,7 +31,7 @@ ONE_OF_TWO = (1, 2)  # outputs, labels: the output is the probability of the sec
 
 @dataclass(frozen=True)
 class Predictor:
-    """Images in, probabilities out."""
+    """Images in, probabilities out. Pickled, it is its source, or the model in memory: see `pickling`."""
 
     kind: str  # "keras run", "keras model", "SavedModel", "tflite", "model of another library", "published model"
     name: str
@@ -45,6 +45,7 @@ class Predictor:
     input_values: str | None = None  # which values `model` takes, of INPUT_VALUES; `run` takes [0, 255] in any case
     answers: Answers = Answers()  # how outputs are read
     run_known: Callable | None = None  # as `run` -> (probabilities, float32 (B,)); None unless `unknown`
+    origin: Any = dataclasses.field(default=None, init=False, repr=False, compare=False)  # not copied by `replace`
 
     @classmethod
     def open(cls, source, spec=None, labels=None, input_values=None, img_size=None, crop_pct=None):
@@ -81,10 +82,17 @@ class Predictor:
                 f"{source} is {KINDS[found.kind]}, which takes pixels in [0, 255]; input_values (--input-values) are "
                 f"for Keras models. Received: {input_values!r}."
             )
-        spec = spec_at(found, found.spec() if spec is None else resolve_spec(spec), img_size, crop_pct)
-        labels = found.labels() if labels is None else _read(labels)
+        given_spec = None if spec is None else resolve_spec(spec)  # as in what is pickled: files may not be there
+        spec = spec_at(found, given_spec or found.spec(), img_size, crop_pct)
+        given = None if labels is None else _read(labels)
+        labels = found.labels() if given is None else given
         recorded = input_values or (spec and spec.input_values) or found.input_values()
-        return OPENERS[found.kind](found, spec, labels, recorded, img_size is not None)
+        predictor = OPENERS[found.kind](found, spec, labels, recorded, img_size is not None)
+        options = {"labels": given, "input_values": input_values, "img_size": img_size, "crop_pct": crop_pct}
+        return _with_origin(predictor, pickling.Opened.of(cls.open, source, spec=given_spec, **options))
+
+    def __reduce__(self):
+        return pickling.reduced(self)
 
     @property
     def multi_label(self):
@@ -219,7 +227,14 @@ def keras_predictor(kind, name, model, spec, labels, weights=None, recorded=None
     run, run_known = _keras_runs(model, spec, values, len(labels), answers)
     known = {"answers": answers, "run_known": run_known}
     more = {"parameters": model.count_params(), "model": model, "input_values": values}
-    return Predictor(kind, name, labels, spec, run, weights, **more, **known)
+    options = {"kind": kind, "name": name, "spec": spec, "labels": labels, "recorded": values, "answers": answers}
+    predictor = Predictor(kind, name, labels, spec, run, weights, **more, **known)
+    return _with_origin(predictor, pickling.InMemory(keras_predictor, options))
+
+
+def _with_origin(predictor, origin):
+    object.__setattr__(predictor, "origin", origin)  # as dataclasses set fields of frozen ones
+    return predictor
 
 
 def _stacked(images):

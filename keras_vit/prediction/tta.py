@@ -32,6 +32,9 @@ class AugmentedPredictor(Predictor):
     plain: Predictor | None = None  # of one view
     views: str = VIEWS[0]
 
+    def __reduce__(self):
+        return augmented, (self.plain, self.views)
+
     def prepare(self, image):
         """A path, or uint8 (H0, W0, 3) -> what the views are cut from, float32 (H, W, 3)."""
         spec = self.spec if self.views == "hflip" else larger(self.spec)
@@ -66,7 +69,7 @@ def augmented(predictor, views):
         mirrored = [] if views == "fivecrop" else [crop[:, :, ::-1] for crop in crops]
         return np.mean([predictor.run(list(view)) for view in [*crops, *mirrored]], axis=0, dtype="float32")
 
-    fields = {field.name: getattr(predictor, field.name) for field in dataclasses.fields(Predictor)}
+    fields = {field.name: getattr(predictor, field.name) for field in dataclasses.fields(Predictor) if field.init}
     fields |= {"name": f"{predictor.name}, tta {views}", "run": run, "run_known": None}
     return AugmentedPredictor(**fields, plain=predictor, views=views)
 

@@ -37,6 +37,26 @@ def test_what_became_which_split_is_said(tmp_path, capsys):
     assert "30 train, 6 val images of 3 classes" in second
 
 
+def test_parts_are_merged_by_one_command(tmp_path, capsys):
+    folder = write_folder(tmp_path / "d", per_class=10)
+    command.main(["prepare-data", str(folder), "--output", str(tmp_path / "one"), "--shards", "2"])
+    many = ["prepare-data", str(folder), "--output", str(tmp_path / "many"), "--shards", "2", "--shard"]
+    capsys.readouterr()
+    assert [command.main([*many, part]) for part in ("1/3", "2/3", "3/3", "1/3")] == [0, 0, 0, 0]
+    *_, last, again = capsys.readouterr().out.splitlines()
+    assert last == f"{tmp_path / 'many-00003-of-00003'}: 3 images in 1 shards"
+    assert again.endswith("many-00001-of-00003: 15 images in 2 shards, 2 of them from before")
+    assert command.main(["merge", str(tmp_path / "many")]) == 0
+    assert capsys.readouterr().out.endswith("many: 24 train, 3 val, 3 test images of 3 classes in 4 shards, 0.0 MB\n")
+    one, merged = ({path.name: path.read_bytes() for path in (tmp_path / n).iterdir()} for n in ("one", "many"))
+    assert one == merged
+    with pytest.raises(SystemExit):
+        command.main([*many, "4/3"])
+    assert "I is 1 to N" in capsys.readouterr().err
+    assert command.main(["merge", str(tmp_path / "nothing")]) == 1
+    assert "There is no part of" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -20,6 +20,7 @@ WITH_CODE = [page for page in PAGES if any(block.language in ("python", "shell")
 BEGIN_WITH_A_RUN = (
     "docs/edge.md",
     "docs/embedding.md",
+    "docs/engines.md",
     "docs/hub.md",
     "docs/looking_inside.md",
     "docs/many_images.md",

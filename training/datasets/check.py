@@ -68,7 +68,7 @@ class Report:
         return any(finding.problem in SERIOUS for finding in self.findings)
 
 
-def check(source, workers=None, progress=None):
+def check(source, workers=None, progress=None, shard=None):
     """Read every file of a data set.
 
     Args:
@@ -76,6 +76,8 @@ def check(source, workers=None, progress=None):
             compared.
         workers: number of processes; 1 reads in this one, None uses one per core if there are many files.
         progress: None, or a function that is called with (files done, total files).
+        shard: (i, N) to read the i-th of N parts of the files, every N-th; None for all. What is wrong with folders is
+            found in each part, and which files are there twice within a part only.
     Returns:
         A Report.
     Raises:
@@ -84,14 +86,16 @@ def check(source, workers=None, progress=None):
     """
     source = Path(source).absolute()
     if (source / shards.INDEX).is_file():
-        return _check_shards(source, progress)
+        return _check_shards(source, progress, _every(shard))
     if source.is_file():
         files, counts = manifest.list_files(source)
+        files = files[_every(shard)]
         notes, findings = _as_training_takes_it(source, lambda: manifest.load(source), [])
         findings = _file_findings(source.parent, files, findings, workers, progress)
         return _report(files, counts, findings, notes)
     found = find_classes(source)
     files = [file for part in found.splits.values() for listing in part.classes.values() for file in listing.images]
+    files = files[_every(shard)]
     counts = {name: {c: part.count(c) for c in part.classes} for name, part in found.splits.items()}
     findings = list(_folder_findings(found, counts))
     notes, findings = _as_training_takes_it(source, lambda: folders.assembled(found), findings)
@@ -154,9 +158,14 @@ def _file_findings(root, files, findings, workers, progress):
     return tuple(sorted(findings, key=lambda finding: (order.index(finding.problem), finding.path)))
 
 
-def _check_shards(folder, progress):
+def _every(shard):
+    """The slice of a part."""
+    return slice(None) if shard is None else slice(shard[0] - 1, None, shard[1])
+
+
+def _check_shards(folder, progress, mine):
     index, findings = shards.read_index(folder), []
-    files = [file for split in index["parts"].values() for file in (split["index"], *split["shards"])]
+    files = [file for split in index["parts"].values() for file in (split["index"], *split["shards"])][mine]
     for number, file in enumerate(files):
         if damage := shards.damage(folder / file["file"], file):
             findings.append(Finding("damaged", file["file"], damage))

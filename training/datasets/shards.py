@@ -47,20 +47,40 @@ def write(data_set, folder, shards, root=None, progress=None):
         FileExistsError: if `folder` exists.
         OSError: if an image cannot be read.
     """
+    index = description(data_set)
+    with atomic_folder(folder) as temporary:
+        for name, writer in split_writers(data_set, shards, root).items():
+            index["parts"][name] = writer.write(temporary, progress)
+        write_index(temporary, index)
+    return index
+
+
+def description(data_set):
+    """What index.json says of a data set before its splits are written."""
+    format = FORMAT_SEVERAL if data_set.multi_label else FORMAT
+    return {"format": format, "name": data_set.name, "classes": list(data_set.classes), "parts": {}}
+
+
+def split_writers(data_set, shards, root=None):
+    """{"train", "val" or "test": `SplitWriter`} of the splits that the data set has; arguments as `write` has them."""
     if shards < 1:
         raise ValueError(f"shards must be 1 or more. Received: {shards}.")
     splits = {"train": data_set.train, "val": data_set.validation}
     if not data_set.test_is_validation:
         splits["test"] = data_set.test
-    format = FORMAT_SEVERAL if data_set.multi_label else FORMAT
-    index = {"format": format, "name": data_set.name, "classes": list(data_set.classes), "parts": {}}
-    with atomic_folder(folder) as temporary:
-        for name, split in splits.items():
-            count = min(len(split), max(1, round(shards * len(split) / len(data_set.train))))
-            writer = _SplitWriter(temporary, name, split, split.relative_names(root), data_set.classes)
-            index["parts"][name] = writer.write(count, progress)
-        (temporary / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
-    return index
+    counts = {
+        name: min(len(split), max(1, round(shards * len(split) / len(data_set.train))))
+        for name, split in splits.items()
+    }
+    return {
+        name: SplitWriter(name, split, split.relative_names(root), data_set.classes, counts[name])
+        for name, split in splits.items()
+    }
+
+
+def write_index(folder, index):
+    """Write index.json, which completes a folder."""
+    (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
 
 def load(folder):
@@ -164,28 +184,50 @@ def damage(path, entry, contents=True):
 
 
 @dataclass(frozen=True)
-class _SplitWriter:
-    folder: Path
+class SplitWriter:
+    """A split and the files that it becomes."""
+
     name: str  # train, val or test
     split: Split
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # of its images
     classes: tuple[str, ...]
+    count: int  # of shards
 
-    def write(self, count, progress):
-        """Write NAME-00000-of-00008.tfrecord, ... and NAME.index.npz; returns the split's entry of index.json."""
-        groups = np.array_split(np.random.default_rng(SEED).permutation(len(self.split)), count)
-        paths = [self.folder / name for name in _shard_names(self.name, count)]
-        shards, offsets, lengths = (np.zeros(len(self.split), "int64") for _ in range(3))
+    def groups(self):
+        """The numbers of the images of each shard."""
+        return np.array_split(np.random.default_rng(SEED).permutation(len(self.split)), self.count)
+
+    def files(self):
+        """NAME-00000-of-00008.tfrecord, ..."""
+        return _shard_names(self.name, self.count)
+
+    def write(self, folder, progress):
+        """Write all shards and the split's index; returns the split's entry of index.json."""
+        groups, paths = self.groups(), [folder / name for name in self.files()]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for number, (group, sizes) in enumerate(zip(groups, pool.map(self.write_shard, paths, groups))):
-                shards[group], offsets[group], lengths[group] = number, offsets_of(sizes), sizes
+            lengths = []
+            for group, sizes in zip(groups, pool.map(self.write_shard, paths, groups)):
+                lengths.append(sizes)
                 if progress:
                     progress(len(group))
-        index = self.folder / f"{self.name}.index.npz"
+        described = [describe(path) | {"pictures": len(group)} for path, group in zip(paths, groups)]
+        return self.entry(folder, groups, lengths, described)
+
+    def entry(self, folder, groups, lengths, described):
+        """Write NAME.index.npz, where all shards are; returns the split's entry of index.json.
+
+        Args:
+            groups: as `groups` gives them.
+            lengths: of the Examples of each shard.
+            described: the shards' own entries.
+        """
+        shards, offsets, sizes = (np.zeros(len(self.split), "int64") for _ in range(3))
+        for number, (group, of_shard) in enumerate(zip(groups, lengths)):
+            shards[group], offsets[group], sizes[group] = number, offsets_of(of_shard), of_shard
+        index = folder / f"{self.name}.index.npz"
         names = np.frombuffer("\0".join(self.names).encode(errors="surrogateescape"), "uint8")
-        np.savez(index, names=names, labels=self.split.labels, shards=shards, offsets=offsets, lengths=lengths)
-        described = [_described(path) | {"pictures": len(group)} for path, group in zip(paths, groups)]
-        return {"pictures": len(self.split), "index": _described(index), "shards": described}
+        np.savez(index, names=names, labels=self.split.labels, shards=shards, offsets=offsets, lengths=sizes)
+        return {"pictures": len(self.split), "index": describe(index), "shards": described}
 
     def write_shard(self, path, indices):
         """Write the images at `indices` as records; returns the lengths of their Examples."""
@@ -215,7 +257,8 @@ class _SplitWriter:
         return tf.train.Example(features=tf.train.Features(feature=features))
 
 
-def _described(path):
+def describe(path):
+    """A file's entry in index.json."""
     return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
 
 

@@ -244,3 +244,21 @@ def test_an_empty_label_among_single_ones_is_an_error(tmp_path):
     (tmp_path / "m.csv").write_text("path,label\n1.png,a\n2.png,\n")
     with pytest.raises(ValueError, match="line 3: path and label must not be empty"):
         check.check(tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize("kind", ["folder", "manifest", "shards"])
+def test_parts_together_find_what_one_run_finds(tmp_path, folder, kind):
+    source, files = folder, 9
+    if kind == "manifest":
+        rows = [f"d/{path.parent.name}/{path.name},{path.parent.name}" for path in sorted(folder.rglob("*.png"))]
+        source = tmp_path / "m.csv"
+        source.write_text("\n".join(["path,label", *rows]))
+    if kind == "shards":
+        source, files = tmp_path / "shards", 6  # with the three splits' indices
+        shards.write(folders.load(write_folder(tmp_path / "more", per_class=9)), source, 1)
+    for path in sorted(source.glob("*.tfrecord"))[:2] if kind == "shards" else sorted(folder.rglob("*.png"))[:2]:
+        path.write_bytes(path.read_bytes()[:-1] + b"x" if kind == "shards" else b"no image")
+    whole, parts = check.check(source), [check.check(source, shard=(number, 4)) for number in (1, 2, 3, 4)]
+    assert sum(part.files for part in parts) == whole.files == files and len(whole.findings) >= 2
+    found = [finding for part in parts for finding in part.findings if finding.problem != "refused"]
+    assert sorted(found) == sorted(f for f in whole.findings if f.problem not in ("duplicate", "refused"))
