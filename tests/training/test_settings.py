@@ -10,7 +10,16 @@ from keras_vit.training import settings
 def test_the_groups_divide_the_settings():
     fields = [field.name for group in settings.GROUPS.values() for field in dataclasses.fields(group)]
     assert fields == [field.name for field in dataclasses.fields(settings.Settings)]
-    assert list(settings.GROUPS) == ["model", "data", "optimizer", "loss", "distillation", "augmentation", "run"]
+    assert list(settings.GROUPS) == [
+        "model",
+        "data",
+        "optimizer",
+        "loss",
+        "distillation",
+        "augmentation",
+        "run",
+        "cluster",
+    ]
 
 
 @pytest.mark.parametrize("group", settings.GROUPS.values(), ids=settings.GROUPS)

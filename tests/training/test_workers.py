@@ -27,7 +27,7 @@ def free_ports(count):
 
 
 def start(data, folder, workers=1, victim=None, when=None, **settings):
-    """The processes of one run; the worker `victim` gets a signal at the moment that tests.training.worker describes."""
+    """The processes of one run; the worker `victim` sends itself a signal when tests.training.worker says."""
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "tests.training.worker", str(data), str(folder), json.dumps(settings)]
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(workers)]}

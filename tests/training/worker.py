@@ -13,51 +13,61 @@ import os
 import sys
 
 from keras_vit.cli.train import run
-from keras_vit.training.run import archive, checkpoint
+from keras_vit.training.run import archive
 from keras_vit.training.trainer import Trainer
 from tests.training import toy
 
 
-def send_itself(moment, number):
-    """Have the signal sent at the moment."""
-    inner_after_step, inner_evaluate = Trainer.after_step, Trainer.evaluate
-
-    def end():
-        os.kill(os.getpid(), number)
+def in_a_step(end):
+    inner = Trainer.after_step
 
     def after_step(trainer):
-        inner_after_step(trainer)
-        if moment == "step" and len(trainer.history) == 1 and trainer.step % trainer.plan.steps == 2:
+        inner(trainer)
+        if len(trainer.history) == 1 and trainer.step % trainer.plan.steps == 2:
             end()
 
+    Trainer.after_step = after_step
+
+
+def in_an_evaluation(end):
+    inner = Trainer.evaluate
+
     def evaluate(trainer, batches):
-        def broken():
-            for i, batch in enumerate(batches):
-                if i == 1:
+        def ended():
+            for number, batch in enumerate(batches):
+                if number == 1 and len(trainer.history) == 1:
                     end()
                 yield batch
 
-        return inner_evaluate(trainer, broken() if moment == "evaluation" and len(trainer.history) == 1 else batches)
+        return inner(trainer, ended())
+
+    Trainer.evaluate = evaluate
+
+
+def in_a_checkpoint(end):
+    inner = archive.write
 
     def write(file, arrays, state):
         whole = io.BytesIO()
-        archive.write(whole, arrays, state)
-        written = whole.getvalue()
-        if len(state.get("history", ())) == 2:
-            file.write(written[: len(written) // 2])
-            file.flush()
+        inner(whole, arrays, state)
+        half = len(whole.getvalue()) // 2 if len(state.get("history", ())) == 2 else 0
+        file.write(whole.getvalue()[:half])
+        file.flush()
+        if half:
             end()
-        file.write(written)
+        file.write(whole.getvalue()[half:])
 
-    Trainer.after_step, Trainer.evaluate = after_step, evaluate
-    if moment == "checkpoint":
-        checkpoint.archive = type("Archive", (), {"write": staticmethod(write), "Archive": archive.Archive})
+    archive.write = write
+
+
+MOMENTS = {"step": in_a_step, "evaluation": in_an_evaluation, "checkpoint": in_a_checkpoint}
 
 
 if __name__ == "__main__":
     data, folder, settings, *when = sys.argv[1:]
     if when:
-        send_itself(*json.loads(when[0]))
+        moment, number = json.loads(when[0])
+        MOMENTS[moment](lambda: os.kill(os.getpid(), number))
     try:
         sys.exit(run(toy.recipe(data_dir=data, **json.loads(settings)), folder))
     except (ValueError, OSError) as error:
