@@ -120,7 +120,7 @@ def test_a_lost_worker_is_named_by_the_other_and_both_resume(tmp_path, data, who
     lost, other = processes[victim], processes[1 - victim]
     try:
         if number == signal.SIGKILL:
-            lost.wait(300)
+            assert lost.wait(300) == -signal.SIGKILL
         else:
             wait_for(lambda: psutil.Process(lost.pid).status() == psutil.STATUS_STOPPED, 300)
         begun = time.monotonic()

@@ -3,8 +3,8 @@
     python -m tests.training.worker DATA FOLDER '{"epochs": 2}' ['["checkpoint", 9]']
 
 trains the toy on one CPU device, as one of the workers that the environment names, if it does. With a moment and the
-number of a signal it sends itself this signal: in the second step of the second epoch ("step"), in the middle of
-writing that epoch's checkpoint ("checkpoint"), or between two batches of its evaluation ("evaluation").
+number of a signal it sends itself this signal: after the second step of the second epoch ("step"), with a batch of its
+evaluation in hand ("evaluation"), or in the middle of writing its checkpoint ("checkpoint").
 """
 
 import io
@@ -34,8 +34,8 @@ def in_an_evaluation(end):
 
     def evaluate(trainer, batches):
         def ended():
-            for number, batch in enumerate(batches):
-                if number == 1 and len(trainer.history) == 1:
+            for batch in batches:
+                if len(trainer.history) == 1:
                     end()
                 yield batch
 
