@@ -126,8 +126,8 @@ def parser(name="finetune", base=None):
         type=int,
         default=0,
         metavar="N",
-        help="exit code of a run that SIGTERM or SIGHUP ended early, for schedulers that start again what does not exit "
-        "with 0, usually 75, EX_TEMPFAIL (default: 0)",
+        help="exit code of a run that SIGTERM or SIGHUP ended early, for schedulers that start again what does not "
+        "exit with 0, usually 75, EX_TEMPFAIL (default: 0)",
     )
     add_max_pixels(parser)
     for title, kind in GROUPS.items():

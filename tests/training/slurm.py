@@ -24,7 +24,7 @@ PROGRAMS = "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scanc
 SCRIPT = Path("examples/slurm.sh")
 NETWORK = "10.213.77"
 NODES = "n1", "n2"
-SETTINGS = ["--recipe", "quickstart", "--epochs", "5", "--warmup-epochs", "1", "--deterministic"]
+SETTINGS = ["--recipe", "quickstart", "--epochs", "4", "--warmup-epochs", "1", "--deterministic"]
 CONFIG = """\
 ClusterName=test
 SlurmctldHost={host}({network}.254)
@@ -166,7 +166,7 @@ def twice(folder):
         call("scancel", "--signal=TERM", job)
         wait_for(lambda: state(job) == "PENDING")
         call("scontrol", "update", f"JobId={job}", "StartTime=now")  # Slurm lets it wait for two minutes
-        wait_for(lambda: epochs(run) == 3)
+        wait_for(lambda: epochs(run) == 2)
         urgent = submit(folder / "urgent.log", "--partition=urgent", "--nodes=2", "--wrap", "srun hostname; sleep 5")
         wait_for(lambda: state(job) == "PENDING" and not state(urgent))
         call("scontrol", "update", f"JobId={job}", "StartTime=now")
