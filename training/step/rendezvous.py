@@ -30,16 +30,21 @@ def meet(cluster, timeout, log):
     Returns:
         {index of another worker: the connection, a socket}.
     Raises:
-        ValueError: if this worker cannot listen at its address, or another one was given other workers.
-        ConnectionError: naming the workers that did not come in time.
+        ValueError: if this worker cannot listen at its address.
+        ConnectionError: naming the workers that did not come in time, and one that came with another list of workers.
     """
     meeting = _Meeting(cluster)
-    begun = said = time.monotonic()
+    begun, told = time.monotonic(), None
+    said = begun
     with meeting:
         while missing := meeting.missing():
             now = time.monotonic()
             if now - begun >= timeout:
-                raise ConnectionError(_given_up(cluster, missing, timeout))
+                raise ConnectionError(
+                    " ".join([_given_up(cluster, missing, timeout), *filter(None, [meeting.stranger])])
+                )
+            if meeting.stranger != told:
+                log(told := meeting.stranger)
             if now - said >= (FIRST if said == begun else AGAIN):
                 said = now
                 log(_waiting(cluster, missing, timeout - (now - begun)))
@@ -70,10 +75,11 @@ class _Meeting:
 
     Attributes:
         connections: {index of another worker: socket}.
+        stranger: what to say of a worker that came with another list of workers, None before.
     """
 
     def __init__(self, cluster):
-        self.cluster, self.connections, self.refused = cluster, {}, None
+        self.cluster, self.connections, self.stranger = cluster, {}, None
         self.over, self.lock = threading.Event(), threading.Lock()
         self.listening = _listen(cluster)
         self.threads = [threading.Thread(target=self._answer, daemon=True)]
@@ -94,8 +100,6 @@ class _Meeting:
 
     def missing(self):
         """Indices of the workers without a connection; one that was ended is taken away."""
-        if self.refused:
-            raise ValueError(self.refused)
         with self.lock:
             for i in [i for i, connection in self.connections.items() if _ended(connection)]:
                 self.connections.pop(i).close()
@@ -145,10 +149,10 @@ class _Meeting:
         if len(words) != 3 or words[0] != b"keras-vit" or not words[1].isdigit():
             return None
         if words[2] != _fingerprint(self.cluster):
-            self.refused = (
-                f"Worker {int(words[1])} of another run, or one that was given other workers, meets this one, "
-                f"{self.cluster.name(self.cluster.index)}. Give all workers of a run the same list, and two runs on "
-                f"one host different ports. This one has, of {self.cluster.source}: {', '.join(self.cluster.addresses)}"
+            self.stranger = (
+                f"A worker {words[1].decode()[:9]} with another list of workers met {self.cluster.name(self.cluster.index)}. "
+                "Give all workers of a run the same list, and two runs on one host different ports. This one has, of "
+                f"{self.cluster.source}: {', '.join(self.cluster.addresses)}."
             )
             return None
         return int(words[1])

@@ -125,12 +125,16 @@ def test_a_server_that_is_no_worker_is_waited_at(addresses):
             meet(addresses[:2], 1, 0.5)
 
 
-def test_workers_that_were_given_other_lists_say_so(addresses):
-    first = Coming(addresses[:2], 0)
-    second = Coming([addresses[0], "localhost:" + addresses[1].rpartition(":")[2]], 1)
-    first.join(30)
-    assert isinstance(first.error, ValueError) and "Worker 1 of another run" in str(first.error)
-    assert addresses[1] in str(first.error) and "TF_CONFIG" in str(first.error) and second.connections is None
+def test_a_worker_with_another_list_is_told_of_and_waited_past(addresses):
+    stranger = Coming([addresses[0], "localhost:" + addresses[1].rpartition(":")[2]], 1)
+    lines = []
+    with pytest.raises(
+        ConnectionError, match="worker 1 at .* did not come .* A worker 1 with another list of workers met"
+    ):
+        meet(addresses[:2], 0, 0.8, lines.append)
+    (line,) = lines
+    assert f"met worker 0 at {addresses[0]}" in line and f"of TF_CONFIG: {addresses[0]}, {addresses[1]}." in line
+    assert stranger.connections is None
 
 
 def test_who_is_waited_for_is_said_again_and_again_and_then_given_up(addresses, monkeypatch):
