@@ -117,13 +117,19 @@ def any_asks(strategy, asked):
 
     if not _several(strategy):
         return asked
+    return bool(_sum_over(strategy)(tf.constant(float(asked))).numpy() > 0)
+
+
+@functools.cache
+def _sum_over(strategy):
+    """A function that is traced once, not every epoch."""
+    import tensorflow as tf
 
     @tf.function(autograph=False)
-    def counted():
-        flags = strategy.run(lambda: tf.constant(float(asked)))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, flags, axis=None)
+    def summed(x):
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(tf.identity, (x,)), axis=None)
 
-    return bool(counted().numpy() > 0)
+    return summed
 
 
 @contextlib.contextmanager

@@ -149,21 +149,24 @@ class _Meeting:
         if len(words) != 3 or words[0] != b"keras-vit" or not words[1].isdigit():
             return None
         if words[2] != _fingerprint(self.cluster):
+            name = self.cluster.name(self.cluster.index)
             self.stranger = (
-                f"A worker {words[1].decode()[:9]} with another list of workers met {self.cluster.name(self.cluster.index)}. "
-                "Give all workers of a run the same list, and two runs on one host different ports. This one has, of "
+                f"A worker {words[1].decode()[:9]} with another list of workers met {name}. Give all workers "
+                f"of a run the same list, and two runs on one host different ports. This one has, of "
                 f"{self.cluster.source}: {', '.join(self.cluster.addresses)}."
             )
             return None
         return int(words[1])
 
     def _keep(self, index, connection):
+        """Keep a connection, unless there is one already: what is answered late may be of a worker that has gone."""
         with self.lock:
-            if self.over.is_set():
+            before = self.connections.get(index)
+            if self.over.is_set() or (before is not None and not _ended(before)):
                 connection.close()
                 return
-            if index in self.connections:  # a worker that was started again
-                self.connections.pop(index).close()
+            if before is not None:  # of a worker that was started again
+                before.close()
             self.connections[index] = connection
 
 

@@ -64,13 +64,17 @@ class Coming(threading.Thread):
         except Exception as error:
             self.error = error
 
+    def met(self):
+        """The connections, once they are there."""
+        self.join(30)
+        assert self.error is None and not self.is_alive()
+        return self.connections
+
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 def test_all_go_on_once_all_are_there_whoever_comes_first(addresses, order):
     workers = [Coming(addresses, index, order.index(index) * 0.15) for index in range(3)]
-    for worker in workers:
-        worker.join(30)
-    assert [sorted(worker.connections) for worker in workers] == [[1, 2], [0, 2], [0, 1]]
+    assert [sorted(worker.met()) for worker in workers] == [[1, 2], [0, 2], [0, 1]]
     servers = [socket.create_server(("", port_of(address))) for address in addresses]  # as TensorFlow's will
     for worker in workers:
         for index, connection in worker.connections.items():
@@ -92,9 +96,8 @@ def test_a_worker_that_goes_while_others_are_waited_for_may_come_again(addresses
     time.sleep(0.1)
     assert first.connections is None
     others = [Coming(addresses, index) for index in (1, 2)]
-    for worker in (first, *others):
-        worker.join(30)
-        for connection in worker.connections.values():
+    for connections in [worker.met() for worker in (first, *others)]:
+        for connection in connections.values():
             connection.close()
 
 
@@ -107,9 +110,8 @@ def test_a_program_that_is_no_worker_is_not_taken_for_one(addresses):
             with contextlib.suppress(ConnectionResetError):
                 assert stranger.recv(10) == b""  # it is hung up
     second = Coming(addresses[:2], 1)
-    for worker in (first, second):
-        worker.join(30)
-        worker.connections.popitem()[1].close()
+    for connections in [worker.met() for worker in (first, second)]:
+        connections.popitem()[1].close()
 
 
 def test_a_server_that_is_no_worker_is_waited_at(addresses):
