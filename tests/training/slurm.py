@@ -74,8 +74,9 @@ def call(*command, **options):
 @contextlib.contextmanager
 def network():
     """A bridge with a network namespace for each node."""
-    call("ip", "link", "add", "kv-slurm", "type", "bridge")
+    remove_network()  # of a test that was killed
     try:
+        call("ip", "link", "add", "kv-slurm", "type", "bridge")
         call("ip", "addr", "add", f"{NETWORK}.254/24", "dev", "kv-slurm")
         call("ip", "link", "set", "kv-slurm", "up")
         for i, node in enumerate(NODES, 1):
@@ -88,9 +89,12 @@ def network():
                 call(*inside, "link", "set", device, "up")
         yield
     finally:
-        for node in NODES:
-            subprocess.run(["ip", "netns", "del", f"kv-{node}"])
-        subprocess.run(["ip", "link", "del", "kv-slurm"])
+        remove_network()
+
+
+def remove_network():
+    for command in (*(["netns", "del", f"kv-{node}"] for node in NODES), ["link", "del", "kv-slurm"]):
+        subprocess.run(["ip", *command], stderr=subprocess.DEVNULL)
 
 
 @contextlib.contextmanager

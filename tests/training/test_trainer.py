@@ -246,6 +246,21 @@ def test_a_signal_saves_and_stops_after_the_step(tmp_path, whole, loop_only, mon
     assert_continues(whole, tmp_path / "run", where)
 
 
+@pytest.mark.slow
+def test_a_lost_worker_is_noticed_in_steps_and_in_the_evaluation(tmp_path, recipe, loop_only, monkeypatch):
+    calls = []
+
+    def check_others(strategy):
+        calls.append(strategy)
+        if len(calls) == 4:  # three steps, and a batch of the evaluation
+            raise ConnectionError("Worker 1 at b:1 is gone.")
+
+    monkeypatch.setattr(trainer.distribute, "check_others", check_others)
+    with pytest.raises(ConnectionError, match="Worker 1 at b:1"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / "summary.csv").exists()
+
+
 @pytest.mark.slow  # test_settings has when it ends
 @pytest.mark.parametrize("call", [None, 2, 7])
 def test_a_run_that_learns_nothing_ends_early_also_if_it_was_stopped(tmp_path, recipe, loop_only, monkeypatch, call):
