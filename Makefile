@@ -5,11 +5,13 @@
 #   make test-lowest  the tests on the lowest versions that setup.cfg allows
 #   make test-serving exports of every family on the TensorFlows that TF Serving's releases have
 #   make test-protocols keras-vit serve by the clients of TF Serving and Triton, against Keras
+#   make test-kubernetes  manifests in docs/ and in bundles against the published schemas
 #   make test-mediapipe .tflite files opened by MediaPipe      make test-exchange  every family as ONNX and OpenVINO
 #   make test-servers  folders for Triton, OpenVINO Model Server and KServe, by their protobufs, runtimes and SDK
 #   make test-web     pages that classify in the browser, in Chromium, against keras-vit predict -> results/web.csv
 #   make test-loggers runs that Weights & Biases and MLflow log, offline    make test-notebook examples/fine_tune.ipynb
 #   make test-engines  the examples of Ray Data and Spark with two workers each, against keras-vit predict
+#   make test-slurm   a run on two nodes of Slurm, stopped and requeued (Debian's slurm-wlm and iproute2; as root)
 #   make test-detector models of any size as backbones of KerasHub's RetinaNet
 #   make test-libraries  models of transformers, its TensorFlow classes and timm, drawn by SEED, read and written back
 #   make test-real    trained weights, which a Python package carries, against ONNX Runtime
@@ -24,7 +26,7 @@ BIN := $(VENV)/bin
 # What a newer torch is called on machines without a GPU differs; `make test-all TORCH=torch==2.13.0` names another.
 TORCH ?= torch
 
-.PHONY: test-loggers test-notebook quickstart test test-all test-lowest test-jax test-torch test-serving test-protocols test-servers test-mediapipe test-web test-exchange test-edge test-detector test-engines test-real test-libraries
+.PHONY: test-loggers test-notebook quickstart test test-all test-lowest test-jax test-torch test-serving test-protocols test-servers test-mediapipe test-web test-exchange test-edge test-detector test-engines test-real test-libraries test-slurm test-kubernetes
 .PHONY: lint format docs bench bench-peers clean
 
 $(BIN)/python:
@@ -132,6 +134,15 @@ test-servers: build/servers/digits/run.json build/real/reference.npz
 	@echo "== Talking to KServe's own server by the folder's client"
 	.venv-kserve/bin/python tests/export/kserve_server.py build/servers/formats/triton
 
+test-kubernetes: $(VENV)/.dev
+	@echo "== Exporting a toy -> build/kubernetes"
+	rm -rf build/kubernetes
+	$(BIN)/python -m tests.export.family_bundle build/kubernetes vit
+	@echo "== Reading its manifests, and those of the docs, by the published schemas (environment .venv-kubernetes)"
+	test -x .venv-kubernetes/bin/python || $(PYTHON) -m venv .venv-kubernetes
+	.venv-kubernetes/bin/python -m pip install --quiet kubernetes-validate==1.37.* kubeflow-trainer-api==2.3.*
+	.venv-kubernetes/bin/python tests/export/kubernetes_manifests.py docs/training.md build/kubernetes/kubernetes.yaml
+
 test-mediapipe: $(VENV)/.dev
 	@echo "== Converting toys into .tflite files with metadata -> build/mediapipe"
 	rm -rf build/mediapipe
@@ -179,6 +190,10 @@ test-engines:
 	test -x .venv-engines/bin/python || $(PYTHON) -m venv .venv-engines
 	.venv-engines/bin/python -m pip install --quiet --editable '.[ray,spark]' 'ray[data]==2.60.*' 'pyspark[sql]==4.3.*' 'moto[server]==5.2.*'
 	.venv-engines/bin/python -m tests.prediction.real_engines build/engines
+
+test-slurm: $(VENV)/.dev
+	@echo "== Training on two nodes of Slurm, stopped and requeued -> build/slurm"
+	$(BIN)/python -m tests.training.slurm build/slurm
 
 test-loggers:
 	@echo "== Training runs that Weights & Biases and MLflow log, without a network (environment .venv-loggers)"

@@ -27,8 +27,8 @@ def dry_run(recipe, folder, console=None):
     keras.utils.set_random_seed(recipe.seed)
     data_set, spec = load_dataset(recipe), model.spec_of(recipe)
     settings = plans.settings_of(recipe, data_set, spec)
-    with distribute.waiting(recipe.worker_timeout, Progress(0, 0, 0, console).log):
-        strategy = distribute.make_strategy()
+    with distribute.waiting(recipe, Progress(0, 0, 0, console).log) as cluster:
+        strategy = distribute.make_strategy(cluster)
     plan = plans.make(recipe, folder.absolute(), data_set, spec, settings, strategy)
     with keras.StatelessScope(initialize_variables=False):  # for its shapes only: no weights are downloaded
         network = model.build_for_training(recipe, len(data_set.classes), spec, with_weights=False)

@@ -7,6 +7,7 @@ where it diverges. It is a start, not an optimum; the curve says how much room t
 """
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from keras_vit.training.datasets.load import load_dataset
 from keras_vit.training.pipeline.streams import Streams
 from keras_vit.training.run import figures, logs
 from keras_vit.training.run.progress import Progress
+from keras_vit.training.step import cluster as clusters
 from keras_vit.training.step import distribute, model
 from keras_vit.training.step.step import METRICS
 from keras_vit.training.trainer import Trainer, try_out
@@ -118,9 +120,13 @@ def smoothed(losses):
 
 def _plan(recipe, folder, steps, console):
     distribute.prepare_process(recipe)
+    cluster = clusters.of_recipe(recipe, os.environ)
+    if cluster and len(cluster.addresses) > 1:
+        raise ValueError(
+            f"The learning-rate finder runs on one machine. {cluster.source} names {len(cluster.addresses)} workers; "
+            "give --cluster none."
+        )
     strategy = distribute.make_strategy()
-    if distribute.worker_of(strategy).count > 1:
-        raise ValueError("The learning-rate finder runs on one machine. Remove TF_CONFIG.")
     spec = model.spec_of(recipe)
     recipe = recipe.replace(img_size=spec.size, img_size_schedule=None, epochs=steps, warmup_epochs=0)
     data_set = load_dataset(recipe)

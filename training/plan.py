@@ -24,7 +24,8 @@ from keras_vit.training.step.losses import loss_name
 
 FREE = (  # may change between a run and its continuation
     *("cache_megabytes", "data_dir", "recovery_interval", "recovery_minutes", "checkpoint_hist", "watchdog_minutes"),
-    *("worker_timeout", "early_stopping", "log", "average_hist"),
+    *("cluster", "hosts", "worker_port", "worker_timeout", "worker_silence"),
+    *("early_stopping", "log", "average_hist"),
     *("memory_gigabytes", "micro_batches"),
 )
 DEFAULTS = {

@@ -1,7 +1,21 @@
 """What values of settings may be, and how an error names the others."""
 
 import difflib
-from typing import get_args, get_type_hints
+from dataclasses import dataclass
+from typing import Literal, get_args, get_origin, get_type_hints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Settings that are checked on construction. The string below a field is its help on the command line."""
+
+    def __post_init__(self):
+        for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
+                raise ValueError(
+                    f"{name} must be one of {', '.join(get_args(hint))}. Received: {getattr(self, name)!r}."
+                    f"{closest(str(getattr(self, name)), get_args(hint))}"
+                )
 
 
 def closest(name, known):

@@ -4,30 +4,17 @@ Neither Keras nor TensorFlow is imported here, so that the command line lists se
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal
 
 from keras_vit.training.pipeline import sizes
-from keras_vit.training.setting_checks import above_zero, at_least_zero, below_one, closest, up_to_one
+from keras_vit.training.setting_checks import Group, above_zero, at_least_zero, below_one, closest, up_to_one
 
 DATASETS = ("digits", "folder", "records", "csv")
 LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Group:
-    """Settings that are checked on construction. The string below a field is its help on the command line."""
-
-    def __post_init__(self):
-        for name, hint in get_type_hints(type(self)).items():
-            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
-                raise ValueError(
-                    f"{name} must be one of {', '.join(get_args(hint))}. Received: {getattr(self, name)!r}."
-                    f"{closest(str(getattr(self, name)), get_args(hint))}"
-                )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSettings(_Group):
+class ModelSettings(Group):
     """Which architecture is trained, from which weights, and what of it is frozen or dropped."""
 
     model: str
@@ -78,7 +65,7 @@ class ModelSettings(_Group):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSettings(_Group):
+class DataSettings(Group):
     """Where the images come from."""
 
     dataset: str = "digits"
@@ -112,7 +99,7 @@ class DataSettings(_Group):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizerSettings(_Group):
+class OptimizerSettings(Group):
     """How long, in which batches and by which rule the weights are updated."""
 
     epochs: int = 30
@@ -175,7 +162,7 @@ class OptimizerSettings(_Group):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossSettings(_Group):
+class LossSettings(Group):
     """What is minimised, and what rare classes weigh."""
 
     loss: Literal["auto", "cross_entropy", "bce", "focal", "asymmetric"] = "auto"
@@ -207,7 +194,7 @@ class LossSettings(_Group):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillationSettings(_Group):
+class DistillationSettings(Group):
     """Whether a teacher's output is part of the loss."""
 
     teacher: str | None = None
@@ -231,7 +218,7 @@ class DistillationSettings(_Group):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentationSettings(_Group):
+class AugmentationSettings(Group):
     """How training images are changed. Fractions and probabilities are in [0, 1], angles in degrees."""
 
     shift: float = 0.0
@@ -285,7 +272,7 @@ class AugmentationSettings(_Group):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSettings(_Group):
+class RunSettings(Group):
     """How a run computes, selects its best epoch, and is saved."""
 
     eval_metric: Literal["top1", "loss", "balanced_accuracy", "macro_f1", "micro_f1", "map"] = "top1"
@@ -326,12 +313,10 @@ class RunSettings(_Group):
     0 for none."""
     watchdog_minutes: float = 15.0
     """After this long without an update the stacks of all threads are written to the run folder; 0 for never."""
-    worker_timeout: float = 600.0
-    """Seconds that a worker waits at the start for the others that TF_CONFIG lists, before it gives up."""
 
     def __post_init__(self):
         super().__post_init__()
-        above_zero(self, "checkpoint_hist", "worker_timeout")
+        above_zero(self, "checkpoint_hist")
         at_least_zero(self, "recovery_interval", "recovery_minutes", "watchdog_minutes")
         at_least_zero(self, "early_stopping", "average_hist")
         for name in self.loggers:
@@ -360,6 +345,31 @@ class RunSettings(_Group):
         return history[-1]["epoch"] - max(history, key=self.rank)["epoch"] >= self.early_stopping
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClusterSettings(Group):
+    """Which workers a run has, and how long they wait for each other."""
+
+    cluster: Literal["auto", "none"] = "auto"
+    """auto: the workers that TF_CONFIG, Slurm, Open MPI, Kubernetes or Kubeflow put into the environment, if they do;
+    none: this process trains alone."""
+    hosts: str | None = None
+    """Hosts of the workers in the order of their indices, where the environment does not have them (Open MPI, indexed
+    Jobs of Kubernetes): host0,host1 or gpu[01-04], each perhaps with :port."""
+    worker_port: int = 0
+    """Port of the first worker of each host, the next ones there take the next ports; 0 for one that follows from the
+    number of the scheduler's job, or else 2222. TF_CONFIG has its own."""
+    worker_timeout: float = 600.0
+    """Seconds that a worker waits at the start for the others before it gives up."""
+    worker_silence: float = 45.0
+    """Seconds without a sign of life after which another worker counts as lost, and the run ends with an error."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        above_zero(self, "worker_timeout", "worker_silence")
+        if not 0 <= self.worker_port < 2**16:
+            raise ValueError(f"worker_port must lie between 0 and 65535. Received: {self.worker_port}.")
+
+
 GROUPS = {
     "model": ModelSettings,
     "data": DataSettings,
@@ -368,11 +378,13 @@ GROUPS = {
     "distillation": DistillationSettings,
     "augmentation": AugmentationSettings,
     "run": RunSettings,
+    "cluster": ClusterSettings,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(  # dataclasses list the fields of the last base first: in the order of GROUPS
+    ClusterSettings,
     RunSettings,
     AugmentationSettings,
     DistillationSettings,

@@ -57,18 +57,23 @@ def train(recipe, output, console=None, callbacks=()):
         ValueError: for data, options or a folder that do not fit.
         FloatingPointError: naming the step and the layer, if a loss or gradient is not finite; the last checkpoint
             stays.
-        ConnectionError: if another worker is lost.
+        ConnectionError: naming the worker, if another one is lost.
         CallbackError: naming the callback that raised an exception, when everything is saved.
         ImportError: if the package of one of the recipe's loggers is not installed.
         Stopped: after SIGTERM or Ctrl-C, when everything is saved.
     """
-    # 1. Decide everything that the recipe leaves open. Nothing is written yet.
     distribute.prepare_process(recipe)
     require_packages(recipe.loggers)
     check_callbacks(callbacks)
-    with distribute.waiting(recipe.worker_timeout, Progress(0, 0, 0, console).log):
-        strategy = distribute.make_strategy()
-    folder = Path(output).absolute()
+    with distribute.waiting(recipe, Progress(0, 0, 0, console).log) as cluster:
+        strategy = distribute.make_strategy(cluster)
+    with distribute.with_others(strategy, agreed=Stopped):
+        return _train(recipe, Path(output).absolute(), strategy, console, callbacks)
+
+
+def _train(recipe, folder, strategy, console, callbacks):
+    """The run of `train`, whose devices and other workers are there."""
+    # 1. Decide everything that the recipe leaves open. Nothing is written yet.
     data_set, spec = load_dataset(recipe), model.spec_of(recipe)
     settings = plans.settings_of(recipe, data_set, spec)
     exists = plans.check_folder(folder, settings)
@@ -88,7 +93,6 @@ def train(recipe, output, console=None, callbacks=()):
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(held(folder))
             plans.write_folder(plan)
-        stack.enter_context(distribute.lost_worker_errors(strategy))
 
         # 4. Train, epoch by epoch.
         trainer.fit()
@@ -228,6 +232,7 @@ class Trainer:
             self.metrics.add(self.train_step(micro_batches, tf.constant(self.step, tf.int64), stop))
             self.step += 1
             self.watchdog.beat(f"step {self.step + 1}")
+            distribute.check_others(self.plan.strategy)
             self.metrics.totals["seconds"] = time.monotonic() - start
             # 3. When it is time, fetch the metrics, write a checkpoint, stop.
             self.after_step()
@@ -261,6 +266,7 @@ class Trainer:
             per_batch.append(self.eval_step(*batch))
             self.callbacks("on_test_batch_end", number, {})
             self.watchdog.beat(f"the evaluation after step {self.step}")
+            distribute.check_others(self.plan.strategy)
             self.stop_if_requested()
         self.plan.check_images()
         row = (validation.row_of_scores if self.plan.data_set.multi_label else validation.row_of_sums)(per_batch)

@@ -10,6 +10,7 @@ import re
 
 from keras_vit.export.servers import ovms, triton
 from keras_vit.export.serving.operators import SERVING
+from keras_vit.export.serving.serving_config import service_name
 
 MANIFEST = "inference_service.yaml"
 RUNTIMES = ("triton", "ovms", "tfserving")
@@ -89,9 +90,3 @@ def manifest(name, runtime, storage_uri=None):
         uri=json.dumps(uri),
     )
     return OVMS_RUNTIME.format(runtime=called, image=ovms.IMAGE) + text if runtime == "ovms" else text
-
-
-def service_name(name):
-    """A model's name as Kubernetes may have it: letters, digits and -, beginning with a letter, at most 50."""
-    found = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
-    return (found if found[:1].isalpha() else f"model-{found}")[:50].strip("-")

@@ -12,7 +12,6 @@ docker-compose.yml, kubernetes.yaml, batching.config and monitoring.config are w
 """
 
 import json
-import re
 import shutil
 from pathlib import Path
 from string import Template
@@ -151,7 +150,7 @@ def _write_files(output, name, sizes, replace_sizes):
         "image": IMAGE,
         "releases": " and ".join(RELEASES),
         "model": name,
-        "service": re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:63],
+        "service": serving_config.service_name(name),
         "most": sizes[-1],
         "allowed": "\n".join(f"allowed_batch_sizes: {size}" for size in sizes),
         **readme.values(reports, name),

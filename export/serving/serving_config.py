@@ -169,3 +169,9 @@ def _read(path, message, allow_unknown_field=False):
         return None
     except ValueError as error:
         raise ValueError(f"{path}, {error}") from error
+
+
+def service_name(name):
+    """A model's name as Kubernetes may have it: letters, digits and -, beginning with a letter, at most 50."""
+    found = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
+    return (found if found[:1].isalpha() else f"model-{found}")[:50].strip("-")

@@ -25,7 +25,7 @@ Every setting of a recipe is an option; the defaults below are those of --recipe
 
 Without --recipe it is finetune where --data-dir is given, else quickstart.
 The same command again continues a run that was stopped: by a kill, by SIGTERM or SIGHUP (the run is saved, exit code
-0) or by Ctrl-C (saved too, 130).
+0 or --stopped-status) or by Ctrl-C (saved too, 130).
 """
 
 
@@ -33,7 +33,7 @@ def main(argv=None):
     """Parse `argv`, train, and return the exit code; a mistake is one line on standard error and code 1."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        recipe, output, instead = parse(argv)
+        recipe, output, instead, stopped = parse(argv)
         startup.start_tensorflow()
         if instead == "dry_run":
             from keras_vit.training.dry_run import dry_run
@@ -43,7 +43,7 @@ def main(argv=None):
             from keras_vit.training.lr_finder import find_lr
 
             find_lr(recipe, output)
-        return 0 if instead else run(recipe, output)
+        return 0 if instead else run(recipe, output, stopped)
     except (ValueError, FloatingPointError, OSError) as error:
         if ends.received() is not None:  # what was interrupted may say so in its own way
             raise
@@ -54,8 +54,8 @@ def main(argv=None):
         return 130
 
 
-def run(recipe, output):
-    """Train; the exit code."""
+def run(recipe, output, stopped_status=0):
+    """Train; the exit code, `stopped_status` if a signal other than Ctrl-C ended the run early."""
     from keras_vit.training.run.signals import Stopped
     from keras_vit.training.trainer import train
 
@@ -64,12 +64,12 @@ def run(recipe, output):
     except Stopped as stopped:
         with contextlib.suppress(OSError):  # the terminal was closed
             print(stopped, file=sys.stderr)
-        return 130 if stopped.number == signal.SIGINT else 0
+        return 130 if stopped.number == signal.SIGINT else stopped_status
     return 0
 
 
 def parse(argv):
-    """(Recipe, output folder, "dry_run" or "lr_finder" if that is asked for instead of a run, else None).
+    """(Recipe, output folder, "dry_run" or "lr_finder" if that is asked for instead of a run, else None, exit code).
 
     The recipe's own values are the options' defaults.
     """
@@ -78,20 +78,21 @@ def parse(argv):
 
     name, folder = _chosen(argv)
     base = recipes.load(name).replace(dataset="folder") if folder else recipes.load(name)
-    argv = refuse_unknown(
-        argv, GROUPS.values(), ("--recipe", "--output", "--dry-run", "--lr-finder", "--max-pixels", "--help")
-    )
+    own = "--recipe", "--output", "--dry-run", "--lr-finder", "--stopped-status", "--max-pixels", "--help"
+    argv = refuse_unknown(argv, GROUPS.values(), own)
     options = parser(name, base)
     arguments = vars(options.parse_args(argv))
     arguments.pop("recipe")
-    output = arguments.pop("output")
+    output, status = arguments.pop("output"), arguments.pop("stopped_status")
     asked = [name for name in ("dry_run", "lr_finder") if arguments.pop(name)]
     if len(asked) > 1:
         options.error("--dry-run and --lr-finder are two things. Give one of them.")
+    if not 0 <= status < 256:
+        options.error(f"--stopped-status is an exit code, from 0 to 255. Received: {status}.")
     if output is None and not asked:
         options.error("the following arguments are required: --output")
     try:
-        return base.replace(**arguments), output or Path(), next(iter(asked), None)
+        return base.replace(**arguments), output or Path(), next(iter(asked), None), status
     except ValueError as error:
         options.error(str(error))
 
@@ -119,6 +120,14 @@ def parser(name="finetune", base=None):
         default=False,
         help="train 100 updates at rising rates instead, and write lr_finder.png and lr_finder.csv into the folder (by "
         "default: here) with a suggestion for --lr",
+    )
+    parser.add_argument(
+        "--stopped-status",
+        type=int,
+        default=0,
+        metavar="N",
+        help="exit code of a run that SIGTERM or SIGHUP ended early, for schedulers that start again what does not "
+        "exit with 0, usually 75, EX_TEMPFAIL (default: 0)",
     )
     add_max_pixels(parser)
     for title, kind in GROUPS.items():

@@ -9,7 +9,7 @@ from tests.training import toy
 
 
 def test_the_recipes_values_are_the_defaults():
-    parsed, output, instead = train.parse(["--recipe", "quickstart", "--output", "runs/digits"])
+    parsed, output, instead, _ = train.parse(["--recipe", "quickstart", "--output", "runs/digits"])
     assert parsed == recipe.load("quickstart") and str(output) == "runs/digits" and instead is None
 
 
@@ -69,13 +69,21 @@ def test_a_folder_of_class_folders_is_trained(tmp_path, capsys, monkeypatch):
     assert "Test accuracy" in capsys.readouterr().out and (run / "model.keras").is_file()
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 0), (signal.SIGINT, 130), (None, 0)])
-def test_a_run_that_was_asked_to_stop_says_how_to_go_on(number, code, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    "number, options, code",
+    [
+        *((signal.SIGTERM, [], 0), (signal.SIGINT, [], 130), (None, [], 0)),
+        (signal.SIGTERM, ["--stopped-status", "75"], 75),
+        (None, ["--stopped-status", "75"], 75),  # another worker received it
+        (signal.SIGINT, ["--stopped-status", "75"], 130),
+    ],
+)
+def test_a_run_that_was_asked_to_stop_says_how_to_go_on(number, options, code, capsys, monkeypatch):
     def stopped(recipe, output):
         raise Stopped(12, number)
 
     monkeypatch.setattr(trainer, "train", stopped)
-    assert train.main(["--output", "x"]) == code
+    assert train.main(["--output", "x", *options]) == code
     assert capsys.readouterr().err == "Stopped and saved after step 12; the same command continues from there.\n"
 
 
@@ -107,6 +115,12 @@ def test_a_run_follows_its_dry_run_in_the_same_folder(tmp_path, monkeypatch):
     for extra, names in ([["--dry-run"], {"dry_run.png"}], [["--epochs", "1"], {"dry_run.png", "model.keras"}]):
         assert train.main([*options, *extra]) == 0
         assert {path.name for path in (tmp_path / "run").iterdir()} >= names
+
+
+def test_a_status_that_no_process_has_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        train.parse(["--output", "x", "--stopped-status", "256"])
+    assert "from 0 to 255. Received: 256" in capsys.readouterr().err
 
 
 def test_without_an_output_there_is_no_run(capsys):

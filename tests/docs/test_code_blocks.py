@@ -78,7 +78,7 @@ def test_scripts_for_other_machines_have_no_syntax_errors(page):
             checked = subprocess.run(["bash", "-n"], input=block.code, text=True, capture_output=True)
             assert checked.returncode == 0, f"{block.place}: {checked.stderr}"
         elif block.language == "yaml":
-            assert yaml.safe_load(block.code), block.place
+            assert all(yaml.safe_load_all(block.code)), block.place
 
 
 @pytest.mark.parametrize("page", QUICK)

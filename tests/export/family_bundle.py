@@ -1,4 +1,4 @@
-"""A serving bundle with a toy of every family in it: python -m tests.export.family_bundle DIR"""
+"""A serving bundle with a toy of every family, or of some: python -m tests.export.family_bundle DIR [NAME ...]"""
 
 import sys
 import tempfile
@@ -29,4 +29,4 @@ def write(folder, names=tuple(TOYS)):
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    write(Path(sys.argv[1]), sys.argv[2:] or tuple(TOYS))

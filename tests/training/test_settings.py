@@ -10,7 +10,16 @@ from keras_vit.training import settings
 def test_the_groups_divide_the_settings():
     fields = [field.name for group in settings.GROUPS.values() for field in dataclasses.fields(group)]
     assert fields == [field.name for field in dataclasses.fields(settings.Settings)]
-    assert list(settings.GROUPS) == ["model", "data", "optimizer", "loss", "distillation", "augmentation", "run"]
+    assert list(settings.GROUPS) == [
+        "model",
+        "data",
+        "optimizer",
+        "loss",
+        "distillation",
+        "augmentation",
+        "run",
+        "cluster",
+    ]
 
 
 @pytest.mark.parametrize("group", settings.GROUPS.values(), ids=settings.GROUPS)
@@ -48,6 +57,9 @@ def test_a_group_is_checked_on_its_own():
         ({"linear_probe": True, "freeze_depth": 1}, "Give it or freeze_depth, not both"),
         ({"recovery_minutes": -1.0}, "recovery_minutes must not be negative"),
         ({"worker_timeout": 0.0}, "worker_timeout must be above 0"),
+        ({"worker_silence": 0.0}, "worker_silence must be above 0"),
+        ({"worker_port": 65536}, "worker_port must lie between 0 and 65535. Received: 65536"),
+        ({"cluster": "slurm"}, "cluster must be one of auto, none. Received: 'slurm'"),
         ({"loss": "hinge"}, "loss must be one of auto, cross_entropy, bce, focal, asymmetric"),
         ({"asymmetric_gammas": (-1.0, 4.0)}, "asymmetric_gammas must not be negative"),
         ({"effective_beta": 1.0}, "effective_beta must lie between 0 and 1"),

@@ -122,7 +122,7 @@ GROWING = {"img_size": None, "img_size_schedule": "4x6@0,8@0.6"}
 
 
 def test_a_run_over_growing_sizes_is_validated_and_saved_at_the_last(tmp_path, recipe, seen, loop_only, monkeypatch):
-    monkeypatch.setattr(distribute, "make_strategy", lambda: tf.distribute.MirroredStrategy(["CPU:0"]))
+    monkeypatch.setattr(distribute, "make_strategy", lambda cluster: tf.distribute.MirroredStrategy(["CPU:0"]))
     recipe = recipe.replace(**GROWING)
     _, text = train(recipe, tmp_path / "whole")
     assert seen == [(4, 6)] * 5 + [(8, 8)] * 4
@@ -171,7 +171,7 @@ def test_devices_and_micro_batches_do_not_change_what_is_learned(tmp_path, whole
         settings = settings | {"data_dir": str(toy.write_manifest(tmp_path / "data"))}
     still = whole[0].replace(drop=0.0, mixup=0.8, cutmix=1.0, reprob=0.5, grad_accum_steps=2, **settings)
     train(still, tmp_path / "two")
-    monkeypatch.setattr(distribute, "make_strategy", lambda: tf.distribute.MirroredStrategy(["CPU:0"]))
+    monkeypatch.setattr(distribute, "make_strategy", lambda cluster: tf.distribute.MirroredStrategy(["CPU:0"]))
     train(still.replace(grad_accum_steps=1), tmp_path / "one")
     (arrays, rows), (others, other_rows) = toy.last(tmp_path / "one"), toy.last(tmp_path / "two")
     for a, b in zip(rows, other_rows):
@@ -244,6 +244,21 @@ def test_a_signal_saves_and_stops_after_the_step(tmp_path, whole, loop_only, mon
         train(whole[0], tmp_path / "run")
     assert stop.value.number == number and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert_continues(whole, tmp_path / "run", where)
+
+
+@pytest.mark.slow
+def test_a_lost_worker_is_noticed_in_steps_and_in_the_evaluation(tmp_path, recipe, loop_only, monkeypatch):
+    calls = []
+
+    def check_others(strategy):
+        calls.append(strategy)
+        if len(calls) == 4:  # three steps, and a batch of the evaluation
+            raise ConnectionError("Worker 1 at b:1 is gone.")
+
+    monkeypatch.setattr(trainer.distribute, "check_others", check_others)
+    with pytest.raises(ConnectionError, match="Worker 1 at b:1"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / "summary.csv").exists()
 
 
 @pytest.mark.slow  # test_settings has when it ends

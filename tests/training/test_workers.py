@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.training import toy
@@ -24,8 +26,8 @@ def free_ports(count):
     return ports
 
 
-def start(data, folder, workers=1, **settings):
-    """The processes of one run."""
+def start(data, folder, workers=1, victim=None, when=None, **settings):
+    """The processes of one run; the worker `victim` sends itself a signal when tests.training.worker says."""
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "tests.training.worker", str(data), str(folder), json.dumps(settings)]
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(workers)]}
@@ -34,7 +36,8 @@ def start(data, folder, workers=1, **settings):
         place = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
         own = environment | ({"TF_CONFIG": place} if workers > 1 else {})
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        processes.append(subprocess.Popen(command, env=own, **pipes))
+        last = [json.dumps(when)] if index == victim else []
+        processes.append(subprocess.Popen(command + last, env=own, **pipes))
     return processes
 
 
@@ -91,19 +94,51 @@ def wait_for(condition, seconds=120):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_worker_ends_the_others_and_all_resume_together(tmp_path, data, victim):
-    settings = {"epochs": 40, "recovery_interval": 1, "deterministic": True}
-    assert [code for code, _, _ in wait(start(data, tmp_path / "whole", 2, **settings))] == [0, 0]
-    processes = start(data, tmp_path / "killed", 2, **settings)
-    wait_for((tmp_path / "killed" / "summary.csv").exists)
-    processes[victim].kill()
-    results = wait(processes)
-    assert results[victim][0] == -signal.SIGKILL and results[1 - victim][0] != 0
-    results = wait(start(data, tmp_path / "killed", 2, **settings))
+SETTINGS = {"epochs": 3, "deterministic": True, "batch_size": 6, "recovery_interval": 2}
+LIMIT = 60  # seconds in which a worker learns that another one is lost
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, data):
+    """The run of two workers of which none is lost."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert [code for code, _, _ in wait(start(data, folder, 2, **SETTINGS))] == [0, 0]
+    return folder
+
+
+@pytest.mark.parametrize(
+    "victim, moment, number",
+    [
+        *((victim, moment, signal.SIGKILL) for moment in ("step", "evaluation") for victim in (0, 1)),
+        (0, "checkpoint", signal.SIGKILL),  # which worker 0 alone writes
+        *((victim, "step", signal.SIGSTOP) for victim in (0, 1)),
+        (0, "checkpoint", signal.SIGSTOP),
+    ],
+)
+def test_a_lost_worker_is_named_by_the_other_and_both_resume(tmp_path, data, whole, victim, moment, number):
+    processes = start(data, tmp_path / "run", 2, victim, (moment, number), **SETTINGS)
+    lost, other = processes[victim], processes[1 - victim]
+    try:
+        if number == signal.SIGKILL:
+            assert lost.wait(300) == -signal.SIGKILL
+        else:
+            wait_for(lambda: psutil.Process(lost.pid).status() == psutil.STATUS_STOPPED, 300)
+        begun = time.monotonic()
+        _, errors = other.communicate(timeout=300)
+        took = time.monotonic() - begun
+    finally:
+        lost.kill()
+    lost.communicate(timeout=60)
+    assert other.returncode == 1 and took < LIMIT, errors
+    how = "is gone" if number == signal.SIGKILL else "has given no sign of life for"
+    last = errors.strip().splitlines()[-1]
+    assert re.match(rf"Worker {victim} at 127.0.0.1:[0-9]+ {how}.*Start all workers again", last), errors
+    results = wait(start(data, tmp_path / "run", 2, **SETTINGS))
     assert [code for code, _, _ in results] == [0, 0], results
     assert "continuing after step" in results[0][1]
-    toy.assert_same_run(tmp_path / "whole", tmp_path / "killed")
+    toy.assert_same_run(whole, tmp_path / "run")
+    for one, same in ((whole, tmp_path / "run"), (whole / "checkpoints", tmp_path / "run" / "checkpoints")):
+        assert {path.name for path in one.iterdir()} == {path.name for path in same.iterdir()}
 
 
 def test_a_signal_to_one_worker_stops_both(tmp_path, data):

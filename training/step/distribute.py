@@ -1,22 +1,21 @@
-"""The devices that a run computes on: those of this machine, or of all machines that TF_CONFIG names.
+"""The devices that a run computes on: those of this machine, or of all workers that the environment names (`cluster`).
 
-TF_CONFIG is TensorFlow's environment variable for several workers, JSON that is the same on each but for its index:
-
-    {"cluster": {"worker": ["host0:9000", "host1:9000"]}, "task": {"type": "worker", "index": 0}}
-
-Worker 0, or the task "chief" if there is one, writes the run folder. It must be on storage that all workers share,
-because each of them reads the checkpoint to resume from.
+Worker 0 writes the run folder. It must be on storage that all workers share, because each of them reads the checkpoint
+to resume from.
 """
 
 import contextlib
 import functools
-import json
 import os
 
 from keras_vit.training.pipeline.sampler import Worker
+from keras_vit.training.step import cluster as clusters
 from keras_vit.training.step import rendezvous
+from keras_vit.training.step.heartbeat import REMEDY, Heartbeat
 
-FORM = '{"cluster": {"worker": ["host0:port", "host1:port"]}, "task": {"type": "worker", "index": 0}}'
+# Seconds that a worker may be silent, and that are waited for a sign, once TensorFlow says that one is lost. Its own
+# heartbeat takes ten seconds to find one that is stopped.
+SILENT, LAST_SIGN = 4.0, 6.0
 
 
 def prepare_process(recipe):
@@ -40,37 +39,37 @@ def prepare_process(recipe):
 
 
 @contextlib.contextmanager
-def waiting(timeout, log):
-    """Context for `make_strategy`: workers, if TF_CONFIG lists some, meet before TensorFlow connects them.
+def waiting(recipe, log):
+    """Context for `make_strategy`: workers, if the environment names some, meet before TensorFlow connects them.
 
     Args:
-        timeout: seconds to wait for the other workers; the same again, for TensorFlow to connect them.
+        recipe: whose `cluster`, `hosts` and ports say which workers there are; its worker_timeout is how long they are
+            waited for, and the same again, for TensorFlow to connect them.
         log: called with lines that say who is waited for.
+    Yields:
+        The `cluster.Cluster`, or None for a process that trains alone.
     Raises:
-        ValueError: for a TF_CONFIG that does not describe workers.
+        ValueError: for an environment that describes workers in part, or not this process.
         ConnectionError: naming the workers that did not come in time.
     """
-    text = os.environ.get("TF_CONFIG")
-    if not text or _workers_strategy.cache_info().currsize:  # they meet once in a process
-        yield
+    cluster = clusters.of_recipe(recipe, os.environ)
+    if cluster is None or cluster in _heartbeats():  # they meet once in a process
+        yield cluster
         return
-    rendezvous.meet(addresses_in_cluster(text), place_in_cluster(text)[0], timeout, log)
-    with rendezvous.patience(timeout):
-        yield
+    connections = rendezvous.meet(cluster, recipe.worker_timeout, log)
+    with rendezvous.patience(recipe.worker_timeout):
+        yield cluster
+    _heartbeats()[cluster] = Heartbeat(cluster, connections, recipe.worker_silence)
 
 
-def make_strategy():
-    """MultiWorkerMirroredStrategy if TF_CONFIG is set, else MirroredStrategy over the GPUs of this machine.
+def make_strategy(cluster=None):
+    """MultiWorkerMirroredStrategy over the workers of a cluster, else MirroredStrategy over the GPUs of this machine.
 
     Without a GPU it takes the logical CPU devices. Workers wait here for each other: for good, so call it in `waiting`.
     TensorFlow requires this to be called before any of its operations.
-
-    Raises:
-        ValueError: for a TF_CONFIG that does not describe workers.
     """
-    if os.environ.get("TF_CONFIG"):
-        place_in_cluster(os.environ["TF_CONFIG"])
-        return _workers_strategy()
+    if cluster is not None:
+        return _workers_strategy(cluster)
     import tensorflow as tf
 
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
@@ -80,7 +79,10 @@ def make_strategy():
 def worker_of(strategy):
     """This process among the workers of the strategy."""
     local = len(strategy.extended.worker_devices)
-    return Worker(*(place_in_cluster(os.environ["TF_CONFIG"]) if _several(strategy) else (0, 1)), local)
+    if not _several(strategy):
+        return Worker(0, 1, local)
+    resolver = strategy.cluster_resolver
+    return Worker(resolver.task_id, resolver.cluster_spec().num_tasks("worker"), local)
 
 
 def barrier(strategy):
@@ -115,29 +117,80 @@ def any_asks(strategy, asked):
 
     if not _several(strategy):
         return asked
+    return bool(_sum_over(strategy)(tf.constant(float(asked))).numpy() > 0)
+
+
+@functools.cache
+def _sum_over(strategy):
+    """A function that is traced once, not every epoch."""
+    import tensorflow as tf
 
     @tf.function(autograph=False)
-    def counted():
-        flags = strategy.run(lambda: tf.constant(float(asked)))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, flags, axis=None)
+    def summed(x):
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(tf.identity, (x,)), axis=None)
 
-    return bool(counted().numpy() > 0)
+    return summed
 
 
 @contextlib.contextmanager
-def lost_worker_errors(strategy):
-    """Turn the errors that TensorFlow raises when another worker is lost into a ConnectionError that says so."""
+def with_others(strategy, agreed=()):
+    """Context of a run: the loss of another worker is a ConnectionError that names it, and the others learn of ours.
+
+    Args:
+        agreed: exceptions by which the run ends on all workers alike.
+    """
+    heartbeat = _heartbeat_of(strategy)
+    if heartbeat is None:
+        yield
+        return
+    with heartbeat.run(agreed), _named_errors(heartbeat):
+        yield
+
+
+def check_others(strategy):
+    """Raise a ConnectionError that names another worker, if one is lost: for what does not wait for the others."""
+    if heartbeat := _heartbeat_of(strategy):
+        heartbeat.check()
+
+
+@contextlib.contextmanager
+def _named_errors(heartbeat):
+    """Turn the errors that TensorFlow raises when another worker is lost into a ConnectionError that says which."""
     from tensorflow import errors
 
+    lost_worker = (errors.UnavailableError, errors.AbortedError, errors.CancelledError)
+    lost_worker += (errors.InternalError, errors.DeadlineExceededError)
     try:
         yield
-    except (errors.UnavailableError, errors.AbortedError, errors.CancelledError, errors.InternalError) as error:
-        if not _several(strategy):
+    except errors.OpError as error:
+        lost = heartbeat.lost()
+        if not lost and isinstance(error, lost_worker):
+            lost = heartbeat.wait_for_loss(LAST_SIGN, SILENT) or "Another worker is gone."
+        if not lost:
             raise
-        raise ConnectionError(
-            "Another worker is gone. Start all workers again, and the run continues from its last checkpoint. "
-            f"TensorFlow says: {str(error).splitlines()[0][:300]}"
-        ) from error
+        raise ConnectionError(f"{lost} {REMEDY} TensorFlow says: {_said(error)}") from error
+
+
+def _said(error):
+    """The line of an error of TensorFlow's that tells most."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    aborted = [line for line in lines if line.startswith("Collective ops is aborted by")]
+    return (aborted or lines)[0][:300]
+
+
+def _heartbeat_of(strategy):
+    if not _several(strategy):
+        return None
+    resolver = strategy.cluster_resolver
+    addresses = tuple(resolver.cluster_spec().job_tasks("worker"))
+    found = (h for c, h in _heartbeats().items() if (c.addresses, c.index) == (addresses, resolver.task_id))
+    return next(found, None)
+
+
+@functools.cache
+def _heartbeats():
+    """{`Cluster`: `Heartbeat`} of this process."""
+    return {}
 
 
 def _several(strategy):
@@ -159,44 +212,15 @@ def _strategy_over(devices):
 
 
 @functools.cache
-def _workers_strategy():
+def _workers_strategy(cluster):
     import tensorflow as tf
 
-    return tf.distribute.MultiWorkerMirroredStrategy()
+    class Resolver(tf.distribute.cluster_resolver.SimpleClusterResolver):
+        """Counts the GPUs when TensorFlow asks, because they must not be looked for before."""
 
+        def num_accelerators(self, task_type=None, task_id=None, config_proto=None):
+            return {"GPU": len(tf.config.get_visible_devices("GPU"))}
 
-def place_in_cluster(text):
-    """(index of this worker, number of workers) of the value of TF_CONFIG; the chief, if there is one, has index 0.
-
-    Raises:
-        ValueError: unless it lists workers, perhaps a chief, and this process is one of them.
-    """
-    try:
-        config = json.loads(text)
-        cluster, kind, index = config["cluster"], config["task"]["type"], int(config["task"]["index"])
-        fits = set(cluster) <= {"chief", "worker"} and 0 <= index < len(cluster[kind])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"TF_CONFIG must have the form {FORM}. Received: {text} ({error!r}).") from error
-    if not fits:
-        raise ValueError(
-            f"TF_CONFIG must list tasks of the types chief and worker, and name one of them. Expected the form {FORM}. "
-            f"Received: {text}."
-        )
-    chiefs, workers = (len(cluster.get(kind, ())) for kind in ("chief", "worker"))
-    return index + (chiefs if kind == "worker" else 0), chiefs + workers
-
-
-def addresses_in_cluster(text):
-    """The "host:port" of all workers in the value of TF_CONFIG, that of the chief first.
-
-    Raises:
-        ValueError: as `place_in_cluster`, and for an address that is none.
-    """
-    place_in_cluster(text)
-    cluster = json.loads(text)["cluster"]
-    addresses = [*cluster.get("chief", ()), *cluster.get("worker", ())]
-    for address in addresses:
-        host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
-        if not (host and port.isascii() and port.isdigit() and 0 < int(port[:6]) < 2**16):
-            raise ValueError(f"TF_CONFIG must list the workers as host:port. Received: {address!r}.")
-    return addresses
+    workers = tf.train.ClusterSpec({"worker": list(cluster.addresses)})
+    resolver = Resolver(workers, task_type="worker", task_id=cluster.index, rpc_layer="grpc")
+    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)

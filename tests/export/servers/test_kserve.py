@@ -36,13 +36,6 @@ def test_tensorflow_serving_speaks_its_own_protocol():
     assert model["storageUri"] == "gs://b/m/digits"
 
 
-@pytest.mark.parametrize(
-    "name, expected", [("SwinT.ms_in1k", "swint-ms-in1k"), ("3d", "model-3d"), ("a" * 80, "a" * 50)]
-)
-def test_names_that_kubernetes_takes(name, expected):
-    assert kserve.service_name(name) == expected
-
-
 @pytest.mark.parametrize("runtime, uri, message", [("mlserver", None, "triton, ovms"), ("triton", "models", "pvc://")])
 def test_other_runtimes_and_paths_are_refused(runtime, uri, message):
     with pytest.raises(ValueError, match=message):

@@ -12,6 +12,7 @@ from keras_vit.export.serving.serving_config import (
     model_folder,
     read_batching,
     read_models,
+    service_name,
 )
 
 
@@ -138,3 +139,10 @@ def test_the_batching_config_of_an_export_has_the_defaults(exported):
     assert list(parameters.allowed_batch_sizes) == [1, 2, 4, 8, 16, 32]
     assert parameters.max_batch_size.value == 32 and parameters.num_batch_threads.value == 4
     assert read_batching(exported[0]) == Batching()
+
+
+@pytest.mark.parametrize(
+    "name, expected", [("SwinT.ms_in1k", "swint-ms-in1k"), ("3d", "model-3d"), ("a" * 80, "a" * 50)]
+)
+def test_names_that_kubernetes_takes(name, expected):
+    assert service_name(name) == expected

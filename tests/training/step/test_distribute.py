@@ -1,14 +1,8 @@
-import json
-
 import pytest
 
 from keras_vit.training.pipeline.sampler import Worker
+from keras_vit.training.recipe import Recipe
 from keras_vit.training.step import distribute
-
-
-def config(kind="worker", index=0, **cluster):
-    cluster = cluster or {"worker": ["a:1", "b:1"]}
-    return json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})
 
 
 def test_the_strategy_takes_every_device():
@@ -18,43 +12,6 @@ def test_the_strategy_takes_every_device():
     distribute.barrier(strategy)
 
 
-@pytest.mark.parametrize(
-    "text, place",
-    [
-        (config(index=1), (1, 2)),
-        (config("chief", chief=["a:1"], worker=["b:1", "c:1"]), (0, 3)),
-        (config("worker", 1, chief=["a:1"], worker=["b:1", "c:1"]), (2, 3)),
-    ],
-)
-def test_the_chief_comes_first(text, place):
-    assert distribute.place_in_cluster(text) == place
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("{", "[]", "{}", '{"cluster": {}}', config(index=2), config(index=-1), config("evaluator")),
-        config(ps=["a:1"], worker=["b:1"]),
-    ],
-)
-def test_an_invalid_cluster_is_refused(monkeypatch, text):
-    monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(ValueError, match="TF_CONFIG must .*Received: ") as error:
-        distribute.make_strategy()
-    assert text in str(error.value)
-
-
-def test_the_addresses_have_the_chief_first():
-    text = config("worker", 0, chief=["a:1"], worker=["b:2", "[::1]:3"])
-    assert distribute.addresses_in_cluster(text) == ["a:1", "b:2", "[::1]:3"]
-
-
-@pytest.mark.parametrize("address", ["a", "a:", ":1", "a:0", "a:65536", "a:x", "a:" + "9" * 5000, 1, None])
-def test_an_address_that_is_none_is_refused(address):
-    with pytest.raises(ValueError, match="TF_CONFIG must list the workers as host:port. Received: "):
-        distribute.addresses_in_cluster(config(worker=["a:1", address]))
-
-
 def test_one_process_asks_for_itself():
     import tensorflow as tf
 
@@ -62,7 +19,18 @@ def test_one_process_asks_for_itself():
     assert distribute.any_asks(strategy, True) and not distribute.any_asks(strategy, False)
 
 
-def test_one_process_waits_for_nobody(monkeypatch):
-    monkeypatch.delenv("TF_CONFIG", raising=False)
-    with distribute.waiting(1, print):
-        pass
+def test_one_process_waits_for_nobody_and_misses_nobody(monkeypatch):
+    for name in ("TF_CONFIG", "PET_NNODES", "OMPI_COMM_WORLD_SIZE", "SLURM_JOB_ID", "JOB_COMPLETION_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    with distribute.waiting(Recipe(model="ViTTiny"), print) as cluster:
+        strategy = distribute.make_strategy(cluster)
+    with distribute.with_others(strategy):
+        distribute.check_others(strategy)
+    assert cluster is None
+
+
+def test_an_environment_that_is_wrong_is_refused(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "{")
+    with pytest.raises(ValueError, match="TF_CONFIG must have the form"):
+        with distribute.waiting(Recipe(model="ViTTiny"), print):
+            pass
