@@ -24,6 +24,7 @@ from keras_vit.system.graphs import without_autograph
 from keras_vit.training import micro_batches
 from keras_vit.training import plan as plans
 from keras_vit.training.averaging import epochs_to_keep
+from keras_vit.training.datasets import records
 from keras_vit.training.datasets.load import load_dataset
 from keras_vit.training.datasets.splits import NAME_IN_RUNS
 from keras_vit.training.finish import finish, read_results, report
@@ -62,6 +63,11 @@ def train(recipe, output, console=None, callbacks=()):
         ImportError: if the package of one of the recipe's loggers is not installed.
         Stopped: after SIGTERM or Ctrl-C, when everything is saved.
     """
+    with records.named_failures():
+        return _train(recipe, output, console, callbacks)
+
+
+def _train(recipe, output, console, callbacks):
     # 1. Decide everything that the recipe leaves open. Nothing is written yet.
     distribute.prepare_process(recipe)
     require_packages(recipe.loggers)

@@ -5,8 +5,11 @@ import os
 import sys
 
 from keras_vit.cli.arguments import require_positive
-from keras_vit.images.stored import Chain, StoredImages
+from keras_vit.images.stored import Chain, Opened, StoredImages
+from keras_vit.preprocessing.reading import is_image_name
+from keras_vit.system import places, remote
 
+SHARDS = ("index.json", "train.index.npz")  # which a folder of shards has
 TFDS = "tfds/"  # before the name of a data set of tensorflow-datasets
 
 
@@ -17,8 +20,8 @@ def add_images(parser):
         nargs="+",
         metavar="WHAT",
         help="image files, folders (with all below them), globs, .csv files with a column path, folders of shards that "
-        "`keras-vit prepare-data` wrote, tfds/NAME of tensorflow-datasets, or - for a list of paths on standard input, "
-        "one per line or separated by zero bytes",
+        "`keras-vit prepare-data` wrote, each on a disk or as s3://..., gs://..., az://... or hf://...; tfds/NAME of "
+        "tensorflow-datasets; or - for a list of paths on standard input, one per line or separated by zero bytes",
     )
     parser.add_argument(
         "--split",
@@ -74,7 +77,7 @@ def images_of(arguments, verb):
             found = named_images(plain, sys.stdin.buffer)
             if found.left_out:
                 print(f"keras-vit {verb}: left out {counted(found.left_out)}", file=sys.stderr)
-            parts, plain = [*parts, found.images], []
+            parts, plain = [*parts, Opened(found.images, remote.read)], []
         parts += [stored] if stored else []
     if arguments.split and without_splits:
         raise ValueError(
@@ -87,11 +90,11 @@ def _stored(item, arguments):
     """The images of a manifest, of shards or of a data set; None for what is none of them."""
     if item.startswith(TFDS) and not os.path.lexists(item):
         return _of_tfds(item.removeprefix(TFDS), arguments)
-    if item.lower().endswith(".csv") and os.path.isfile(item):
+    if item.lower().endswith(".csv") and places.is_file(item):
         from keras_vit.images.manifest import read_paths
 
-        return read_paths(item, arguments.split)
-    if all(os.path.isfile(os.path.join(item, name)) for name in ("index.json", "train.index.npz")):
+        return Opened(read_paths(item, arguments.split), remote.read)
+    if not is_image_name(item) and all(places.is_file(places.inside(item, name)) for name in SHARDS):
         return _of_shards(item, arguments.split)
     return None
 

@@ -1,10 +1,9 @@
 """`keras-vit prepare-data`: a data set as a folder of TFRecord shards."""
 
 import sys
-from pathlib import Path
 
 from keras_vit.cli.arguments import verb_parser
-from keras_vit.system import startup
+from keras_vit.system import places, startup
 
 DESCRIPTION = """\
 Write the images of a data set, their bytes as they are, into TFRecord files with an index: few large files instead of
@@ -65,11 +64,11 @@ def _load(arguments):
     """The data set of SOURCE, and the folder that its files are named relative to."""
     from keras_vit.training.datasets import digits, folders, manifest, tfds
 
-    source = Path(arguments.source)
-    if source.is_dir():
-        return folders.load(source, arguments.seed), source.absolute()
-    if source.is_file():
-        return manifest.load(source, arguments.seed), source.absolute().parent
+    source = arguments.source
+    if places.is_folder(source):
+        return folders.load(source, arguments.seed), places.absolute(source)
+    if places.is_file(source):
+        return manifest.load(source, arguments.seed), places.parent(places.absolute(source))
     if arguments.source == "digits":
         return digits.load(), None
     if arguments.source.startswith("tfds/"):

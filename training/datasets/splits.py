@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from keras_vit.images.names import some
+from keras_vit.system import places
 from keras_vit.training.datasets import stratification
+from keras_vit.training.datasets.records import remote_reader
 
 NAME_IN_RUNS = {"train": "train", "validation": "val", "test": "held_out"}  # in a run folder's files and fingerprint
 
@@ -18,7 +20,7 @@ NAME_IN_RUNS = {"train": "train", "validation": "val", "test": "held_out"}  # in
 class Split:
     """Images and their classes: image files, encoded images in memory, or records.
 
-    names: paths of image files; of other images, names that identify them in reports.
+    names: paths of image files, or their URLs; of other images, names that identify them in reports.
     """
 
     names: tuple[str, ...]
@@ -55,8 +57,8 @@ class Split:
         """The names, paths of files relative to `root`: the same wherever the data set lies."""
         if not self.are_files:
             return self.names
-        start = os.path.join(os.path.abspath(root or "."), "")
-        return tuple(n.removeprefix(start) if n.startswith(start) else os.path.relpath(n, root) for n in self.names)
+        start = places.inside(root if places.is_remote(root) else os.path.abspath(root or "."), "")
+        return tuple(n.removeprefix(start) if n.startswith(start) else places.relative(n, root) for n in self.names)
 
     def read(self, index):
         """The bytes of an encoded image.
@@ -68,12 +70,14 @@ class Split:
             return self.encoded[index]
         if self.records is not None:
             return self.records.read(index)
-        return Path(self.names[index]).read_bytes()
+        return places.read(self.names[index])
 
     def reader(self):
         """`read` in TensorFlow: a function from an image's index, int64, to its bytes, a scalar string."""
         import tensorflow as tf
 
+        if self.are_files and any(map(places.is_remote, self.names)):
+            return remote_reader(self.read)
         if self.records is not None:
             return self.records.reader()
         with tf.device("CPU:0"):
