@@ -35,6 +35,7 @@ from keras_vit.training.run import checkpoint, facts, logs, model_file, validati
 from keras_vit.training.run.callbacks import Callbacks, as_logs, check_callbacks
 from keras_vit.training.run.header import header
 from keras_vit.training.run.loggers import Loggers, require_packages
+from keras_vit.training.run.mirror import Mirror, mirrored
 from keras_vit.training.run.metrics import EpochMetrics, NotFinite
 from keras_vit.training.run.progress import Progress, quiet_console
 from keras_vit.training.run.signals import Stopped, StopRequest
@@ -48,6 +49,8 @@ FETCH_EVERY = 10  # steps between two fetches of the metrics, if the live line n
 @without_autograph
 def train(recipe, output, console=None, callbacks=()):
     """Train `recipe` under tf.distribute into the run folder `output`; resume if the folder holds this run.
+
+    Where `output` is a URL, s3://bucket/runs/photos, the run is mirrored there (`keras_vit.training.run.mirror`).
 
     Args:
         console: a rich.console.Console for the progress; standard output, or the notebook, if None.
@@ -63,30 +66,33 @@ def train(recipe, output, console=None, callbacks=()):
         ImportError: if the package of one of the recipe's loggers is not installed.
         Stopped: after SIGTERM or Ctrl-C, when everything is saved.
     """
-    with records.named_failures():
-        return _train(recipe, output, console, callbacks)
+    with records.named_failures(), mirrored(output) as mirror:
+        results = _train(recipe, mirror, console, callbacks)
+        mirror.finish()
+    return results
 
 
-def _train(recipe, output, console, callbacks):
+def _train(recipe, mirror, console, callbacks):
     # 1. Decide everything that the recipe leaves open. Nothing is written yet.
     distribute.prepare_process(recipe)
     require_packages(recipe.loggers)
     check_callbacks(callbacks)
     with distribute.waiting(recipe.worker_timeout, Progress(0, 0, 0, console).log):
         strategy = distribute.make_strategy()
-    folder = Path(output).absolute()
+    mirror.refuse_several(distribute.worker_of(strategy).count)
+    folder = mirror.folder
     data_set, spec = load_dataset(recipe), model.spec_of(recipe)
     settings = plans.settings_of(recipe, data_set, spec)
     exists = plans.check_folder(folder, settings)
     if exists and (results := read_results(folder)):
-        Progress(0, 0, 0, console).log(f"{folder} is finished. {report(results)}")
+        Progress(0, 0, 0, console).log(f"{mirror.url or folder} is finished. {report(results)}")
         return results
     plan = plans.make(recipe, folder, data_set, spec, settings, strategy)
     if recipe.grad_accum_steps == "auto":
         plan = micro_batches.fitted(plan, try_out, Progress(0, 0, 0, console, quiet=not plan.chief).log)
 
     # 2. Build the model, the optimizer and the training and evaluation steps.
-    trainer = Trainer(plan, console, callbacks)
+    trainer = Trainer(plan, console, callbacks, mirror)
 
     with contextlib.ExitStack() as stack:
         # 3. Lock the folder and describe the run in it. Of several workers only the chief writes.
@@ -128,7 +134,8 @@ class Trainer:
         asked_to_end: whether a callback ended the run before its last epoch.
     """
 
-    def __init__(self, plan, console=None, callbacks=()):
+    def __init__(self, plan, console=None, callbacks=(), mirror=None):
+        self.mirror = mirror or Mirror(plan.folder)
         recipe, classes, self.plan = plan.recipe, plan.data_set.classes, plan
         with plan.strategy.scope():
             self.state = State.build(recipe, len(classes), plan.spec, plan.steps)
@@ -310,6 +317,7 @@ class Trainer:
             noted |= {"ended": True} if self.asked_to_end else {}
             noted["bad"] = {NAME_IN_RUNS[split]: found.state() for split, found in self.plan.quarantines.items()}
             self.store.save(self.step, arrays, noted)
+            self.mirror.push(self.progress.log)
         self.schedule.restart()
 
     def resume(self):

@@ -1,8 +1,13 @@
 """`keras-vit merge`: the parts that `predict --shard` and `embed --shard` wrote, as one file."""
 
+import contextlib
+import fnmatch
 import sys
+from pathlib import Path
 
 from keras_vit.cli.arguments import verb_parser
+from keras_vit.system import places, remote
+from keras_vit.system.files import scratch_folder
 
 DESCRIPTION = """\
 Make one file of the parts that `keras-vit predict` or `embed` wrote with --shard, with the bytes of one run:
@@ -28,8 +33,26 @@ def main(argv=None):
     arguments = parser().parse_args(argv)
     from keras_vit.prediction.merging import merge
 
-    merged = merge(arguments.output)
+    with _with_parts(arguments.output) as output:
+        merged = merge(output)
     print(f"{merged.rows} of {merged.images} images: {arguments.output}")
     for name, reason in merged.bad:
         print(f"keras-vit merge: skipped {name}: {reason}", file=sys.stderr)
     return 1 if merged.bad else 0
+
+
+@contextlib.contextmanager
+def _with_parts(output):
+    """Yield the local path of a file to make of the parts beside it; of a URL, they are downloaded, and it is uploaded."""
+    if not places.is_remote(output):
+        yield output
+        return
+    if places.is_file(output):
+        raise FileExistsError(f"{output} exists already. Remove it, or move it away, to merge its parts again.")
+    folder, name = places.parent(output), Path(output.rpartition("/")[2])
+    with scratch_folder() as local:
+        for entry in remote.scan(folder):
+            if fnmatch.fnmatchcase(entry.name, f"{name.stem}-?????-of-?????{name.suffix}*"):
+                remote.download(entry.path, local / entry.name)
+        yield str(local / name)
+        remote.upload(local / name, output)

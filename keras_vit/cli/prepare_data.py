@@ -4,6 +4,7 @@ import sys
 
 from keras_vit.cli.arguments import verb_parser
 from keras_vit.system import places, startup
+from keras_vit.system.uploads import folder_output
 
 DESCRIPTION = """\
 Write the images of a data set, their bytes as they are, into TFRecord files with an index: few large files instead of
@@ -53,7 +54,8 @@ def main(argv=None):
         if sys.stderr.isatty():
             print(f"\r{done:,} images", end="", file=sys.stderr)
 
-    index = shards.write(data_set, arguments.output, arguments.shards, root, progress)
+    with folder_output(arguments.output, new=True) as output:
+        index = shards.write(data_set, output, arguments.shards, root, progress)
     if sys.stderr.isatty():
         print(file=sys.stderr)
     _print(arguments.output, index)

@@ -45,6 +45,11 @@ def inside(folder, *names):
     return "/".join((folder, *names)) if is_remote(folder) else os.path.join(folder, *names)
 
 
+def inside_of(output, made):
+    """Where a local file is in the end, which was made for `output` or for a part of it."""
+    return inside(parent(output), os.path.basename(made)) if is_remote(output) else made
+
+
 def parent(path):
     """The folder of a file."""
     return path.rpartition("/")[0] if is_remote(path) else str(Path(path).parent)

@@ -25,6 +25,7 @@ OPTIONS = {  # beside those that fsspec takes from its configuration, FSSPEC_S3_
     # A request has an end: botocore waits for a minute each, and tries five times itself.
     "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}}},
 }
+NO_BUCKET = re.compile("bucket does not exist|NoSuchBucket|no such bucket", re.IGNORECASE)
 TRIES = 5
 PAUSE = 0.5  # seconds before the second try; doubled before each further one
 LONGEST = 120  # seconds in which a further try is begun
@@ -277,7 +278,7 @@ def _explained(url, error):
 
 
 def _missing(url, error=None):
-    if error is not None and "bucket" in str(error).lower():
+    if error is not None and NO_BUCKET.search(str(error)):
         bucket = "/".join(url.split("/")[:3])
         return FileNotFoundError(f"{url}: there is no bucket {bucket}. Check its name, and the endpoint of the store.")
     return FileNotFoundError(f"{url}: there is no such object, nor a folder of this name.")
