@@ -5,6 +5,7 @@
 #   make test-lowest  the tests on the lowest versions that setup.cfg allows
 #   make test-serving exports of every family on the TensorFlows that TF Serving's releases have
 #   make test-protocols keras-vit serve by the clients of TF Serving and Triton, against Keras
+#   make test-cloud   data, runs and outputs in a bucket of a local object store, against the same on the disk
 #   make test-mediapipe .tflite files opened by MediaPipe      make test-exchange  every family as ONNX and OpenVINO
 #   make test-servers  folders for Triton, OpenVINO Model Server and KServe, by their protobufs, runtimes and SDK
 #   make test-web     pages that classify in the browser, in Chromium, against keras-vit predict -> results/web.csv
@@ -23,7 +24,7 @@ BIN := $(VENV)/bin
 # What a newer torch is called on machines without a GPU differs; `make test-all TORCH=torch==2.13.0` names another.
 TORCH ?= torch
 
-.PHONY: test-loggers test-notebook quickstart test test-all test-lowest test-jax test-torch test-serving test-protocols test-servers test-mediapipe test-web test-exchange test-edge test-detector test-real test-libraries
+.PHONY: test-loggers test-notebook quickstart test test-all test-lowest test-jax test-torch test-serving test-protocols test-servers test-mediapipe test-web test-exchange test-edge test-detector test-real test-libraries test-cloud
 .PHONY: lint format docs bench bench-peers clean
 
 $(BIN)/python:
@@ -130,6 +131,13 @@ test-servers: build/servers/digits/run.json build/real/reference.npz
 	.venv-kserve/bin/python tests/export/kserve_manifests.py build/servers/formats
 	@echo "== Talking to KServe's own server by the folder's client"
 	.venv-kserve/bin/python tests/export/kserve_server.py build/servers/formats/triton
+
+test-cloud:
+	@echo "== Working wholly in a bucket of moto's server -> build/cloud (environment .venv-cloud)"
+	test -x .venv-cloud/bin/python || $(PYTHON) -m venv .venv-cloud
+	.venv-cloud/bin/python -m pip install --quiet uv
+	.venv-cloud/bin/uv pip install --quiet --python .venv-cloud/bin/python --editable '.[train,edge,cloud]' 'moto[server]==5.2.5'
+	.venv-cloud/bin/python -m tests.cloud build/cloud
 
 test-mediapipe: $(VENV)/.dev
 	@echo "== Converting toys into .tflite files with metadata -> build/mediapipe"

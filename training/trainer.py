@@ -100,6 +100,7 @@ def _train(recipe, mirror, console, callbacks):
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(held(folder))
             plans.write_folder(plan)
+            mirror.push(trainer.progress.log)
         stack.enter_context(distribute.lost_worker_errors(strategy))
 
         # 4. Train, epoch by epoch.

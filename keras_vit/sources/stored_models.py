@@ -7,9 +7,12 @@ that was replaced is downloaded again, and one that was not is there already.
 import hashlib
 import json
 
+from keras_vit.sources.answers import ANSWERS
+from keras_vit.sources.run_folder import LABELS, RESULTS, RUN, SPEC
 from keras_vit.system import places, remote, uploads
 from keras_vit.system.files import atomic_folder
 
+BESIDE = (SPEC, LABELS, ANSWERS, RUN, RESULTS)  # what may say of a file how it is used
 NOT_NEEDED = ("checkpoints/",)  # of a run, by which only training goes on
 
 
@@ -22,24 +25,28 @@ def local_copy(url):
         UnreachableError: if the store does not answer; nothing half-written stays.
     """
     url = places.plain(url)
-    found = remote.facts(url)
-    if found is not None:
-        names, facts = None, [url, *found]
-    else:
-        names = {name: entry for name, entry in uploads.listed(url).items() if not name.startswith(NOT_NEEDED)}
-        if not names:
-            raise FileNotFoundError(f"{url}: there is no such object, nor a folder of this name.")
-        objects = remote.objects(url)
-        facts = [url, *((name, *objects[name]) for name in names)]
-    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    remote.forget(url)
+    folder, files, facts = _file(url) if remote.facts(url) else _folder(url)
+    digest = hashlib.sha256(json.dumps([url, facts]).encode()).hexdigest()[:16]
     kept = uploads.cache_home() / "stores" / digest
-    inside = url.partition("://")[2]
     if not kept.exists():
-        with atomic_folder(kept) as folder:
-            target = folder / inside
-            if names is None:
-                target.parent.mkdir(parents=True)
-                remote.download(url, target)
-            else:
-                uploads.downloaded(url, target, names)
-    return kept / inside
+        with atomic_folder(kept) as temporary:
+            uploads.downloaded(folder, temporary / folder.partition("://")[2], files)
+    return kept / url.partition("://")[2]
+
+
+def _file(url):
+    """The folder of a file, {name: (size, sha256)} of it and of what is read beside it, and what the store says of them."""
+    folder, found = places.parent(url), {url.rpartition("/")[2]: remote.facts(url)}
+    found |= {name: remote.facts(f"{folder}/{name}") for name in BESIDE}
+    found = {name: facts for name, facts in found.items() if facts}
+    return folder, {name: (facts.size, None) for name, facts in found.items()}, found
+
+
+def _folder(url):
+    """The same of a folder."""
+    files = {name: entry for name, entry in uploads.listed(url).items() if not name.startswith(NOT_NEEDED)}
+    if not files:
+        raise FileNotFoundError(f"{url}: there is no such object, nor a folder of this name.")
+    objects = remote.objects(url)
+    return url, files, {name: objects[name] for name in files}

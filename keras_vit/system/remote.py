@@ -108,6 +108,11 @@ def scan(url):
     return entries
 
 
+def forget(url):
+    """Forget what was listed before: it may have changed."""
+    _opened(url)[0].invalidate_cache()
+
+
 def list_anew(url):
     """Forget what was listed before, and list all below a folder in as few requests as there can be.
 

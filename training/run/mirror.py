@@ -1,8 +1,9 @@
 """A run at a URL: it is trained in a folder of the local disk, and every checkpoint is uploaded when it was written.
 
 Every file of a run folder is replaced as a whole, on the disk as in a store, and whatever a kill leaves of them goes
-on; so files are uploaded in the order in which they count: the weights that a checkpoint names, the checkpoint, all
-others, and what was removed last. What a kill at any moment leaves in the store is what it might have left on a disk.
+on; so files are uploaded in the order in which they count: the settings, by which a folder is this run's, the weights
+that a checkpoint names, the checkpoint, all others; what is gone is removed last. What a kill at any moment leaves in
+the store is what it might have left on a disk.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
-from keras_vit.sources.run_folder import CHECKPOINTS, RUN
+from keras_vit.sources.run_folder import CHECKPOINTS, RUN, SETTINGS
 from keras_vit.system import places, remote, uploads
 from keras_vit.system.files import held
 from keras_vit.system.remote import UnreachableError
@@ -92,7 +93,7 @@ class Mirror:
             if self.uploaded.get(name) != files[name]:
                 remote.upload(self.folder / name, f"{self.url}/{name}")
                 self.uploaded[name] = files[name]
-        for name in sorted(self.uploaded.keys() - files.keys()):
+        for name in sorted(self.uploaded.keys() - files.keys(), key=_order, reverse=True):  # what names before the named
             remote.remove(f"{self.url}/{name}")
             del self.uploaded[name]
 
@@ -108,9 +109,9 @@ class Mirror:
 
 def _order(name):
     """The place of a file among those that are uploaded."""
-    checkpoint = name.startswith(f"{CHECKPOINTS}/")
-    place = (2 if name != RUN else 3) if not checkpoint else int(name.startswith(f"{CHECKPOINTS}/step-"))
-    return place, name
+    if name.startswith(f"{CHECKPOINTS}/"):
+        return (2 if name.startswith(f"{CHECKPOINTS}/step-") else 1), name
+    return {SETTINGS: 0, RUN: 4}.get(name, 3), name
 
 
 def _hidden(name):
