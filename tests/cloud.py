@@ -2,8 +2,9 @@
 
     python -m tests.cloud build/cloud
 
-Starts moto's server, which speaks S3, copies a data set into a bucket and compares, to the bit: predictions, embeddings,
-parts and merges, validation, checks, shards; a run that is killed and goes on; its exports. Then what fails.
+Starts moto's server, which speaks S3, copies a data set into a bucket and compares, to the bit: predictions,
+embeddings, parts and merges, validation, checks, shards; a run that is killed and goes on; its exports. Then what
+fails.
 """
 
 import argparse
@@ -196,7 +197,9 @@ def models(folder):
     same(next((folder / "edge").glob("*.tflite")), fetched(f"s3://bucket/edge/{files[0]}", folder / "fetched/x.tflite"))
     assert run("predict", f"s3://bucket/edge/{files[0]}", image) == run("predict", "edge", image)
     run("export", "s3://bucket/runs/stored", "--output", "s3://bucket/serving", "--name", "colours")  # a second version
-    versions = {name.split("/")[2] for name in remote.objects("s3://bucket/serving") if name.startswith("models/colours/")}
+    versions = {
+        name.split("/")[2] for name in remote.objects("s3://bucket/serving") if name.startswith("models/colours/")
+    }
     assert len(versions) == 2, versions
 
 
@@ -235,7 +238,9 @@ def failures(folder):
     assert "AWS_ACCESS_KEY_ID" in run("check-data", "s3://bucket/data/list.csv", status=1, environment=nobody)
     dead = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     start = time.monotonic()
-    assert "could not be reached: tried 5 times" in run("predict", run_, "s3://b/x.csv", *out, status=1, environment=dead)
+    assert "could not be reached: tried 5 times" in run(
+        "predict", run_, "s3://b/x.csv", *out, status=1, environment=dead
+    )
     assert time.monotonic() - start < 150
     assert not Path("nowhere.csv").exists()
 

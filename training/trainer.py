@@ -13,7 +13,6 @@ that the newest checkpoint names exist, and model.keras is written from them aga
 import contextlib
 import math
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -35,8 +34,8 @@ from keras_vit.training.run import checkpoint, facts, logs, model_file, validati
 from keras_vit.training.run.callbacks import Callbacks, as_logs, check_callbacks
 from keras_vit.training.run.header import header
 from keras_vit.training.run.loggers import Loggers, require_packages
-from keras_vit.training.run.mirror import Mirror, mirrored
 from keras_vit.training.run.metrics import EpochMetrics, NotFinite
+from keras_vit.training.run.mirror import Mirror, mirrored
 from keras_vit.training.run.progress import Progress, quiet_console
 from keras_vit.training.run.signals import Stopped, StopRequest
 from keras_vit.training.run.watchdog import Watchdog

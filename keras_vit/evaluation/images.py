@@ -165,7 +165,9 @@ def _folder_images(folder, labels, split, order, class_names):
         below = folders.deeper(found.folder)
         hint = f" Is {printable(below)} meant?" if below else ""
         raise ValueError(f"{printable(found.folder)}: {error}{hint}") from error
-    images = [(places.path_of(file), numbers[name]) for name, listing in found.classes.items() for file in listing.images]
+    images = [
+        (places.path_of(file), numbers[name]) for name, listing in found.classes.items() for file in listing.images
+    ]
     return LabelledImages(images, notes)
 
 

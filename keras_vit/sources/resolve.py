@@ -95,8 +95,8 @@ def resolve(given, kinds=MODELS, argument=""):
     """What `given` stands for: a `Resolved` of one of `kinds`.
 
     Args:
-        given: path, URL of an object store, a reference to the hub (hf://owner/name), or a model's name with or without a tag ("SwinT",
-            "SwinT.ms_in22k_ft_in1k", timm's names).
+        given: path, URL of an object store, a reference to the hub (hf://owner/name), or a model's name with or
+            without a tag ("SwinT", "SwinT.ms_in22k_ft_in1k", timm's names).
         kinds: the keys of KINDS that the caller accepts.
         argument: what errors call it, e.g. "teacher".
 

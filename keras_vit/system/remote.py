@@ -237,7 +237,17 @@ def _info(url):
 
 
 def _facts(info):
-    keys = ("ETag", "etag", "md5Hash", "content_settings", "blob_id", "LastModified", "last_modified", "mtime", "created")
+    keys = (
+        "ETag",
+        "etag",
+        "md5Hash",
+        "content_settings",
+        "blob_id",
+        "LastModified",
+        "last_modified",
+        "mtime",
+        "created",
+    )
     version = next((info[key] for key in keys if info.get(key)), "")
     return Facts(int(info.get("size") or 0), str(version).strip('"'))
 
@@ -277,7 +287,9 @@ def _explained(url, error):
     if isinstance(error, ValueError) and not isinstance(error, asyncio.TimeoutError):
         schemes = ", ".join(f"{scheme}://" for scheme in PACKAGES)
         if package is None:
-            return ValueError(f"{url} cannot be opened ({_in_short(error)}). Expected {schemes} or another scheme of fsspec.")
+            return ValueError(
+                f"{url} cannot be opened ({_in_short(error)}). Expected {schemes} or another scheme of fsspec."
+            )
         return ValueError(f"{url} cannot be opened ({_in_short(error)}). Credentials for it are {credentials}.")
     return None
 

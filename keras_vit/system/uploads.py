@@ -15,7 +15,13 @@ from keras_vit.system import places, remote
 from keras_vit.system.files import held, scratch_folder
 
 MARKER = ".complete.json"
-LAST = ("saved_model.pb", "models.config", "report.json", "run.json", "index.json")  # that a folder counts by, for other readers
+LAST = (
+    "saved_model.pb",
+    "models.config",
+    "report.json",
+    "run.json",
+    "index.json",
+)  # that a folder counts by, for other readers
 
 
 def cache_home():

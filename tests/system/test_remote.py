@@ -120,12 +120,16 @@ def test_a_scheme_names_its_package_and_its_credentials(monkeypatch):
         raise ImportError(f"Install {scheme}")
 
     monkeypatch.setattr(fsspec, "filesystem", missing)
-    with pytest.raises(ImportError, match=r"s3a://b/x needs the package s3fs. Run: pip install 'keras-vit-models\[cloud\]'"):
+    with pytest.raises(
+        ImportError, match=r"s3a://b/x needs the package s3fs. Run: pip install 'keras-vit-models\[cloud\]'"
+    ):
         remote.read("s3a://b/x")
     with pytest.raises(ImportError, match="gs://b/x needs the package gcsfs. Run: pip install gcsfs"):
         remote.read("gs://b/x")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="nosuch://x cannot be opened .*Expected s3://, gs://, az://, hf:// or another"):
+    with pytest.raises(
+        ValueError, match="nosuch://x cannot be opened .*Expected s3://, gs://, az://, hf:// or another"
+    ):
         remote.read("nosuch://x")
 
 

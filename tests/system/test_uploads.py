@@ -36,7 +36,11 @@ def read():
 
 
 FIRST = {"models.config": "one", "models/a/1/saved_model.pb": "graph 1", "models/a/1/variables/v": "weights 1"}
-SECOND = FIRST | {"models.config": "both", "models/a/2/saved_model.pb": "graph 2", "models/a/2/variables/v": "weights 2"}
+SECOND = FIRST | {
+    "models.config": "both",
+    "models/a/2/saved_model.pb": "graph 2",
+    "models/a/2/variables/v": "weights 2",
+}
 
 
 def test_a_folder_is_added_to():

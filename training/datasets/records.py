@@ -5,9 +5,11 @@ content is a tf.train.Example. TensorFlow verifies the checksums, so that a dama
 """
 
 import contextlib
+import dataclasses
 import re
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,10 +30,12 @@ class Records:
     offsets: np.ndarray  # int64: of its record in the file, in bytes
     lengths: np.ndarray  # int64: of the record's content, in bytes
     feature: str  # name of the encoded image in the tf.train.Example
+    fetch: Any = remote.read  # of files at URLs
 
     def take(self, indices):
         """The records at `indices`, in that order."""
-        return Records(self.files, self.shards[indices], self.offsets[indices], self.lengths[indices], self.feature)
+        shards, offsets, lengths = self.shards[indices], self.offsets[indices], self.lengths[indices]
+        return dataclasses.replace(self, shards=shards, offsets=offsets, lengths=lengths)
 
     def read(self, index):
         """The bytes of an encoded image.
@@ -50,9 +54,9 @@ class Records:
             raise ValueError(f"{path} has no image at byte {offset}, where its index lists one.") from error
 
     def _content(self, path, offset, length):
-        """The content of a record; of one in an object store, which TensorFlow does not read, its checksum is verified."""
+        """The content of a record; its checksum is verified where it is in an object store."""
         if is_remote(path):
-            record = remote.read(path, offset, length + FRAME)
+            record = self.fetch(path, offset, length + FRAME)
             content, (expected,) = record[HEADER : HEADER + length], CHECKSUM.unpack(record[-CHECKSUM.size :])
             if masked_crc32c(content) != expected:
                 raise ValueError(f"{path} is damaged at byte {offset}: the checksum of its record differs.")
@@ -121,7 +125,7 @@ def remote_reader(read):
 
 @contextlib.contextmanager
 def named_failures():
-    """Let an object store that did not answer be an `UnreachableError` again, where TensorFlow made it one of its own."""
+    """Let an `UnreachableError`, of which TensorFlow made an error of its own, be one again."""
     import tensorflow as tf
 
     try:

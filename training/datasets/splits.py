@@ -1,5 +1,6 @@
 """A data set with its train, validation and test splits, and how images are divided among them."""
 
+import dataclasses
 import hashlib
 import os
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class Split:
     labels: np.ndarray  # int32 (N,), the class of each; of several labels per image uint8 (N, K), 1 for each it has
     encoded: tuple[bytes, ...] | None = None  # images in memory
     records: Any = None  # records.Records: positions of the images in TFRecord files
+    fetch: Any = None  # instead of `remote.read`, for images and records at URLs
 
     def __len__(self):
         return len(self.names)
@@ -51,7 +53,12 @@ class Split:
         """The split of the images at `indices`, in that order."""
         encoded = None if self.encoded is None else tuple(self.encoded[i] for i in indices)
         records = None if self.records is None else self.records.take(indices)
-        return Split(tuple(self.names[i] for i in indices), self.labels[indices], encoded, records)
+        return Split(tuple(self.names[i] for i in indices), self.labels[indices], encoded, records, self.fetch)
+
+    def fetching(self, fetch):
+        """The split, of which what lies at URLs is read by a function as `remote.read` is one."""
+        records = self.records and dataclasses.replace(self.records, fetch=fetch)
+        return dataclasses.replace(self, records=records, fetch=fetch)
 
     def relative_names(self, root):
         """The names, paths of files relative to `root`: the same wherever the data set lies."""
@@ -70,7 +77,8 @@ class Split:
             return self.encoded[index]
         if self.records is not None:
             return self.records.read(index)
-        return places.read(self.names[index])
+        name = self.names[index]
+        return self.fetch(name) if self.fetch and places.is_remote(name) else places.read(name)
 
     def reader(self):
         """`read` in TensorFlow: a function from an image's index, int64, to its bytes, a scalar string."""

@@ -93,7 +93,9 @@ class Mirror:
             if self.uploaded.get(name) != files[name]:
                 remote.upload(self.folder / name, f"{self.url}/{name}")
                 self.uploaded[name] = files[name]
-        for name in sorted(self.uploaded.keys() - files.keys(), key=_order, reverse=True):  # what names before the named
+        for name in sorted(
+            self.uploaded.keys() - files.keys(), key=_order, reverse=True
+        ):  # what names before the named
             remote.remove(f"{self.url}/{name}")
             del self.uploaded[name]
 
