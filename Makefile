@@ -6,6 +6,7 @@
 #   make test-serving exports of every family on the TensorFlows that TF Serving's releases have
 #   make test-protocols keras-vit serve by the clients of TF Serving and Triton, against Keras
 #   make test-kubernetes  manifests in docs/ and in bundles against the published schemas
+#   make test-cloud   data, runs and outputs in a bucket of a local object store, against the same on the disk
 #   make test-mediapipe .tflite files opened by MediaPipe      make test-exchange  every family as ONNX and OpenVINO
 #   make test-servers  folders for Triton, OpenVINO Model Server and KServe, by their protobufs, runtimes and SDK
 #   make test-web     pages that classify in the browser, in Chromium, against keras-vit predict -> results/web.csv
@@ -26,7 +27,7 @@ BIN := $(VENV)/bin
 # What a newer torch is called on machines without a GPU differs; `make test-all TORCH=torch==2.13.0` names another.
 TORCH ?= torch
 
-.PHONY: test-loggers test-notebook quickstart test test-all test-lowest test-jax test-torch test-serving test-protocols test-servers test-mediapipe test-web test-exchange test-edge test-detector test-engines test-real test-libraries test-slurm test-kubernetes
+.PHONY: test-loggers test-notebook quickstart test test-all test-lowest test-jax test-torch test-serving test-protocols test-servers test-mediapipe test-web test-exchange test-edge test-detector test-engines test-real test-libraries test-slurm test-kubernetes test-cloud
 .PHONY: lint format docs bench bench-peers clean
 
 $(BIN)/python:
@@ -142,6 +143,13 @@ test-kubernetes: $(VENV)/.dev
 	test -x .venv-kubernetes/bin/python || $(PYTHON) -m venv .venv-kubernetes
 	.venv-kubernetes/bin/python -m pip install --quiet kubernetes-validate==1.37.* kubeflow-trainer-api==2.3.*
 	.venv-kubernetes/bin/python tests/export/kubernetes_manifests.py docs/training.md build/kubernetes/kubernetes.yaml
+
+test-cloud:
+	@echo "== Working wholly in a bucket of moto's server -> build/cloud (environment .venv-cloud)"
+	test -x .venv-cloud/bin/python || $(PYTHON) -m venv .venv-cloud
+	.venv-cloud/bin/python -m pip install --quiet uv
+	.venv-cloud/bin/uv pip install --quiet --python .venv-cloud/bin/python --editable '.[train,edge,cloud]' 'moto[server]==5.2.5'
+	.venv-cloud/bin/python -m tests.cloud build/cloud
 
 test-mediapipe: $(VENV)/.dev
 	@echo "== Converting toys into .tflite files with metadata -> build/mediapipe"

@@ -23,7 +23,8 @@ from keras_vit.training.step import distribute, model
 from keras_vit.training.step.losses import loss_name
 
 FREE = (  # may change between a run and its continuation
-    *("cache_megabytes", "data_dir", "recovery_interval", "recovery_minutes", "checkpoint_hist", "watchdog_minutes"),
+    *("cache_megabytes", "data_dir", "data_cache", "data_cache_gb"),
+    *("recovery_interval", "recovery_minutes", "checkpoint_hist", "watchdog_minutes"),
     *("cluster", "hosts", "worker_port", "worker_timeout", "worker_silence"),
     *("early_stopping", "log", "average_hist"),
     *("memory_gigabytes", "micro_batches"),

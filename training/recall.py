@@ -1,7 +1,6 @@
 """The training split of a finished run, loaded again: to calibrate or measure on images that the run was trained on."""
 
-from pathlib import Path
-
+from keras_vit.system import places
 from keras_vit.training.datasets.load import load_dataset
 from keras_vit.training.datasets.splits import fingerprint
 from keras_vit.training.recipe import Recipe
@@ -22,7 +21,7 @@ def training_split(folder):
     if settings is None:
         raise ValueError(f"{folder} does not say what it was trained on: it has no args.yaml.")
     recipe = Recipe(**{name: settings[name] for name in WHERE if name in settings})
-    where = recipe.dataset if recipe.data_dir is None else f"{recipe.dataset}, {Path(recipe.data_dir).absolute()}"
+    where = recipe.dataset if recipe.data_dir is None else f"{recipe.dataset}, {places.absolute(recipe.data_dir)}"
     try:
         data_set = load_dataset(recipe)
     except (ValueError, OSError, ImportError) as error:

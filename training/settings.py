@@ -73,7 +73,12 @@ class DataSettings(Group):
     below data_dir, as `keras-vit prepare-data` writes them), "csv" (data_dir is the path of a manifest) or "tfds/NAME"
     (tensorflow-datasets, prepared below data_dir)."""
     data_dir: str | None = None
-    """Folder of class folders, or of train/ and val/ (and test/) with class folders in each; or what `dataset` says."""
+    """Folder of class folders, or of train/ and val/ (and test/) with class folders in each; or what `dataset` says.
+    Or its URL: s3://, gs://, az:// or hf://."""
+    data_cache: str | None = None
+    """Local folder that keeps what is read of a data_dir at a URL, for later epochs and runs."""
+    data_cache_gb: float = 50.0
+    """Gigabytes that data_cache may take; what was used least recently makes room."""
     train_split: str = "train"
     """Split of a tensorflow-datasets builder to train on."""
     val_split: str = "validation"
@@ -91,6 +96,8 @@ class DataSettings(Group):
     def __post_init__(self):
         super().__post_init__()
         below_one(self, "max_bad_fraction")
+        if not self.data_cache_gb > 0:
+            raise ValueError(f"data_cache_gb must be above 0. Received: {self.data_cache_gb}.")
         if self.dataset not in DATASETS and not self.dataset.startswith("tfds/"):
             raise ValueError(
                 f"dataset must be one of {', '.join(DATASETS)} or tfds/NAME. Received: {self.dataset!r}."

@@ -13,7 +13,6 @@ that the newest checkpoint names exist, and model.keras is written from them aga
 import contextlib
 import math
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from keras_vit.system.graphs import without_autograph
 from keras_vit.training import micro_batches
 from keras_vit.training import plan as plans
 from keras_vit.training.averaging import epochs_to_keep
+from keras_vit.training.datasets import records
 from keras_vit.training.datasets.load import load_dataset
 from keras_vit.training.datasets.splits import NAME_IN_RUNS
 from keras_vit.training.finish import finish, read_results, report
@@ -35,6 +35,7 @@ from keras_vit.training.run.callbacks import Callbacks, as_logs, check_callbacks
 from keras_vit.training.run.header import header
 from keras_vit.training.run.loggers import Loggers, require_packages
 from keras_vit.training.run.metrics import EpochMetrics, NotFinite
+from keras_vit.training.run.mirror import Mirror, mirrored
 from keras_vit.training.run.progress import Progress, quiet_console
 from keras_vit.training.run.signals import Stopped, StopRequest
 from keras_vit.training.run.watchdog import Watchdog
@@ -47,6 +48,8 @@ FETCH_EVERY = 10  # steps between two fetches of the metrics, if the live line n
 @without_autograph
 def train(recipe, output, console=None, callbacks=()):
     """Train `recipe` under tf.distribute into the run folder `output`; resume if the folder holds this run.
+
+    Where `output` is a URL, s3://bucket/runs/photos, the run is mirrored there (`keras_vit.training.run.mirror`).
 
     Args:
         console: a rich.console.Console for the progress; standard output, or the notebook, if None.
@@ -65,27 +68,32 @@ def train(recipe, output, console=None, callbacks=()):
     distribute.prepare_process(recipe)
     require_packages(recipe.loggers)
     check_callbacks(callbacks)
-    with distribute.waiting(recipe, Progress(0, 0, 0, console).log) as cluster:
-        strategy = distribute.make_strategy(cluster)
-    with distribute.with_others(strategy, agreed=Stopped):
-        return _train(recipe, Path(output).absolute(), strategy, console, callbacks)
+    with records.named_failures(), mirrored(output) as mirror:
+        with distribute.waiting(recipe, Progress(0, 0, 0, console).log) as cluster:
+            strategy = distribute.make_strategy(cluster)
+        mirror.refuse_several(distribute.worker_of(strategy).count)
+        with distribute.with_others(strategy, agreed=Stopped):
+            results = _train(recipe, mirror, strategy, console, callbacks)
+        mirror.finish()
+    return results
 
 
-def _train(recipe, folder, strategy, console, callbacks):
+def _train(recipe, mirror, strategy, console, callbacks):
     """The run of `train`, whose devices and other workers are there."""
     # 1. Decide everything that the recipe leaves open. Nothing is written yet.
+    folder = mirror.folder
     data_set, spec = load_dataset(recipe), model.spec_of(recipe)
     settings = plans.settings_of(recipe, data_set, spec)
     exists = plans.check_folder(folder, settings)
     if exists and (results := read_results(folder)):
-        Progress(0, 0, 0, console).log(f"{folder} is finished. {report(results)}")
+        Progress(0, 0, 0, console).log(f"{mirror.url or folder} is finished. {report(results)}")
         return results
     plan = plans.make(recipe, folder, data_set, spec, settings, strategy)
     if recipe.grad_accum_steps == "auto":
         plan = micro_batches.fitted(plan, try_out, Progress(0, 0, 0, console, quiet=not plan.chief).log)
 
     # 2. Build the model, the optimizer and the training and evaluation steps.
-    trainer = Trainer(plan, console, callbacks)
+    trainer = Trainer(plan, console, callbacks, mirror)
 
     with contextlib.ExitStack() as stack:
         # 3. Lock the folder and describe the run in it. Of several workers only the chief writes.
@@ -93,6 +101,7 @@ def _train(recipe, folder, strategy, console, callbacks):
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(held(folder))
             plans.write_folder(plan)
+            mirror.push(trainer.progress.log)
 
         # 4. Train, epoch by epoch.
         trainer.fit()
@@ -126,7 +135,8 @@ class Trainer:
         asked_to_end: whether a callback ended the run before its last epoch.
     """
 
-    def __init__(self, plan, console=None, callbacks=()):
+    def __init__(self, plan, console=None, callbacks=(), mirror=None):
+        self.mirror = mirror or Mirror(plan.folder)
         recipe, classes, self.plan = plan.recipe, plan.data_set.classes, plan
         with plan.strategy.scope():
             self.state = State.build(recipe, len(classes), plan.spec, plan.steps)
@@ -310,6 +320,7 @@ class Trainer:
             noted |= {"ended": True} if self.asked_to_end else {}
             noted["bad"] = {NAME_IN_RUNS[split]: found.state() for split, found in self.plan.quarantines.items()}
             self.store.save(self.step, arrays, noted)
+            self.mirror.push(self.progress.log)
         self.schedule.restart()
 
     def resume(self):

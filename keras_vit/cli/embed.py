@@ -5,7 +5,8 @@ import sys
 from keras_vit.cli.arguments import add_image_model, verb_parser
 from keras_vit.cli.images import add_images, add_shard, images_of
 from keras_vit.cli.progress import Batches
-from keras_vit.system import startup
+from keras_vit.system import places, startup
+from keras_vit.system.uploads import file_output
 
 DESCRIPTION = """\
 Write a vector for each image: what the model's classifier reads, or the output of a model without one. Images that
@@ -49,10 +50,12 @@ def main(argv=None):
 
     options = arguments.preprocessing, arguments.input_values, arguments.img_size, arguments.crop_pct
     embedder = Embedder.open(arguments.source, *options)
-    work = Work(images, arguments.output, arguments.batch_size, arguments.shard)
-    with Batches("embed", work) as on_batch:
-        written = write_embeddings(work, embedder, arguments.source, arguments.normalize, on_batch)
-    print(f"{written.rows} of {written.images} images, {embedder.dim} numbers each: {work.path}")
+    with file_output(arguments.output, arguments.shard) as output:
+        work = Work(images, output, arguments.batch_size, arguments.shard)
+        with Batches("embed", work) as on_batch:
+            written = write_embeddings(work, embedder, arguments.source, arguments.normalize, on_batch)
+    place = places.inside_of(arguments.output, work.path)
+    print(f"{written.rows} of {written.images} images, {embedder.dim} numbers each: {place}")
     for name, reason in written.bad:
         print(f"keras-vit embed: skipped {name}: {reason}", file=sys.stderr)
     return 1 if written.bad else 0

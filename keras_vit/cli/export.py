@@ -12,8 +12,9 @@ from keras_vit.cli.arguments import (
     verb_parser,
 )
 from keras_vit.sources.library_folder import LIBRARIES
-from keras_vit.system import startup
+from keras_vit.system import places, startup
 from keras_vit.system.files import refuse_pattern, scratch_folder
+from keras_vit.system.uploads import folder_output
 
 DESCRIPTION = """\
 Write a version of a model into OUTPUT, the folder of a model server, which is made or added to:
@@ -113,6 +114,15 @@ def parser():
 def main(argv=None):
     """Export what the arguments say; 0, or an error."""
     arguments = parser().parse_args(argv)
+    asked = arguments.output
+    with folder_output(asked) as arguments.output:
+        status = _export(arguments)
+    if places.is_remote(asked):
+        print(f"uploaded to {asked}")
+    return status
+
+
+def _export(arguments):
     refuse_pattern(arguments.output)
     for_serving = arguments.name or arguments.label or arguments.batch_sizes or arguments.any_size
     if arguments.format != "serving" and for_serving:

@@ -5,8 +5,12 @@ import os
 import sys
 
 from keras_vit.cli.arguments import require_positive
-from keras_vit.images.stored import Chain, StoredImages
+from keras_vit.images.stored import Chain, Opened, StoredImages
+from keras_vit.preprocessing.reading import is_image_name
+from keras_vit.system import places, remote
+from keras_vit.system.data_cache import DataCache
 
+SHARDS = ("index.json", "train.index.npz")  # which a folder of shards has
 TFDS = "tfds/"  # before the name of a data set of tensorflow-datasets
 
 
@@ -17,8 +21,8 @@ def add_images(parser):
         nargs="+",
         metavar="WHAT",
         help="image files, folders (with all below them), globs, .csv files with a column path, folders of shards that "
-        "`keras-vit prepare-data` wrote, tfds/NAME of tensorflow-datasets, or - for a list of paths on standard input, "
-        "one per line or separated by zero bytes",
+        "`keras-vit prepare-data` wrote, each on a disk or as s3://..., gs://..., az://... or hf://...; tfds/NAME of "
+        "tensorflow-datasets; or - for a list of paths on standard input, one per line or separated by zero bytes",
     )
     parser.add_argument(
         "--split",
@@ -28,6 +32,12 @@ def add_images(parser):
     )
     parser.add_argument(
         "--data-dir", metavar="DIR", help="where tfds/NAME was prepared (default: ~/tensorflow_datasets)"
+    )
+    parser.add_argument(
+        "--data-cache", metavar="DIR", help="local folder that keeps the images at URLs, for the next command"
+    )
+    parser.add_argument(
+        "--data-cache-gb", type=float, default=50.0, metavar="GB", help="that it may take at most (default: 50)"
     )
     parser.add_argument("--batch-size", type=int, default=32, help="images that the model takes at once (default: 32)")
 
@@ -63,9 +73,10 @@ def images_of(arguments, verb):
     from keras_vit.images.named import counted, named_images
 
     require_positive(arguments, "batch_size")
+    fetch = _fetch(arguments)
     parts, plain, without_splits = [], [], []
     for item in (*arguments.images, None):
-        stored = item and _stored(item, arguments)
+        stored = item and _stored(item, arguments, fetch)
         if stored is None and item is not None:
             plain.append(item)
             without_splits.append(item)
@@ -74,7 +85,7 @@ def images_of(arguments, verb):
             found = named_images(plain, sys.stdin.buffer)
             if found.left_out:
                 print(f"keras-vit {verb}: left out {counted(found.left_out)}", file=sys.stderr)
-            parts, plain = [*parts, found.images], []
+            parts, plain = [*parts, Opened(found.images, fetch)], []
         parts += [stored] if stored else []
     if arguments.split and without_splits:
         raise ValueError(
@@ -83,16 +94,23 @@ def images_of(arguments, verb):
     return Chain(parts)
 
 
-def _stored(item, arguments):
+def _fetch(arguments):
+    """The function that reads what lies at a URL."""
+    if arguments.data_cache is None:
+        return remote.read
+    return DataCache(arguments.data_cache, arguments.data_cache_gb).read
+
+
+def _stored(item, arguments, fetch):
     """The images of a manifest, of shards or of a data set; None for what is none of them."""
     if item.startswith(TFDS) and not os.path.lexists(item):
         return _of_tfds(item.removeprefix(TFDS), arguments)
-    if item.lower().endswith(".csv") and os.path.isfile(item):
+    if item.lower().endswith(".csv") and places.is_file(item):
         from keras_vit.images.manifest import read_paths
 
-        return read_paths(item, arguments.split)
-    if all(os.path.isfile(os.path.join(item, name)) for name in ("index.json", "train.index.npz")):
-        return _of_shards(item, arguments.split)
+        return Opened(read_paths(item, arguments.split), fetch)
+    if not is_image_name(item) and all(places.is_file(places.inside(item, name)) for name in SHARDS):
+        return _of_shards(item, arguments.split, fetch)
     return None
 
 
@@ -102,11 +120,12 @@ def _of_tfds(name, arguments):
     return _as_images(tfds.images(name, arguments.data_dir, arguments.split or "all"))
 
 
-def _of_shards(folder, split):
+def _of_shards(folder, split, fetch):
     from keras_vit.images.split_names import split_of
     from keras_vit.training.datasets import shards
 
     _, found = shards.load_splits(folder)
+    found = {name: one.fetching(fetch) for name, one in found.items()}
     if split is None:
         return Chain([_as_images(one) for one in found.values()])
     if split_of(split) not in found:

@@ -48,6 +48,8 @@ EXTRAS = {  # module that is missing -> the extra that brings it
     "grpc": "grpc",
     "tensorflow_serving": "grpc",
     "pyarrow": "parquet",
+    "fsspec": "cloud",
+    "s3fs": "cloud",
 }
 
 

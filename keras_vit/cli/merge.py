@@ -1,9 +1,13 @@
 """`keras-vit merge`: the parts that `predict`, `embed` and `prepare-data` wrote with --shard, as one file or folder."""
 
+import contextlib
+import fnmatch
 import sys
 from pathlib import Path
 
 from keras_vit.cli.arguments import verb_parser
+from keras_vit.system import places, remote
+from keras_vit.system.files import scratch_folder
 
 DESCRIPTION = """\
 Make one of the parts that `keras-vit predict`, `embed` or `prepare-data` wrote with --shard, the bytes of one run:
@@ -32,10 +36,12 @@ def main(argv=None):
     from keras_vit.prediction.merging import merge
     from keras_vit.training.datasets.shard_parts import part_folders
 
-    if not Path(arguments.output).suffix or part_folders(arguments.output):
+    of_shards = not Path(arguments.output).suffix or part_folders(arguments.output)
+    if of_shards and not places.is_remote(arguments.output):
         return _merge_shards(arguments.output)
 
-    merged = merge(arguments.output)
+    with _with_parts(arguments.output) as output:
+        merged = merge(output)
     print(f"{merged.rows} of {merged.images} images: {arguments.output}")
     for name, reason in merged.bad:
         print(f"keras-vit merge: skipped {name}: {reason}", file=sys.stderr)
@@ -48,3 +54,20 @@ def _merge_shards(output):
 
     print(f"{output}: {contents(shard_parts.merge(output))}")
     return 0
+
+
+@contextlib.contextmanager
+def _with_parts(output):
+    """Yield the local path of a file to make of the parts beside it; of a URL, they are downloaded, and it is uploaded."""
+    if not places.is_remote(output):
+        yield output
+        return
+    if places.is_file(output):
+        raise FileExistsError(f"{output} exists already. Remove it, or move it away, to merge its parts again.")
+    folder, name = places.parent(output), Path(output.rpartition("/")[2])
+    with scratch_folder() as local:
+        for entry in remote.scan(folder):
+            if fnmatch.fnmatchcase(entry.name, f"{name.stem}-?????-of-?????{name.suffix}*"):
+                remote.download(entry.path, local / entry.name)
+        yield str(local / name)
+        remote.upload(local / name, output)

@@ -6,7 +6,8 @@ import sys
 from keras_vit.cli.arguments import add_model, open_predictor, require_positive, verb_parser
 from keras_vit.cli.images import add_images, add_shard, images_of
 from keras_vit.cli.progress import Batches, Progress
-from keras_vit.system import startup
+from keras_vit.system import places, startup
+from keras_vit.system.uploads import file_output
 
 TOP = 5  # classes per image, where it has one label
 BAR = 24  # characters of a score of 1
@@ -68,10 +69,11 @@ def _write(arguments, predictor, images, k):
     """Write the table, or the part of it that --shard names; returns (name, reason) of what cannot be read."""
     from keras_vit.prediction.to_file import Work, write_predictions
 
-    work = Work(images, arguments.output, arguments.batch_size, arguments.shard)
-    with Batches("predict", work) as on_batch:
-        written = write_predictions(work, predictor, k, on_batch)
-    print(f"{written.rows} of {written.images} images: {work.path}")
+    with file_output(arguments.output, arguments.shard) as output:
+        work = Work(images, output, arguments.batch_size, arguments.shard)
+        with Batches("predict", work) as on_batch:
+            written = write_predictions(work, predictor, k, on_batch)
+    print(f"{written.rows} of {written.images} images: {places.inside_of(arguments.output, work.path)}")
     return written.bad
 
 

@@ -1,11 +1,11 @@
 """`keras-vit prepare-data`: a data set as a folder of TFRecord shards."""
 
 import sys
-from pathlib import Path
 
 from keras_vit.cli.arguments import verb_parser
 from keras_vit.cli.images import add_shard
-from keras_vit.system import startup
+from keras_vit.system import places, startup
+from keras_vit.system.uploads import folder_output
 
 DESCRIPTION = """\
 Write the images of a data set, their bytes as they are, into TFRecord files with an index: few large files instead of
@@ -46,6 +46,9 @@ def main(argv=None):
     """Write the shards and print what they hold."""
     arguments = parser().parse_args(argv)
 
+    if arguments.shard and places.is_remote(arguments.output):
+        raise ValueError(f"--shard writes into a local folder. Received: {arguments.output}.")
+
     startup.start_tensorflow()
     from keras_vit.training.datasets import shard_parts, shards
 
@@ -63,7 +66,8 @@ def main(argv=None):
     if arguments.shard:
         written = shard_parts.write_part(data_set, arguments.output, arguments.shards, arguments.shard, root, progress)
     else:
-        index = shards.write(data_set, arguments.output, arguments.shards, root, progress)
+        with folder_output(arguments.output, new=True) as output:
+            index = shards.write(data_set, output, arguments.shards, root, progress)
     if sys.stderr.isatty():
         print(file=sys.stderr)
     if arguments.shard:
@@ -78,11 +82,11 @@ def _load(arguments):
     """The data set of SOURCE, and the folder that its files are named relative to."""
     from keras_vit.training.datasets import digits, folders, manifest, tfds
 
-    source = Path(arguments.source)
-    if source.is_dir():
-        return folders.load(source, arguments.seed), source.absolute()
-    if source.is_file():
-        return manifest.load(source, arguments.seed), source.absolute().parent
+    source = arguments.source
+    if places.is_folder(source):
+        return folders.load(source, arguments.seed), places.absolute(source)
+    if places.is_file(source):
+        return manifest.load(source, arguments.seed), places.parent(places.absolute(source))
     if arguments.source == "digits":
         return digits.load(), None
     if arguments.source.startswith("tfds/"):

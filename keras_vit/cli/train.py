@@ -9,7 +9,7 @@ from pathlib import Path
 
 from keras_vit.cli.arguments import add_max_pixels, complete_name, verb_parser
 from keras_vit.cli.settings import add_group, refuse_unknown
-from keras_vit.system import ends, startup
+from keras_vit.system import ends, places, startup
 
 DESCRIPTION = """\
 Train a model from scratch or fine-tune one, by a recipe:
@@ -34,6 +34,8 @@ def main(argv=None):
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         recipe, output, instead, stopped = parse(argv)
+        if instead and places.is_remote(output):
+            raise ValueError(f"--{instead.replace('_', '-')} writes into a local folder. Received: {output}.")
         startup.start_tensorflow()
         if instead == "dry_run":
             from keras_vit.training.dry_run import dry_run
@@ -107,7 +109,9 @@ def parser(name="finetune", base=None):
     parser = verb_parser("train", DESCRIPTION.format(chosen=name, names=names))
     parser.usage = "keras-vit train [--recipe NAME] [--data-dir DIR] --output DIR [--dry-run] [--lr-finder] [settings]"
     parser.add_argument("--recipe", choices=recipes.names(), metavar="NAME", help="where the settings come from")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="the run folder")
+    parser.add_argument(
+        "--output", type=places.path_of, metavar="DIR", help="the run folder, or its URL: s3://bucket/runs/photos"
+    )
     parser.add_argument(
         "--dry-run",
         action=argparse.BooleanOptionalAction,

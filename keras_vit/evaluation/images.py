@@ -4,16 +4,15 @@
 """
 
 import difflib
-import os
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from keras_vit.images import folders
 from keras_vit.images.manifest import is_split, read_manifest
 from keras_vit.images.names import normalized, printable
 from keras_vit.images.split_names import split_of
 from keras_vit.preprocessing import IMAGE_SUFFIXES
+from keras_vit.system import places
 
 IMAGENET_SETS = (1000, 11821, 21841, 21843)  # numbers of classes of the sets of `imagenet_labels`
 ORDERS = ("name", "numeric", "sorted")
@@ -47,10 +46,10 @@ def find_images(path, labels, split=None, order=None, class_names=None, multi_la
 
 def label_images(path, labels, split=None, order=None, class_names=None, multi_label=False):
     """As `find_images`, with notes: a `LabelledImages`."""
-    path = Path(path)
-    if path.is_file():
+    path = places.plain(path)
+    if places.is_file(path):
         return LabelledImages(_csv_images(path, labels, split, order, class_names, multi_label))
-    if path.is_dir():
+    if places.is_folder(path):
         found = _folder_images(path, labels, split, order, class_names)
         images = [(file, (number,)) for file, number in found.images] if multi_label else found.images
         return LabelledImages(images, found.notes)
@@ -166,7 +165,9 @@ def _folder_images(folder, labels, split, order, class_names):
         below = folders.deeper(found.folder)
         hint = f" Is {printable(below)} meant?" if below else ""
         raise ValueError(f"{printable(found.folder)}: {error}{hint}") from error
-    images = [(Path(file), numbers[name]) for name, listing in found.classes.items() for file in listing.images]
+    images = [
+        (places.path_of(file), numbers[name]) for name, listing in found.classes.items() for file in listing.images
+    ]
     return LabelledImages(images, notes)
 
 
@@ -175,11 +176,11 @@ def _split_folder(folder, labels, split, class_names):
     known = tuple(map(normalized, class_names or labels))
     if split:
         found = folders.find_split(folder, split, known)
-        where = f"{os.path.relpath(found.folder, folder)}/"
+        where = f"{places.relative(found.folder, folder)}/"
     else:
         whole = folders.find_classes(folder, known)
         if "all" not in whole.splits:
-            names = [f"{os.path.relpath(part.folder, folder)}/" for part in whole.splits.values()]
+            names = [f"{places.relative(part.folder, folder)}/" for part in whole.splits.values()]
             raise ValueError(f"{printable(folder)} has the splits {', '.join(names)}; choose one with --split.")
         found, where = whole.splits["all"], ""
     notes = {"split": where, "not taken": folders.files_in_words(found.left_out)}
@@ -194,7 +195,7 @@ def _csv_images(path, labels, split, order, class_names, multi_label):
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     _refuse_ambiguous(path, names, numbers, len(labels), order or class_names)
-    found = [(Path(row.path), tuple(numbers[label] for label in row.labels)) for row in rows]
+    found = [(places.path_of(row.path), tuple(numbers[label] for label in row.labels)) for row in rows]
     return found if multi_label else [(file, number) for file, (number,) in found]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_vit.prediction.many import best_classes, predict_files
+from keras_vit.system import places
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def evaluate(predictor, images, batch_size=32, max_bad_fraction=0.05, progress=N
             unreadable images if there are too many.
     """
     several, K = predictor.multi_label, len(predictor.labels)
-    images = [(Path(path), _numbers(path, label, several)) for path, label in images]
+    images = [(places.path_of(path), _numbers(path, label, several)) for path, label in images]
     _check(images, K, batch_size, max_bad_fraction)
     k, rows, bad = min(5, K, predictor.top_k or 5), [], []
     for answer, numbers in _answers(predictor, images, batch_size, progress):

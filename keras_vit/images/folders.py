@@ -13,12 +13,12 @@ not clear, nothing is guessed: an error says how to name the folders.
 import os
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from keras_vit.images.listing import LEFT_BY_OTHERS, Listing, holds_image, is_passed_over, list_images
 from keras_vit.images.names import normalized, printable, refuse_other_encodings, some
 from keras_vit.images.split_names import IN_WORDS, SPLITS, looks_like, split_of
 from keras_vit.preprocessing.reading import is_image_name
+from keras_vit.system import places
 
 REMEDY = "or list the images in a CSV file with the columns path,label,split"
 KNOWN = "train, training, training_set, ...; val, valid, validation, dev, ...; test, testing, test_set, ..."
@@ -78,16 +78,17 @@ def find_classes(folder, labels=()):
             same split or class; or if the name of one is not UTF-8.
         OSError: naming a folder that cannot be listed.
     """
-    folder = str(Path(folder))
-    if not os.path.isdir(folder):
-        csv = '; a manifest takes dataset="csv"' if os.path.isfile(folder) else ""
+    folder = places.plain(folder)
+    places.list_anew(folder)
+    if not places.is_folder(folder):
+        csv = '; a manifest takes dataset="csv"' if places.is_file(folder) else ""
         raise ValueError(f"data_dir is not a folder: {printable(folder)}. Expected class folders in it{csv}.")
     tops = _Tops.look(folder)
     if tops.splits(labels):
         return _with_splits(tops, labels)
     tops.refuse_what_looks_like_splits(labels)
     found = _split_folder(folder)
-    beside = {name: "no data" for name in sorted(os.listdir(folder)) if name in LEFT_BY_OTHERS}
+    beside = {name: "no data" for name in _names(folder) if name in LEFT_BY_OTHERS}
     return ClassFolders(folder, {"all": found}, beside)
 
 
@@ -103,9 +104,10 @@ def find_split(folder, split, labels=()):
     Raises:
         ValueError: as `find_classes` does, or if there is no such split.
     """
-    folder = str(Path(folder))
+    folder = places.plain(folder)
+    places.list_anew(folder)
     if split in _subfolders(folder):
-        return _split_folder(_unwrapped(os.path.join(folder, split), split))
+        return _split_folder(_unwrapped(places.inside(folder, split), split))
     found = find_classes(folder, labels).splits
     if split_of(split) not in found:
         raise ValueError(
@@ -120,14 +122,14 @@ def deeper(folder):
 
     archive/ with nothing but archive/photos/cat/ and archive/photos/dog/ -> archive/photos
     """
-    start = folder = str(Path(folder))
+    start = folder = places.plain(folder)
     while not _holds_images_directly(folder):
         inside = _holding_images(folder)
         if len(inside) > 1 or any(split_of(name) for name in inside):
             break
         if not inside:
             return None
-        folder = os.path.join(folder, inside[0])
+        folder = places.inside(folder, inside[0])
     else:
         return None
     return folder if folder != start else None
@@ -145,15 +147,15 @@ class _Tops:
     @classmethod
     def look(cls, folder):
         names = _subfolders(folder)
-        paths = {name: _unwrapped(os.path.join(folder, name), name) for name in names if looks_like(name)}
-        direct = {name: _holds_images_directly(paths.get(name) or os.path.join(folder, name)) for name in names}
+        paths = {name: _unwrapped(places.inside(folder, name), name) for name in names if looks_like(name)}
+        direct = {name: _holds_images_directly(paths.get(name) or places.inside(folder, name)) for name in names}
         return cls(folder, direct, {name: _holding_images(path) for name, path in paths.items()}, paths)
 
     @property
     def others(self):
         """Folders with images whose names do not look like splits'."""
         names = [name for name in self.direct if name not in self.inside]
-        return [name for name in names if self.direct[name] or holds_image(os.path.join(self.folder, name))]
+        return [name for name in names if self.direct[name] or holds_image(places.inside(self.folder, name))]
 
     def splits(self, labels):
         """{name of a folder: split} of the folders that are splits."""
@@ -201,10 +203,10 @@ class _Tops:
 
     def _refuse_splits_below(self, names):
         """Raise a ValueError where splits lie inside of what would be classes: archive/train/cat/, cat/train/."""
-        below = {name: _holding_images(os.path.join(self.folder, name)) for name in names}
+        below = {name: _holding_images(places.inside(self.folder, name)) for name in names}
         below = {name: inside for name, inside in below.items() if _are_splits(inside)}
         for name, inside in below.items():
-            if not any(_holds_images_directly(os.path.join(self.folder, name, split)) for split in inside):
+            if not any(_holds_images_directly(places.inside(self.folder, name, split)) for split in inside):
                 raise ValueError(
                     f"{self._path}: {name}/ holds the splits {_listed(inside)}. Give {self._path}/{name}, or move the "
                     f"other folders out; {REMEDY}."
@@ -236,7 +238,7 @@ def _with_splits(tops, labels):
         folders[split] = name
     splits = {split: _split_folder(tops.paths[folders[split]]) for split in SPLITS if split in folders}
     beside = {name: _why_beside(tops, name) for name in tops.direct if name not in named}
-    beside |= {name: "no data" for name in sorted(os.listdir(tops.folder)) if name in LEFT_BY_OTHERS}
+    beside |= {name: "no data" for name in _names(tops.folder) if name in LEFT_BY_OTHERS}
     return ClassFolders(tops.folder, splits, beside, _images_directly(tops.folder))
 
 
@@ -248,7 +250,7 @@ def _are_splits(names):
 
 def _why_beside(tops, name):
     """Why a folder beside splits was not taken."""
-    images = len(list_images(os.path.join(tops.folder, name)).images)
+    images = len(list_images(places.inside(tops.folder, name)).images)
     counted = f"{images:,} image{'s' if images != 1 else ''}" if images else NO_IMAGE
     return f"{counted} without class folders" if split_of(name) and images else counted
 
@@ -259,7 +261,7 @@ def _unwrapped(path, name):
         inside = _holding_images(path)
         if len(inside) != 1 or not set(looks_like(inside[0])) & set(looks_like(name)):
             break
-        path = os.path.join(path, inside[0])
+        path = places.inside(path, inside[0])
     return path
 
 
@@ -272,31 +274,37 @@ def _split_folder(path):
         if label in classes:
             raise ValueError(
                 f"{printable(path)} has two folders for the class {label}, whose names differ in their bytes only "
-                f"(Unicode's NFC and NFD): {classes[label].folder!a} and {os.path.join(path, name)!a}. Put the images "
+                f"(Unicode's NFC and NFD): {classes[label].folder!a} and {places.inside(path, name)!a}. Put the images "
                 "of one into the other."
             )
-        classes[label] = list_images(os.path.join(path, name))
+        classes[label] = list_images(places.inside(path, name))
     return SplitFolder(path, classes, _images_directly(path))
 
 
 def _subfolders(folder):
     """Names of the folders inside, sorted, that are neither hidden nor left by other programs."""
-    with os.scandir(folder) as entries:
+    with places.scan(folder) as entries:
         return sorted(entry.name for entry in entries if not is_passed_over(entry.name) and entry.is_dir())
+
+
+def _names(folder):
+    """The names of all that lies inside, sorted."""
+    with places.scan(folder) as entries:
+        return sorted(entry.name for entry in entries)
 
 
 def _holding_images(folder):
     """Names of the folders inside that hold images, at any depth."""
-    return tuple(name for name in _subfolders(folder) if holds_image(os.path.join(folder, name)))
+    return tuple(name for name in _subfolders(folder) if holds_image(places.inside(folder, name)))
 
 
 def _holds_images_directly(folder):
-    with os.scandir(folder) as entries:
+    with places.scan(folder) as entries:
         return any(is_image_name(entry.name) and not entry.is_dir() for entry in entries)
 
 
 def _images_directly(folder):
-    with os.scandir(folder) as entries:
+    with places.scan(folder) as entries:
         return sum(is_image_name(entry.name) and not entry.is_dir() for entry in entries)
 
 
@@ -308,7 +316,7 @@ def files_in_words(left_out, shown=4):
 
 
 def _relative(folder, path):
-    return printable(Path(path).relative_to(folder).as_posix()) + "/"
+    return printable(places.relative(path, folder).replace(os.sep, "/")) + "/"
 
 
 def _listed(names, shown=4):

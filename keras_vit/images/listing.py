@@ -1,10 +1,11 @@
-"""The image files below a folder, and what else lies there."""
+"""The image files below a folder, on a disk or in an object store, and what else lies there."""
 
 import os
 from collections import Counter
 from dataclasses import dataclass
 
 from keras_vit.preprocessing.reading import is_image_name, missing_plugin
+from keras_vit.system import places
 
 LEFT_BY_OTHERS = ("__MACOSX", "@eaDir")  # folders of macOS' archives and Synology's disks: no images of the user's
 SECOND_LINK = "a second link to a folder"
@@ -39,11 +40,11 @@ def list_images(folder):
     for path, entries, first in _walk(folder):
         for name, is_file in entries:
             if reason := why_left_out(name) if is_file else NO_FILE:
-                others.append((os.path.join(path, name), reason))
+                others.append((places.inside(path, name), reason))
             elif first:
-                images.append(os.path.join(path, name))
+                images.append(places.inside(path, name))
             else:
-                others.append((os.path.join(path, name), SECOND_LINK))
+                others.append((places.inside(path, name), SECOND_LINK))
     return Listing(folder, tuple(sorted(images)), tuple(sorted(others)))
 
 
@@ -77,11 +78,11 @@ def _walk(folder):
         waiting = [start]
         while waiting:
             path = waiting.pop()
-            real = os.path.realpath(path)
+            real = path if places.is_remote(path) else os.path.realpath(path)
             first = real not in seen
             seen.add(real)
             below, entries = [], []
-            with os.scandir(path) as listed:
+            with places.scan(path) as listed:
                 for entry in listed:
                     if entry.is_dir():
                         below.append(entry)

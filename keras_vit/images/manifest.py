@@ -8,20 +8,20 @@ The first is of one class per image. A "|" in any label, or columns of 0 and 1 i
 of several classes per image, of which an image may have none: an empty label, or zeros only. (An empty label elsewhere
 is more likely forgotten than meant, and an error.) So no name of a class has a "|".
 
-A relative path is relative to the CSV file's folder. Training, `check-data`, `prepare-data` and `validate` all read it
-here. It is UTF-8, with or without a byte-order mark; beside a column label, other columns are passed over.
+A relative path is relative to the CSV file's folder, on a disk or in an object store; a URL is taken as it is. Training,
+`check-data`, `prepare-data` and `validate` all read it here. It is UTF-8, with or without a
+byte-order mark; beside a column label, other columns are passed over.
 """
 
 import contextlib
 import csv
 import difflib
-import os
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 from keras_vit.images.names import normalized, some
 from keras_vit.images.split_names import split_of
+from keras_vit.system import places
 
 BETWEEN = "|"  # the names of the classes of one image
 FLAGS = {"0": False, "1": True, "false": False, "true": True}  # what a class's column may hold, in any case
@@ -59,7 +59,7 @@ def read_manifest(path, multi_label=None):
             may have; or if the file is no CSV file in UTF-8.
         OSError: if it cannot be opened.
     """
-    path = Path(path)
+    path = places.plain(path)
     with _open_csv(path) as reader:
         classes = _class_columns(path, list(reader.fieldnames or ()))
         rows = [_row(path, reader.line_num, values, classes) for values in reader]
@@ -82,7 +82,8 @@ def read_paths(path, split=None):
             file in UTF-8.
         OSError: if it cannot be opened.
     """
-    path, found, splits = Path(path), [], set()
+    path, found, splits = places.plain(path), [], set()
+    folder = places.parent(path)
     with _open_csv(path) as reader:
         _require_columns(path, list(reader.fieldnames or ()), ("path",) if split is None else ("path", "split"))
         for values in reader:
@@ -90,7 +91,7 @@ def read_paths(path, split=None):
                 raise ValueError(f"{path}, line {reader.line_num}: path must not be empty.")
             splits.add(values.get("split") or "")
             if split is None or is_split(values["split"] or "", split):
-                found.append(str(path.parent / values["path"]))
+                found.append(places.joined(folder, values["path"]))
     if not found:
         known = f" It has the splits {some(sorted(filter(None, splits)))}." if any(splits) else ""
         raise ValueError(f"{path} names no image{f' of the split {split}' if split else ''}.{known}")
@@ -106,7 +107,7 @@ def is_split(written, split):
 def _open_csv(path):
     """The rows of a CSV file, by their columns' names."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with places.open_text(path) as file:
             yield csv.DictReader(file, skipinitialspace=True)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
@@ -129,7 +130,8 @@ def _row(path, line, values, classes):
         raise ValueError(f"{path}, line {line}: path and label must not be empty. Received: {file!r}, {label!r}.")
     written = _names(path, line, label) if classes is None else _set_columns(path, line, values, classes)
     labels = tuple(map(normalized, written))
-    return Row(line, str(path.parent / file), labels, written, (split or "") if "split" in values else None)
+    split = (split or "") if "split" in values else None
+    return Row(line, places.joined(places.parent(path), file), labels, written, split)
 
 
 def _names(path, line, label):
@@ -165,7 +167,7 @@ def _refuse_several_or_none(path, rows):
             f"{BETWEEN.join(row.written)!r}."
         )
     if row:
-        file = row.path.removeprefix(f"{path.parent}{os.sep}")
+        file = row.path.removeprefix(places.inside(places.parent(path), ""))
         raise ValueError(
             f"{path}, line {row.line}: path and label must not be empty. Received: {file!r}, ''. Images without a class"
             f' are for manifests of several labels: with a "{BETWEEN}" in a label, or a column of 0 and 1 per class in '

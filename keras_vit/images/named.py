@@ -6,7 +6,8 @@ from collections import Counter
 from typing import NamedTuple
 
 from keras_vit.images.listing import list_images, why_left_out
-from keras_vit.preprocessing.reading import IMAGE_SUFFIXES
+from keras_vit.preprocessing.reading import IMAGE_SUFFIXES, is_image_name
+from keras_vit.system import places, remote
 
 STANDARD_INPUT = "-"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -31,7 +32,8 @@ def named_images(given, stdin=None):
     read. Of folders, with all below them, and of globs, the files are taken whose names are those of images, each once.
 
     Args:
-        given: paths of files and folders, globs (where nothing has that name), and "-" for the paths in `stdin`.
+        given: paths or URLs of files and folders, globs (where nothing has that name), and "-" for the paths in
+            `stdin`.
         stdin: a binary file with a path per line, or with a zero byte after each, as `find -print0` writes them.
 
     Returns:
@@ -44,7 +46,7 @@ def named_images(given, stdin=None):
     for item in given:
         paths = _listed(stdin.read()) if item == STANDARD_INPUT else [item]
         for path in paths:
-            if os.path.isdir(path) or item != STANDARD_INPUT and _is_glob(path):
+            if _is_folder(path) or item != STANDARD_INPUT and _is_glob(path):
                 listing = _images_of(path)
                 others.update((os.path.normpath(other), (other, reason)) for other, reason in listing.others)
                 new = {os.path.normpath(image): image for image in listing.images}
@@ -73,16 +75,23 @@ def _listed(data):
     return paths
 
 
+def _is_folder(path):
+    """Whether it is a folder; of a list of a million URLs, those of images are not asked for."""
+    return not (places.is_remote(path) and is_image_name(path)) and places.is_folder(path)
+
+
 def _is_glob(path):
-    return glob.has_magic(path) and not os.path.lexists(path)
+    return glob.has_magic(path) and not (places.is_file(path) if places.is_remote(path) else os.path.lexists(path))
 
 
 def _images_of(path):
     """The images and other files of a folder or a glob; a ValueError without images."""
-    listing = list_images(path) if os.path.isdir(path) else _matched(path)
+    places.list_anew(path)
+    folder = _is_folder(path)
+    listing = list_images(path) if folder else _matched(path)
     if not listing.images:
         left = f" Left out: {counted(listing.left_out)}." if listing.left_out else ""
-        kind = "folder holds" if os.path.isdir(path) else "glob matches"
+        kind = "folder holds" if folder else "glob matches"
         suffixes = ", ".join(IMAGE_SUFFIXES[:6])
         raise ValueError(f"{path}: this {kind} no image; expected files that end in {suffixes}, ....{left}")
     return listing
@@ -91,8 +100,8 @@ def _images_of(path):
 def _matched(pattern):
     """The images that a glob matches, and those in the folders that it matches."""
     images, others = [], []
-    for path in sorted(glob.glob(pattern, recursive=True)):
-        if os.path.isdir(path):
+    for path, is_folder in _matches(pattern):
+        if is_folder:
             below = list_images(path)
             images += below.images
             others += below.others
@@ -101,3 +110,10 @@ def _matched(pattern):
         else:
             images.append(path)
     return Named(images=tuple(dict.fromkeys(images)), others=tuple(dict.fromkeys(others)))
+
+
+def _matches(pattern):
+    """(path, whether it is a folder) of what a glob matches, sorted."""
+    if places.is_remote(pattern):
+        return remote.matches(pattern).items()
+    return ((path, os.path.isdir(path)) for path in sorted(glob.glob(pattern, recursive=True)))

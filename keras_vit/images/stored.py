@@ -5,6 +5,8 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from keras_vit.system.remote import is_remote
+
 
 @dataclass(frozen=True)
 class StoredImage:
@@ -33,6 +35,25 @@ class StoredImages(Sequence):
 
     def __getitem__(self, index):
         return StoredImage(self.names[index], lambda: self.read(index))
+
+
+class Opened(Sequence):
+    """Paths, and in place of URLs the images that they name.
+
+    Args:
+        paths: N of them.
+        read: from a URL to the bytes of the object.
+    """
+
+    def __init__(self, paths, read):
+        self.paths, self.read = paths, read
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        path = self.paths[index]
+        return StoredImage(path, lambda: self.read(path)) if is_remote(path) else path
 
 
 class Chain(Sequence):

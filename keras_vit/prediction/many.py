@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_vit.system.remote import UnreachableError
+
 READERS = 4  # threads that decode and resize while the model runs
 AHEAD = 2  # batches read in advance
 
@@ -132,6 +134,8 @@ def _prepared(predictor, path):
     """(path, prepared image, None), or (path, None, why the file cannot be read)."""
     try:
         return path, predictor.prepare(path), None
+    except UnreachableError:  # an object store that does not answer, which says nothing about the image
+        raise
     except (ValueError, OSError) as error:
         return path, None, str(error) or type(error).__name__
 

@@ -16,7 +16,7 @@ import warnings
 import numpy as np
 
 from keras_vit.preprocessing.png_notes import SIGNATURE, without_notes
-from keras_vit.system import limits, startup
+from keras_vit.system import limits, remote, startup
 
 PLUGINS = {  # suffix -> (Pillow's name of the format, package that adds it where Pillow lacks it)
     ".avif": ("AVIF", "pillow-avif-plugin"),
@@ -49,7 +49,7 @@ def read_image(file):
     """An image -> numpy uint8 (H0, W0, 3), RGB, upright.
 
     Args:
-        file: path, bytes of an encoded image, or an open binary file.
+        file: path, URL of an object store, bytes of an encoded image, or an open binary file.
 
     Raises:
         ValueError: naming the file if it is truncated, not an image, of a format or a mode that is not read, or larger
@@ -64,6 +64,7 @@ def read_with_kind(file):
     name = "the image" if isinstance(file, bytes) else str(getattr(file, "name", file))
     from PIL import UnidentifiedImageError
 
+    file = remote.read(file) if remote.is_remote(file) else file
     try:
         return _read_or_without_notes(file)
     except (FileNotFoundError, PermissionError, IsADirectoryError):

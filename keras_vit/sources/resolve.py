@@ -11,7 +11,7 @@ from pathlib import Path
 
 from keras_vit.imagenet.labels import imagenet_labels
 from keras_vit.preprocessing.spec import Spec
-from keras_vit.sources import hub, library_folder, registry
+from keras_vit.sources import hub, library_folder, registry, stored_models
 from keras_vit.sources.answers import Answers
 from keras_vit.sources.run_folder import (
     LABELS,
@@ -22,6 +22,7 @@ from keras_vit.sources.run_folder import (
     recorded_answers,
     recorded_input_values,
 )
+from keras_vit.system.remote import is_remote
 from keras_vit.weights import catalogue, keras_file
 from keras_vit.weights.entries import WeightFileError
 
@@ -94,8 +95,8 @@ def resolve(given, kinds=MODELS, argument=""):
     """What `given` stands for: a `Resolved` of one of `kinds`.
 
     Args:
-        given: path, a reference to the hub (hf://owner/name), or a model's name with or without a tag ("SwinT",
-            "SwinT.ms_in22k_ft_in1k", timm's names).
+        given: path, URL of an object store, a reference to the hub (hf://owner/name), or a model's name with or
+            without a tag ("SwinT", "SwinT.ms_in22k_ft_in1k", timm's names).
         kinds: the keys of KINDS that the caller accepts.
         argument: what errors call it, e.g. "teacher".
 
@@ -130,7 +131,7 @@ def _remedy(path):
 
 
 def at_path(given):
-    """The `Resolved` of a path or of a reference to the hub; None if it does not exist or is of no known kind.
+    """The `Resolved` of a path, a URL or a reference to the hub; None if it does not exist or is of no known kind.
 
     Raises:
         ValueError: for a folder with several models or several .tflite files, and for a reference without a model.
@@ -139,7 +140,7 @@ def at_path(given):
     if hub.is_reference(given):
         found = at_path(hub.folder(given))
         return found and dataclasses.replace(found, name=hub.parse(given).repository.partition("/")[2])
-    path = Path(given)
+    path = Path(stored_models.local_copy(given) if is_remote(given) else given)
     if (path / RUN).is_file() or (path / MODEL).is_file():
         return Resolved("run", path.absolute().name, path)
     if is_saved_model(path):

@@ -20,6 +20,7 @@ from keras_vit.images.manifest import BETWEEN
 from keras_vit.preprocessing.spec import Spec
 from keras_vit.sources.answers import Answers
 from keras_vit.sources.keras_archive import load_keras_model
+from keras_vit.system import places
 from keras_vit.system.files import atomic_file
 
 MODEL = "model.keras"
@@ -112,6 +113,8 @@ class Run:
                 f"{csv_path}, line {line}: label must be a class's number below {self.classes}{several}. "
                 f"Received: {label!r}."
             )
+        if places.is_remote(row["path"]):
+            return row["path"], tuple(map(int, numbers)) if self.multi_label else int(label)
         image = self.path / row["path"]
         if ".." in Path(row["path"]).parts:  # from where the folder lies, whatever links lead to it
             image = Path(os.path.normpath(os.path.join(os.path.realpath(self.path), row["path"])))
@@ -165,7 +168,7 @@ class Run:
                 for path, label in images:
                     numbers = label if isinstance(label, tuple) else (label,)
                     text = BETWEEN.join(str(int(number)) for number in numbers)
-                    writer.writerow((_relative(folder / path, folder, real), text))
+                    writer.writerow((path if places.is_remote(path) else _relative(folder / path, folder, real), text))
 
 
 def require_files(images, run):
@@ -177,7 +180,7 @@ def require_files(images, run):
     Raises:
         ValueError: saying how many are missing, and what helps.
     """
-    missing = [path for path, _ in images if not Path(path).is_file()]
+    missing = [path for path, _ in images if not places.is_remote(path) and not Path(path).is_file()]
     if missing:
         raise ValueError(
             f"{run}: {len(missing)} of its {len(images)} test images are missing, {missing[0]} the first. If the run "

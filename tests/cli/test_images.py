@@ -4,15 +4,19 @@ import argparse
 import io
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from keras_vit.cli import images
 from keras_vit.cli.main import main
+from keras_vit.images.stored import StoredImage
 from keras_vit.prediction.embeddings_file import load_embeddings
+from keras_vit.system import remote
 from keras_vit.training.datasets import folders, shards
 from tests import toy_artifacts as toy
+from tests.stores import breaking, empty_store, put
 
 
 def parse(*given):
@@ -143,6 +147,74 @@ def test_an_interrupted_command_goes_on(album, run, tmp_path, monkeypatch, capsy
     command[-1] = str(tmp_path / "whole.csv")
     assert main(command) == 0
     assert (tmp_path / "found.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+@pytest.fixture
+def stored(album, monkeypatch):
+    """The URL of the album's copy in a store."""
+    monkeypatch.setattr(remote, "PAUSE", 0)
+    empty_store()
+    yield put(album, "memory://bucket/album")
+    empty_store()
+
+
+@pytest.mark.parametrize(
+    "what", ["photos", "photos/a", "photos/b/*1.png", "photos/**/0*.png", "list.csv", "shards", "photos/a/00.png"]
+)
+def test_a_copy_in_a_store_has_the_images_of_the_original_in_their_order(album, stored, what):
+    local, found = (images.images_of(parse(f"{place}/{what}"), "predict") for place in (album, stored))
+    assert len(found) > 0
+    assert [str(one).removeprefix(f"{stored}/") for one in found] == [
+        str(one).removeprefix(f"{album}/") for one in local
+    ]
+    for one, other in zip(found, local):
+        content = other.read() if isinstance(other, StoredImage) else Path(other).read_bytes()
+        assert one.read() == content
+
+
+def test_a_list_of_urls_is_not_asked_for_one_by_one(stored, monkeypatch):
+    listed = "".join(f"{stored}/photos/a/{n:02d}.png\n" for n in range(0, 12, 2)).encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(listed)))
+    calls = breaking(monkeypatch, "info", [])
+    assert len(named("-")) == 6 and not calls
+
+
+def test_the_data_cache_keeps_images_and_records(stored, tmp_path, monkeypatch):
+    for what in ("photos/a", "list.csv", "shards"):
+        given = parse(f"{stored}/{what}", "--data-cache", tmp_path / "cache")
+        first = [one.read() for one in images.images_of(given, "predict")]
+        again = images.images_of(given, "predict")
+        calls = breaking(monkeypatch, "cat_file", [])
+        assert [one.read() for one in again] == first and not calls
+        monkeypatch.setattr(remote, "PAUSE", 0)
+
+
+def test_a_store_that_breaks_ends_the_work_and_the_same_command_goes_on(stored, run, tmp_path, monkeypatch, capsys):
+    command = ["predict", str(run), f"{stored}/photos", "--batch-size", "2", "--output", str(tmp_path / "found.csv")]
+    with monkeypatch.context() as broken:
+        breaking(broken, "cat_file", [*8 * [None], *30 * [OSError("line is down")]])
+        assert main(command) == 1
+    printed = capsys.readouterr().err
+    assert "could not be reached: tried 5 times" in printed and "line is down" in printed and "skipped" not in printed
+    assert not (tmp_path / "found.csv").exists()
+    assert main(command) == 0
+    assert "going on after" in capsys.readouterr().err
+    assert len((tmp_path / "found.csv").read_text().splitlines()) == 1 + 12
+
+
+def test_results_at_a_url_are_those_of_the_disk(stored, run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_VIT_HOME", str(tmp_path))
+    shared = ["predict", str(run), f"{stored}/photos", "--batch-size", "4", "--output"]
+    assert main([*shared, str(tmp_path / "found.csv")]) == 0
+    assert main([*shared, "memory://bucket/found.csv"]) == 0
+    assert "12 of 12 images: memory://bucket/found.csv" in capsys.readouterr().out
+    assert remote.read("memory://bucket/found.csv") == (tmp_path / "found.csv").read_bytes()
+    for part in ("1/2", "2/2"):
+        assert main([*shared, "memory://bucket/parts.csv", "--shard", part]) == 0
+    assert main(["merge", "memory://bucket/parts.csv"]) == 0
+    assert remote.read("memory://bucket/parts.csv") == (tmp_path / "found.csv").read_bytes()
+    assert main(["merge", "memory://bucket/parts.csv"]) == 1
+    assert "memory://bucket/parts.csv exists already" in capsys.readouterr().err
 
 
 def test_a_part_needs_the_name_of_the_whole(run, album, capsys):

@@ -11,7 +11,6 @@ import warnings
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +18,8 @@ import numpy as np
 from keras_vit.images.folders import find_classes
 from keras_vit.images.names import normalized, printable
 from keras_vit.preprocessing.reading import missing_plugin, read_with_kind, refused_file
+from keras_vit.system import places
+from keras_vit.system.remote import UnreachableError
 from keras_vit.training.datasets import folders, manifest, shards
 from keras_vit.training.datasets.evenness import labels_per_image
 
@@ -84,14 +85,14 @@ def check(source, workers=None, progress=None, shard=None):
         ValueError: if the source is none of these, or it is not clear which folders are splits.
         OSError: if a process is killed, or a folder cannot be listed.
     """
-    source = Path(source).absolute()
-    if (source / shards.INDEX).is_file():
+    source = places.absolute(source)
+    if places.is_file(places.inside(source, shards.INDEX)):
         return _check_shards(source, progress, _every(shard))
-    if source.is_file():
+    if places.is_file(source):
         files, counts = manifest.list_files(source)
         files = files[_every(shard)]
         notes, findings = _as_training_takes_it(source, lambda: manifest.load(source), [])
-        findings = _file_findings(source.parent, files, findings, workers, progress)
+        findings = _file_findings(places.parent(source), files, findings, workers, progress)
         return _report(files, counts, findings, notes)
     found = find_classes(source)
     files = [file for part in found.splits.values() for listing in part.classes.values() for file in listing.images]
@@ -110,9 +111,11 @@ def inspect(path):
         (sha256 of its bytes, None if it cannot be read; list of its problems as (name, detail) pairs).
     """
     try:
-        if reason := refused_file(path):
+        if not places.is_remote(path) and (reason := refused_file(path)):
             return None, [("unreadable", reason)]
-        content = Path(path).read_bytes()
+        content = places.read(path)
+    except UnreachableError:  # which says nothing about the image
+        raise
     except OSError as error:
         return None, [("unreadable", _twin(path) or error.strerror or str(error))]
     return hashlib.sha256(content).hexdigest(), list(_problems(path, content))
@@ -150,11 +153,11 @@ def _file_findings(root, files, findings, workers, progress):
         findings += [Finding(problem, file, detail) for problem, detail in problems]
         first = seen.setdefault(digest, file) if digest else file
         if first != file:
-            findings.append(Finding("duplicate", file, f"as {printable(os.path.relpath(first, root))}"))
+            findings.append(Finding("duplicate", file, f"as {printable(places.relative(first, root))}"))
         if progress:
             progress(number + 1, len(files))
     order = list(PROBLEMS)
-    findings = [finding._replace(path=os.path.relpath(finding.path, root)) for finding in findings]
+    findings = [finding._replace(path=places.relative(finding.path, root)) for finding in findings]
     return tuple(sorted(findings, key=lambda finding: (order.index(finding.problem), finding.path)))
 
 
@@ -167,7 +170,7 @@ def _check_shards(folder, progress, mine):
     index, findings = shards.read_index(folder), []
     files = [file for split in index["parts"].values() for file in (split["index"], *split["shards"])][mine]
     for number, file in enumerate(files):
-        if damage := shards.damage(folder / file["file"], file):
+        if damage := shards.damage(places.inside(folder, file["file"]), file):
             findings.append(Finding("damaged", file["file"], damage))
         if progress:
             progress(number + 1, len(files))
@@ -256,4 +259,4 @@ def _folder_findings(found, counts):
             elif train is not None and name not in train:
                 yield Finding("differing classes", listing.folder, "not in train")
         missing = [name for name in train or () if name not in part.classes]
-        yield from (Finding("missing class", Path(part.folder) / name, "no folder") for name in missing)
+        yield from (Finding("missing class", places.inside(part.folder, name), "no folder") for name in missing)

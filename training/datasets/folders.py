@@ -9,13 +9,13 @@ Splits have other names too, Training/ and Testing/ say; `keras_vit.images.folde
 """
 
 import os
-from pathlib import Path
 
 import numpy as np
 
 from keras_vit.images import folders
 from keras_vit.images.names import printable
 from keras_vit.images.split_names import split_of
+from keras_vit.system import places
 from keras_vit.training.datasets.splits import Split, assemble
 
 
@@ -28,7 +28,7 @@ def load(folder, seed=0):
         ValueError: if the folder does not exist, if it is not clear which folders are splits, if there are fewer than
             two classes, a class without images, or one without images in train, or if the name of one is not UTF-8.
     """
-    return assembled(folders.find_classes(Path(folder).absolute()), seed)
+    return assembled(folders.find_classes(places.absolute(folder)), seed)
 
 
 def assembled(found, seed=0):
@@ -80,7 +80,7 @@ def _check_classes(part, root):
 
 
 def _hint(part, root):
-    if os.path.isfile(os.path.join(part.folder, "index.json")):
+    if places.is_file(places.inside(part.folder, "index.json")):
         return ' It holds shards, which take dataset="records".'
     below = folders.deeper(part.folder)
     if below is None:

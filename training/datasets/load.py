@@ -1,5 +1,8 @@
 """The data set that a recipe names."""
 
+import dataclasses
+
+from keras_vit.system.data_cache import DataCache
 from keras_vit.training.datasets import digits, folders, manifest, shards, tfds
 
 DATA_DIR = {
@@ -19,6 +22,14 @@ def load_dataset(recipe):
     Raises:
         ValueError: if `data_dir` is missing, or the source does not exist or is invalid.
     """
+    data_set = _load(recipe)
+    if recipe.data_cache is None:
+        return data_set
+    fetch = DataCache(recipe.data_cache, recipe.data_cache_gb).read
+    return dataclasses.replace(data_set, **{name: split.fetching(fetch) for name, split in data_set.splits().items()})
+
+
+def _load(recipe):
     if recipe.dataset == "digits":
         return digits.load()
     if recipe.dataset.startswith("tfds/"):

@@ -5,13 +5,13 @@ folder are (see folders.py).
 """
 
 import difflib
-from pathlib import Path
 
 import numpy as np
 
 from keras_vit.images.manifest import read_manifest
 from keras_vit.images.names import printable
 from keras_vit.images.split_names import IN_WORDS, SPLITS, split_of
+from keras_vit.system import places
 from keras_vit.training.datasets.splits import Split, assemble
 
 
@@ -27,8 +27,8 @@ def load(path, seed=0):
         ValueError: if an entry is missing, unknown or given twice (the message names its line), if there are fewer than
             two classes, or if train lacks a class of another split.
     """
-    path = Path(path).absolute()
-    if not path.is_file():
+    path = places.absolute(path)
+    if not places.is_file(path):
         raise ValueError(f'dataset="csv" takes the path of a CSV file as data_dir. There is no file {path}.')
     found = _read(path)
     rows_by_split, notes, written = {}, {}, {}
@@ -43,7 +43,7 @@ def load(path, seed=0):
     classes = found.classes or tuple(sorted(classes, key=_order(written)))
     splits = {split: _split(rows, classes, found.multi_label) for split, rows in rows_by_split.items()}
     told = ", ".join(f"{name} is {split}" for name, split in notes.items())
-    return assemble(path.stem, classes, splits, seed, {"splits": told} if told else {})
+    return assemble(places.stem(path), classes, splits, seed, {"splits": told} if told else {})
 
 
 def list_files(path):
@@ -55,7 +55,7 @@ def list_files(path):
     Raises:
         ValueError: if a line or the header is invalid, as in `load`.
     """
-    found = _read(Path(path).absolute())
+    found = _read(places.absolute(path))
     counts = {}
     for row in found.rows:
         of_split = counts.setdefault(_split_of(row), dict.fromkeys(found.classes or (), 0))

@@ -10,15 +10,16 @@ image/filename, image/class/label (from 0) and image/class/text. Where an image 
 are lists, of any length, the index has 0 and 1 for each class, and the format is 2.
 """
 
+import contextlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from keras_vit.system.files import atomic_folder
+from keras_vit.system import places, remote
+from keras_vit.system.files import atomic_folder, scratch_folder
 from keras_vit.system.limits import MAX_HEADER
 from keras_vit.training.datasets.records import FRAME, Records, offsets_of
 from keras_vit.training.datasets.splits import Split, assemble
@@ -101,7 +102,8 @@ def load_splits(folder):
     Raises:
         ValueError: as `load` does.
     """
-    folder = Path(folder).absolute()
+    folder = places.absolute(folder)
+    places.list_anew(folder)
     entries = read_index(folder)
     classes, several = len(entries["classes"]), entries["format"] == FORMAT_SEVERAL
     return entries, {name: _load_split(folder, entry, classes, several) for name, entry in entries["parts"].items()}
@@ -113,13 +115,13 @@ def read_index(folder):
     Raises:
         ValueError: if there is no index.json, or if it is damaged or of another format.
     """
-    path = folder / INDEX
-    if not path.is_file():
+    path = places.inside(folder, INDEX)
+    if not places.is_file(path):
         raise ValueError(f"{folder} holds no shards: it has no {INDEX}. `keras-vit prepare-data` writes such a folder.")
     try:
-        if path.stat().st_size > MAX_HEADER:
-            raise ValueError(f"it has {path.stat().st_size:,} bytes; the limit is {MAX_HEADER:,}")
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        if places.size(path) > MAX_HEADER:
+            raise ValueError(f"it has {places.size(path):,} bytes; the limit is {MAX_HEADER:,}")
+        entries = json.loads(places.read(path).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}. Write the folder again by `keras-vit prepare-data`.") from error
     if not isinstance(entries, dict) or entries.get("format") not in (FORMAT, FORMAT_SEVERAL):
@@ -176,11 +178,12 @@ def damage(path, entry, contents=True):
     Returns:
         A description of the difference; None if there is no difference.
     """
-    if not path.is_file():
+    if not places.is_file(path):
         return "no such file"
-    if path.stat().st_size != entry["bytes"]:
-        return f"{path.stat().st_size} bytes, not {entry['bytes']}"
-    return "another sha256" if contents and sha256(path) != entry["sha256"] else None
+    if places.size(path) != entry["bytes"]:
+        return f"{places.size(path)} bytes, not {entry['bytes']}"
+    digest = remote.sha256 if places.is_remote(path) else sha256
+    return "another sha256" if contents and digest(path) != entry["sha256"] else None
 
 
 @dataclass(frozen=True)
@@ -264,15 +267,31 @@ def describe(path):
 
 def _load_split(folder, entry, classes, several):
     for file in (entry["index"], *entry["shards"]):
-        if found := damage(folder / file["file"], file, contents=file is entry["index"]):
-            raise ValueError(f"{folder / file['file']} does not match {INDEX}: {found}. Copy it again.")
-    path = folder / entry["index"]["file"]
-    arrays = readers.read(path)
-    if wrong := _wrong_arrays(arrays, entry, classes, several):
-        raise ValueError(f"{path} does not match {INDEX}: {wrong}. Write the folder again by `keras-vit prepare-data`.")
-    files = tuple(str(folder / shard["file"]) for shard in entry["shards"])
-    records = Records(files, arrays["shards"].astype("int32"), arrays["offsets"], arrays["lengths"], ENCODED)
-    return Split(_names(arrays), arrays["labels"], records=records)
+        path = places.inside(folder, file["file"])
+        if found := damage(path, file, contents=file is entry["index"]):
+            raise ValueError(f"{path} does not match {INDEX}: {found}. Copy it again.")
+    path = places.inside(folder, entry["index"]["file"])
+    with _local(path) as local:
+        arrays = readers.read(local)
+        if wrong := _wrong_arrays(arrays, entry, classes, several):
+            raise ValueError(
+                f"{path} does not match {INDEX}: {wrong}. Write the folder again by `keras-vit prepare-data`."
+            )
+        files = tuple(places.inside(folder, shard["file"]) for shard in entry["shards"])
+        records = Records(files, arrays["shards"].astype("int32"), arrays["offsets"], arrays["lengths"], ENCODED)
+        return Split(_names(arrays), arrays["labels"], records=records)
+
+
+@contextlib.contextmanager
+def _local(path):
+    """The path of a file, or of a copy of an object in a store, which is removed at the end."""
+    if not places.is_remote(path):
+        yield path
+        return
+    with scratch_folder() as folder:
+        copy = folder / os.path.basename(path)
+        remote.download(path, copy)
+        yield copy
 
 
 def _names(arrays):

@@ -1,5 +1,6 @@
 """A data set with its train, validation and test splits, and how images are divided among them."""
 
+import dataclasses
 import hashlib
 import os
 from dataclasses import dataclass, field
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from keras_vit.images.names import some
+from keras_vit.system import places
 from keras_vit.training.datasets import stratification
+from keras_vit.training.datasets.records import remote_reader
 
 NAME_IN_RUNS = {"train": "train", "validation": "val", "test": "held_out"}  # in a run folder's files and fingerprint
 
@@ -18,13 +21,14 @@ NAME_IN_RUNS = {"train": "train", "validation": "val", "test": "held_out"}  # in
 class Split:
     """Images and their classes: image files, encoded images in memory, or records.
 
-    names: paths of image files; of other images, names that identify them in reports.
+    names: paths of image files, or their URLs; of other images, names that identify them in reports.
     """
 
     names: tuple[str, ...]
     labels: np.ndarray  # int32 (N,), the class of each; of several labels per image uint8 (N, K), 1 for each it has
     encoded: tuple[bytes, ...] | None = None  # images in memory
     records: Any = None  # records.Records: positions of the images in TFRecord files
+    fetch: Any = None  # instead of `remote.read`, for images and records at URLs
 
     def __len__(self):
         return len(self.names)
@@ -49,14 +53,19 @@ class Split:
         """The split of the images at `indices`, in that order."""
         encoded = None if self.encoded is None else tuple(self.encoded[i] for i in indices)
         records = None if self.records is None else self.records.take(indices)
-        return Split(tuple(self.names[i] for i in indices), self.labels[indices], encoded, records)
+        return Split(tuple(self.names[i] for i in indices), self.labels[indices], encoded, records, self.fetch)
+
+    def fetching(self, fetch):
+        """The split, of which what lies at URLs is read by a function as `remote.read` is one."""
+        records = self.records and dataclasses.replace(self.records, fetch=fetch)
+        return dataclasses.replace(self, records=records, fetch=fetch)
 
     def relative_names(self, root):
         """The names, paths of files relative to `root`: the same wherever the data set lies."""
         if not self.are_files:
             return self.names
-        start = os.path.join(os.path.abspath(root or "."), "")
-        return tuple(n.removeprefix(start) if n.startswith(start) else os.path.relpath(n, root) for n in self.names)
+        start = places.inside(root if places.is_remote(root) else os.path.abspath(root or "."), "")
+        return tuple(n.removeprefix(start) if n.startswith(start) else places.relative(n, root) for n in self.names)
 
     def read(self, index):
         """The bytes of an encoded image.
@@ -68,12 +77,15 @@ class Split:
             return self.encoded[index]
         if self.records is not None:
             return self.records.read(index)
-        return Path(self.names[index]).read_bytes()
+        name = self.names[index]
+        return self.fetch(name) if self.fetch and places.is_remote(name) else places.read(name)
 
     def reader(self):
         """`read` in TensorFlow: a function from an image's index, int64, to its bytes, a scalar string."""
         import tensorflow as tf
 
+        if self.are_files and any(map(places.is_remote, self.names)):
+            return remote_reader(self.read)
         if self.records is not None:
             return self.records.reader()
         with tf.device("CPU:0"):

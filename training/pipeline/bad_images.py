@@ -9,6 +9,7 @@ after a file breaks.
 import numpy as np
 
 from keras_vit import preprocessing
+from keras_vit.system.remote import UnreachableError
 
 
 class TooManyBadImages(ValueError):
@@ -105,6 +106,8 @@ def _reason(split, index):
     name = split.names[index]
     try:
         preprocessing.read_image(name if split.are_files else split.read(index))
+    except UnreachableError:  # which says nothing about the image
+        raise
     except (ValueError, OSError) as error:
         text = str(error) if split.are_files else str(error).replace("the image", name)
         return " ".join(text.split())

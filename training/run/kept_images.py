@@ -5,7 +5,9 @@ import os
 from pathlib import Path
 
 from keras_vit.sources.run_folder import TEST_FOLDER
+from keras_vit.system import places
 from keras_vit.system.files import atomic_file
+from keras_vit.system.remote import UnreachableError
 from keras_vit.training.datasets.splits import Split
 
 LIMIT = 16 * 2**20  # bytes of all test images together, up to which they are copied
@@ -20,7 +22,9 @@ def keep(split, folder):
         return
     for name, copy in zip(split.names, _copies(split.names, folder)):
         try:
-            encoded = Path(name).read_bytes()
+            encoded = places.read(name)
+        except UnreachableError:
+            raise
         except OSError:
             continue
         if not (copy.is_file() and copy.read_bytes() == encoded):
@@ -38,12 +42,17 @@ def kept(split, folder):
 
 def _exceeds(names, limit):
     """Whether files are larger than this together; no more are asked than are needed."""
-    sizes = (os.path.getsize(name) for name in names if os.path.isfile(name))
+    sizes = (places.size(name) for name in names if places.is_file(name))
     return any(total > limit for total in itertools.accumulate(sizes))
 
 
 def _copies(names, folder):
     """The path of each file's copy: below held_out/ as the files lie below the last folder that they share."""
-    names = [os.path.abspath(name) for name in names]
+    names = [_local(name) for name in names]
     common = os.path.commonpath([os.path.dirname(name) for name in names]) if names else ""
     return [Path(folder, TEST_FOLDER, os.path.relpath(name, common)) for name in names]
+
+
+def _local(name):
+    """An absolute path; of a URL the one behind its scheme."""
+    return f"/{name.partition('://')[2]}" if places.is_remote(name) else os.path.abspath(name)
