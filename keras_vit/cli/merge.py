@@ -58,7 +58,7 @@ def _merge_shards(output):
 
 @contextlib.contextmanager
 def _with_parts(output):
-    """Yield the local path of a file to make of the parts beside it; of a URL, they are downloaded, and it is uploaded."""
+    """Yield the local path of a file to make of the parts beside it; at a URL, it is uploaded in the end."""
     if not places.is_remote(output):
         yield output
         return

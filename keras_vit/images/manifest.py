@@ -8,9 +8,9 @@ The first is of one class per image. A "|" in any label, or columns of 0 and 1 i
 of several classes per image, of which an image may have none: an empty label, or zeros only. (An empty label elsewhere
 is more likely forgotten than meant, and an error.) So no name of a class has a "|".
 
-A relative path is relative to the CSV file's folder, on a disk or in an object store; a URL is taken as it is. Training,
-`check-data`, `prepare-data` and `validate` all read it here. It is UTF-8, with or without a
-byte-order mark; beside a column label, other columns are passed over.
+A relative path is relative to the CSV file's folder, on a disk or in an object store; a URL is taken as it is.
+Training, `check-data`, `prepare-data` and `validate` all read it here. It is UTF-8, with or without a byte-order mark;
+beside a column label, other columns are passed over.
 """
 
 import contextlib

@@ -36,7 +36,7 @@ def local_copy(url):
 
 
 def _file(url):
-    """The folder of a file, {name: (size, sha256)} of it and what is beside it, and what the store says of them."""
+    """The folder of a file, {name: (size, sha256)} of it and what is read beside it, and the `Facts` of these."""
     folder, found = places.parent(url), {url.rpartition("/")[2]: remote.facts(url)}
     found |= {name: remote.facts(f"{folder}/{name}") for name in BESIDE}
     found = {name: facts for name, facts in found.items() if facts}
