@@ -1,11 +1,9 @@
 """Predictions for any number of image files: read in threads ahead of the model, answered in order, in full batches.
 
-Memory does not grow with the number of images: at most a few batches of prepared images are held. The batch of an image
-and its place there follow from its place among all images alone, so that its scores, to the last digit, do too.
+Memory does not grow with the number of images: at most a few batches of prepared images are held.
 """
 
 import contextlib
-import itertools
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -39,9 +37,8 @@ def predict_files(predictor, paths, batch_size=32):
     Args:
         predictor: a `keras_vit.Predictor`.
         paths: an iterable of paths, or of `keras_vit.images.stored.StoredImage`s, of any length.
-        batch_size: images per batch. In place of a file that cannot be read, another of its batch is computed twice.
-            The last batch is filled up so where a full one ran before, so that a Keras model is not compiled for a
-            second size.
+        batch_size: images per batch. Every batch is full: files that cannot be read take no place in it, and the last
+            one is filled up where a full one ran before, so that a Keras model is not compiled for a second size.
 
     Returns:
         An iterator with an `Answer` per path, in the order of the paths. The images of a batch are answered together.
@@ -49,19 +46,27 @@ def predict_files(predictor, paths, batch_size=32):
     Raises:
         ValueError: for a batch size below 1.
     """
-    return _flat(predict_batches(predictor, paths, batch_size))
+    _require_positive(batch_size)
+    return _flat(_batches(predictor, paths, batch_size))
 
 
 def predict_batches(predictor, paths, batch_size, filled=False):
-    """As `predict_files`, with a list of `Answer`s per batch.
+    """As `predict_files`, in lists of `Answer`s that always have the same images, whichever of them can be read.
+
+    In place of a file that cannot be read, another of its batch is computed twice. So the batch of an image and its
+    place there, and with them the last digits of its scores, follow from its place among all images alone.
 
     Args:
         filled: whether the last batch is filled up even if no full one ran before, as when the first batches of a list
             were answered by another process.
     """
+    _require_positive(batch_size)
+    return _batches(predictor, paths, batch_size, filled, aligned=True)
+
+
+def _require_positive(batch_size):
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1. Received: {batch_size}.")
-    return _batches(predictor, paths, batch_size, filled and predictor.model is not None)
 
 
 def best_classes(answer, k, thresholds=None):
@@ -94,32 +99,46 @@ def _flat(batches):
             yield from answers
 
 
-def _batches(predictor, paths, batch_size, filled):
-    pool = ThreadPoolExecutor(READERS)
+def _batches(predictor, paths, batch_size, filled=False, aligned=False):
+    pool, compiled = ThreadPoolExecutor(READERS), predictor.model is not None
     try:
         prepared = _in_order(pool, lambda path: _prepared(predictor, path), paths, AHEAD * batch_size)
-        while batch := list(itertools.islice(prepared, batch_size)):
-            yield _answered(predictor, batch, batch_size if filled else len(batch))
-            filled = predictor.model is not None
+        for batch in _grouped(prepared, batch_size, aligned):
+            yield _answered(predictor, batch, batch_size if filled and compiled else 0, aligned)
+            filled = filled or any(image is not None for _, image, _ in batch)
     finally:
         pool.shutdown(cancel_futures=True)  # when the caller stops early, too
 
 
-def _answered(predictor, batch, size):
-    """The answers of a batch of (path, image, reason); `size` images are computed, if any can be read."""
-    images = [image for _, image, _ in batch]
-    good = next((image for image in images if image is not None), None)
+def _grouped(prepared, batch_size, aligned):
+    """Lists of (path, image, reason) that have `batch_size` images, or, if `aligned`, so many entries."""
+    batch, places = [], 0
+    for one in prepared:
+        batch.append(one)
+        places += aligned or one[1] is not None
+        if places in (0, batch_size):  # none: only files that cannot be read are waiting
+            yield batch
+            batch, places = [], 0
+    if batch:
+        yield batch
+
+
+def _answered(predictor, batch, size, aligned):
+    """The answers of a batch; at least `size` images are computed, if any can be read."""
+    good = next((image for _, image, _ in batch if image is not None), None)
     if good is None:
         return [Answer(path, None, reason) for path, _, reason in batch]
-    images += (size - len(images)) * [None]
-    scores, known = _run(predictor, [good if image is None else image for image in images])
-    return [_answer(*one) for one in zip(batch, scores, known)]
+    images = [good if image is None else image for _, image, _ in batch if aligned or image is not None]
+    found = zip(*_run(predictor, images + (size - len(images)) * [good]))
+    return [_answer(*one, next(found) if aligned or one[1] is not None else None) for one in batch]
 
 
-def _answer(read, scores, known):
-    path, _, reason = read
-    answer = Answer(path, None if reason else scores, reason)
-    if known is not None and not reason:
+def _answer(path, image, reason, found):
+    if image is None:
+        return Answer(path, None, reason)
+    scores, known = found
+    answer = Answer(path, scores)
+    if known is not None:
         answer.known = float(known)
     return answer
 

@@ -51,7 +51,7 @@ def test_answers_come_in_the_order_of_the_paths_bad_ones_among_them(batch_size):
         (range(10), "a model", [4, 4, 4]),  # the last filled up: a second size would be compiled
         (range(3), "a model", [3]),  # nothing was compiled before
         (range(10), None, [4, 4, 2]),  # a signature or an interpreter, which compile nothing
-        (range(96, 110), "a model", [4, 4, 4, 4]),  # in place of 101, 103, ... another is computed
+        (range(96, 110), "a model", [4, 4, 4]),  # 101, 103, ... take no place
         ([101, 103], "a model", []),
         ([], "a model", []),
     ],
@@ -66,7 +66,7 @@ def test_the_place_of_an_image_in_its_batch_does_not_depend_on_bad_ones():
     batches = []
     run = lambda batch: batches.append(batch) or np.zeros((len(batch), 7))  # noqa: E731
     predictor = Recording("keras model", "toy", LABELS, None, run, model="a model")
-    list(predict_files(predictor, [99, 101, 98, 103, 102, 104, 96], 3))
+    list(predict_batches(predictor, [99, 101, 98, 103, 102, 104, 96], 3))
     assert batches == [[99, 99, 98], [102, 102, 104], [96, 96, 96]]
 
 
