@@ -46,7 +46,7 @@ class FeatureRow:
 
 
 def compare(source, artifacts, expected, runs=RUNS):
-    """The rows of the Keras model and of each artifact, `Row`s, or of features `FeatureRow`s.
+    """The rows of the Keras model and of each artifact, a `Row` each, or of features a `FeatureRow`.
 
     Args:
         source: an `ExportedModel`.

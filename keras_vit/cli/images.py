@@ -62,7 +62,7 @@ def _shard(text):
 
 
 def images_of(arguments, verb):
-    """The images that the arguments of `add_images` name, a sequence of paths and `StoredImage`s, in order.
+    """The images that the arguments of `add_images` name, a sequence, each a path or a `StoredImage`, in order.
 
     Tells how many other files are left out.
 

@@ -36,7 +36,7 @@ def predict_files(predictor, paths, batch_size=32):
 
     Args:
         predictor: a `keras_vit.Predictor`.
-        paths: an iterable of paths, or of `keras_vit.images.stored.StoredImage`s, of any length.
+        paths: an iterable of paths, or each a `keras_vit.images.stored.StoredImage`, of any length.
         batch_size: images per batch. Every batch is full: files that cannot be read take no place in it, and the last
             one is filled up where a full one ran before, so that a Keras model is not compiled for a second size.
 
@@ -51,7 +51,7 @@ def predict_files(predictor, paths, batch_size=32):
 
 
 def predict_batches(predictor, paths, batch_size, filled=False):
-    """As `predict_files`, in lists of `Answer`s that always have the same images, whichever of them can be read.
+    """As `predict_files`, in lists of answers that always have the same images, whichever of them can be read.
 
     In place of a file that cannot be read, another of its batch is computed twice. So the batch of an image and its
     place there, and with them the last digits of its scores, follow from its place among all images alone.

@@ -15,7 +15,7 @@ class Work:
     """What is computed of many images, and where it goes.
 
     Args:
-        images: a sequence of paths and `StoredImage`s.
+        images: a sequence, each a path or a `StoredImage`.
         output: path of the file.
         batch_size: images that the model takes at once.
         shard: (i, N) for the i-th of N parts, whose file is `part_path(output, shard)`; None for all.
