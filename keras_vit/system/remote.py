@@ -5,7 +5,6 @@ it came. What asking again does not help (no such object, no credentials, a pack
 once, with its remedy. fsspec's dependencies speak the protocols: s3fs, gcsfs, adlfs, huggingface_hub.
 """
 
-import asyncio
 import hashlib
 import os
 import random
@@ -35,6 +34,10 @@ _DEFECTS = (TypeError, AttributeError, LookupError, ArithmeticError, AssertionEr
 
 class UnreachableError(ConnectionError):
     """An object store that did not answer, however often it was asked; not the fault of the file it was asked for."""
+
+
+class RefusedError(UnreachableError, PermissionError):
+    """A store that does not let us in: without credentials, or with those that have expired meanwhile."""
 
 
 class Facts(NamedTuple):
@@ -80,7 +83,7 @@ def facts(url):
     """The `Facts` of an object; None if there is none, or a folder.
 
     Raises:
-        UnreachableError, PermissionError, ImportError, ValueError: as all functions here.
+        UnreachableError, RefusedError, ImportError, ValueError: as all functions here.
     """
     found = _info(url)
     return None if found is None or found["type"] == "directory" else _facts(found)
@@ -278,13 +281,13 @@ def _explained(url, error):
     if isinstance(error, FileNotFoundError):
         return _missing(url, error)
     if isinstance(error, PermissionError) or "credential" in type(error).__name__.lower():
-        return PermissionError(f"{url} is refused ({_in_short(error)}). Credentials for it are {credentials}.")
+        return RefusedError(f"{url} is refused ({_in_short(error)}). Credentials for it are {credentials}.")
     if isinstance(error, (IsADirectoryError, NotADirectoryError, FileExistsError)):
         return type(error)(f"{url}: {_in_short(error)}.")
     if isinstance(error, ImportError):
         extra = "'keras-vit-models[cloud]'" if package == "s3fs" else package
         return ImportError(f"{url} needs the package {package or error.name}. Run: pip install {extra}")
-    if isinstance(error, ValueError) and not isinstance(error, asyncio.TimeoutError):
+    if isinstance(error, ValueError):
         schemes = ", ".join(f"{scheme}://" for scheme in PACKAGES)
         if package is None:
             return ValueError(

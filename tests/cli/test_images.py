@@ -189,13 +189,22 @@ def test_the_data_cache_keeps_images_and_records(stored, tmp_path, monkeypatch):
         monkeypatch.setattr(remote, "PAUSE", 0)
 
 
-def test_a_store_that_breaks_ends_the_work_and_the_same_command_goes_on(stored, run, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "error, message",
+    [
+        (OSError("line is down"), "could not be reached: tried 5 times"),
+        (PermissionError("ExpiredToken: line is down"), "is refused"),
+    ],
+)
+def test_a_store_that_breaks_ends_the_work_and_the_same_command_goes_on(
+    stored, run, tmp_path, monkeypatch, capsys, error, message
+):
     command = ["predict", str(run), f"{stored}/photos", "--batch-size", "2", "--output", str(tmp_path / "found.csv")]
     with monkeypatch.context() as broken:
-        breaking(broken, "cat_file", [*8 * [None], *30 * [OSError("line is down")]])
+        breaking(broken, "cat_file", [*8 * [None], *30 * [error]])
         assert main(command) == 1
     printed = capsys.readouterr().err
-    assert "could not be reached: tried 5 times" in printed and "line is down" in printed and "skipped" not in printed
+    assert message in printed and "line is down" in printed and "skipped" not in printed
     assert not (tmp_path / "found.csv").exists()
     assert main(command) == 0
     assert "going on after" in capsys.readouterr().err

@@ -100,8 +100,8 @@ class NoCredentialsError(Exception):
     [
         (FileNotFoundError("x"), FileNotFoundError, "memory://bucket/x: there is no such object"),
         (FileNotFoundError("The specified bucket does not exist"), FileNotFoundError, "no bucket memory://bucket. "),
-        (PermissionError("Access Denied"), PermissionError, "memory://bucket/x is refused .*Access Denied"),
-        (NoCredentialsError("Unable to locate"), PermissionError, "is refused .*Unable to locate"),
+        (PermissionError("Access Denied"), remote.RefusedError, "memory://bucket/x is refused .*Access Denied"),
+        (NoCredentialsError("Unable to locate"), remote.RefusedError, "is refused .*Unable to locate"),
         (ValueError("no account"), ValueError, "memory://bucket/x cannot be opened .*no account"),
         (TypeError("a defect"), TypeError, "a defect"),
     ],

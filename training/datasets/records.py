@@ -131,7 +131,7 @@ def named_failures():
     try:
         yield
     except tf.errors.OpError as error:
-        found = re.search(rf"{UnreachableError.__name__}: (.*)", str(error))
+        found = re.search(r"(?:Unreachable|Refused)Error: (.*)", str(error))
         if found is None:
             raise
         raise UnreachableError(f"{found[1]} The last checkpoint stays.") from error

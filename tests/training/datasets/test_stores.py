@@ -72,7 +72,15 @@ def test_batches_of_a_copy_are_those_of_the_original_to_the_bit(tree, copy, name
             np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("cache", [pytest.param(0, marks=pytest.mark.slow), 2**20])
+def test_after_the_first_that_is_unreachable_no_other_is_tried(copy, monkeypatch):
+    read = folders.load(f"{copy}/photos").train.reader()
+    calls = breaking(monkeypatch, "cat_file", itertools.repeat(OSError("line is down")))
+    assert list(tf.data.Dataset.range(9).map(read).ignore_errors()) == []
+    assert len(calls) == remote.TRIES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cache", [0, 2**20])
 @pytest.mark.parametrize("name", ["photos", "shards"])
 def test_a_store_that_does_not_answer_is_no_bad_image(copy, name, cache, monkeypatch):
     split = KINDS[name].load(f"{copy}/{name}").train
@@ -81,6 +89,18 @@ def test_a_store_that_does_not_answer_is_no_bad_image(copy, name, cache, monkeyp
     with pytest.raises(UnreachableError, match=message), records.named_failures():
         batches(split, cache_bytes=cache)
     assert len(calls) < 5 + 5 * 30  # the others are not tried, each for as long, in its place
+
+
+def test_credentials_that_expire_are_no_bad_image(copy, monkeypatch):
+    split = folders.load(f"{copy}/photos").train
+    calls = breaking(monkeypatch, "cat_file", itertools.repeat(PermissionError("ExpiredToken")))
+    message = r"photos/.* is refused \(PermissionError: ExpiredToken\)"
+    read = split.reader()
+    with pytest.raises(UnreachableError, match=message), records.named_failures():
+        list(tf.data.Dataset.range(3).map(read))
+    assert len(calls) == 1
+    with pytest.raises(UnreachableError, match=message):
+        check(f"{copy}/photos", workers=1)
 
 
 def test_a_damaged_record_is_detected_in_a_store_too(tree, copy):
