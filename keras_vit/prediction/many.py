@@ -36,7 +36,7 @@ def predict_files(predictor, paths, batch_size=32):
 
     Args:
         predictor: a `keras_vit.Predictor`.
-        paths: an iterable of paths, or each a `keras_vit.images.stored.StoredImage`, of any length.
+        paths: an iterable, of any length, of paths or of images as `keras_vit.images.stored` has them.
         batch_size: images per batch. Every batch is full: files that cannot be read take no place in it, and the last
             one is filled up where a full one ran before, so that a Keras model is not compiled for a second size.
 
