@@ -10,6 +10,7 @@ fails.
 import argparse
 import filecmp
 import os
+import re
 import shutil
 import signal
 import socket
@@ -182,7 +183,7 @@ def models(folder):
     for data in ([], ["--data-dir", "data/list.csv"]):
         stored = [text.replace("data/", "s3://bucket/data/") for text in data]
         found = [run("validate", *one) for one in (["runs/local", *data], ["s3://bucket/runs/stored", *stored])]
-        top = [[line for line in text.splitlines() if line.startswith("top-1")] for text in found]
+        top = [re.findall("top-1 .*", text) for text in found]
         assert top[0] and top[0] == top[1], found
     for place, source in ((folder, "runs/local"), ("s3://bucket", "s3://bucket/runs/stored")):
         run("export", source, "--output", f"{place}/serving", "--name", "colours")

@@ -48,7 +48,7 @@ def batches(split, **changes):
     prepared = prepare(split, SPEC, max_bad_fraction=0.2, **changes)
     trained = training_batches(prepared, recipe(epochs=1, mixup=0.8), 4)
     found = [np.asarray(value) for batch in (*trained, *evaluation_batches(prepared, 4)) for value in batch]
-    return found, [index for index, *_ in prepared.quarantine.state()]
+    return found, sorted(index for index, *_ in prepared.quarantine.state())  # found by several threads
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -72,11 +72,12 @@ def test_batches_of_a_copy_are_those_of_the_original_to_the_bit(tree, copy, name
             np.testing.assert_array_equal(one, other)
 
 
-def test_after_the_first_that_is_unreachable_no_other_is_tried(copy, monkeypatch):
+def test_after_some_that_are_unreachable_no_other_is_tried(copy, monkeypatch):
     read = folders.load(f"{copy}/photos").train.reader()
     calls = breaking(monkeypatch, "cat_file", itertools.repeat(OSError("line is down")))
-    assert list(tf.data.Dataset.range(9).map(read).ignore_errors()) == []
-    assert len(calls) == remote.TRIES
+    images = tf.data.Dataset.range(9).map(read, num_parallel_calls=2)
+    assert list(images.ignore_errors()) == []
+    assert len(calls) <= 2 * remote.TRIES  # those that were asked for at the same time
 
 
 @pytest.mark.slow
