@@ -1,6 +1,24 @@
 """Object stores for tests: fsspec's in memory, and what breaks in it."""
 
+import contextlib
+
 from fsspec.implementations.memory import MemoryFileSystem
+
+from keras_vit.system import remote
+
+
+@contextlib.contextmanager
+def store_in_memory(monkeypatch, home=None):
+    """Yield the file system memory://, empty before and after, of which nothing is waited for.
+
+    Args:
+        home: where what is kept between commands lies meanwhile.
+    """
+    monkeypatch.setattr(remote, "PAUSE", 0)
+    if home is not None:
+        monkeypatch.setenv("KERAS_VIT_HOME", str(home))
+    yield empty_store()
+    empty_store()
 
 
 def empty_store():

@@ -96,8 +96,7 @@ class DataSettings(Group):
     def __post_init__(self):
         super().__post_init__()
         below_one(self, "max_bad_fraction")
-        if not self.data_cache_gb > 0:
-            raise ValueError(f"data_cache_gb must be above 0. Received: {self.data_cache_gb}.")
+        above_zero(self, "data_cache_gb")
         if self.dataset not in DATASETS and not self.dataset.startswith("tfds/"):
             raise ValueError(
                 f"dataset must be one of {', '.join(DATASETS)} or tfds/NAME. Received: {self.dataset!r}."
@@ -357,14 +356,12 @@ class ClusterSettings(Group):
     """Which workers a run has, and how long they wait for each other."""
 
     cluster: Literal["auto", "none"] = "auto"
-    """auto: the workers that TF_CONFIG, Slurm, Open MPI, Kubernetes or Kubeflow put into the environment, if they do;
-    none: this process trains alone."""
+    """auto: the workers that TF_CONFIG, Slurm, Open MPI, Kubernetes or Kubeflow name; none: this process alone."""
     hosts: str | None = None
     """Hosts of the workers in the order of their indices, where the environment does not have them (Open MPI, indexed
     Jobs of Kubernetes): host0,host1 or gpu[01-04], each perhaps with :port."""
     worker_port: int = 0
-    """Port of the first worker of each host, the next ones there take the next ports; 0 for one that follows from the
-    number of the scheduler's job, or else 2222. TF_CONFIG has its own."""
+    """First worker's port on each host, the next take the next ones; 0: by the scheduler's job number, else 2222."""
     worker_timeout: float = 600.0
     """Seconds that a worker waits at the start for the others before it gives up."""
     worker_silence: float = 45.0

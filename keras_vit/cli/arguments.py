@@ -1,9 +1,11 @@
 """What the verbs' parsers have in common: their form, and the arguments that name a model."""
 
 import argparse
+import contextlib
 import sys
 
-from keras_vit.system import limits
+from keras_vit.system import limits, places
+from keras_vit.system.uploads import folder_output
 
 INPUT_VALUES = ("pixels", "unit", "normalized")  # `keras_vit.preprocessing.INPUT_VALUES`, which --help does not import
 
@@ -129,6 +131,16 @@ def add_image_model_options(parser):
     ).completer = complete_model
     add_input_values(parser)
     add_max_pixels(parser)
+
+
+@contextlib.contextmanager
+def local_output(arguments):
+    """Let --output be a local folder in the block; what is there at the end is uploaded, if a URL was given."""
+    asked = arguments.output
+    with folder_output(asked) as arguments.output:
+        yield
+    if places.is_remote(asked):
+        print(f"uploaded to {asked}")
 
 
 def require_positive(arguments, option):

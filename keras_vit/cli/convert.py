@@ -9,13 +9,13 @@ from keras_vit.cli.arguments import (
     expected_outputs,
     features_of,
     index_of,
+    local_output,
     open_exported_model,
     require_same_dim,
     verb_parser,
 )
-from keras_vit.system import places, startup
+from keras_vit.system import startup
 from keras_vit.system.files import scratch_folder
-from keras_vit.system.uploads import folder_output
 
 DESCRIPTION = """\
 Write a folder for an app: NAME_SIZE_QUANTIZATION.tflite with labels.txt, preprocessing.json, example.py, README.md
@@ -113,12 +113,8 @@ def parser():
 def main(argv=None):
     """Convert what the arguments say; 0, or an error."""
     arguments = parser().parse_args(argv)
-    asked = arguments.output
-    with folder_output(asked) as arguments.output:
-        status = _convert(arguments)
-    if places.is_remote(asked):
-        print(f"uploaded to {asked}")
-    return status
+    with local_output(arguments):
+        return _convert(arguments)
 
 
 def _convert(arguments):

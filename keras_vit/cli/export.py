@@ -7,14 +7,14 @@ from keras_vit.cli.arguments import (
     expected_outputs,
     features_of,
     index_of,
+    local_output,
     open_exported_model,
     require_same_dim,
     verb_parser,
 )
 from keras_vit.sources.library_folder import LIBRARIES
-from keras_vit.system import places, startup
+from keras_vit.system import startup
 from keras_vit.system.files import refuse_pattern, scratch_folder
-from keras_vit.system.uploads import folder_output
 
 DESCRIPTION = """\
 Write a version of a model into OUTPUT, the folder of a model server, which is made or added to:
@@ -114,12 +114,8 @@ def parser():
 def main(argv=None):
     """Export what the arguments say; 0, or an error."""
     arguments = parser().parse_args(argv)
-    asked = arguments.output
-    with folder_output(asked) as arguments.output:
-        status = _export(arguments)
-    if places.is_remote(asked):
-        print(f"uploaded to {asked}")
-    return status
+    with local_output(arguments):
+        return _export(arguments)
 
 
 def _export(arguments):

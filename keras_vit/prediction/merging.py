@@ -1,29 +1,16 @@
 """The parts of `keras-vit predict --shard` and `embed --shard` as one file, the bytes that one run would write."""
 
 import json
-import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from keras_vit.prediction import embeddings_file, output_file
 from keras_vit.prediction.resumable import difference
-from keras_vit.prediction.shards import facts_path, part_path
+from keras_vit.prediction.shards import facts_path, number_of, part_path
 from keras_vit.prediction.table import WRITERS as TABLES
 from keras_vit.prediction.table import table
-from keras_vit.system.files import atomic_file
-from keras_vit.weights.download import sha256
-
-NUMBERS = re.compile(r"-(\d{5})-of-(\d{5})$")
-
-
-@dataclass(frozen=True)
-class Merged:
-    """What a merged file has."""
-
-    rows: int
-    images: int  # that were asked for
-    bad: list  # (name, reason) of the others
+from keras_vit.prediction.to_file import Written
+from keras_vit.system.files import atomic_file, sha256
 
 
 def merge(output):
@@ -33,7 +20,7 @@ def merge(output):
         output: as it was given to --output.
 
     Returns:
-        A `Merged`.
+        A `Written`.
     Raises:
         FileNotFoundError: naming the parts that are missing.
         FileExistsError: if `output` exists.
@@ -44,7 +31,7 @@ def merge(output):
     if output.exists():
         raise FileExistsError(f"{output} exists already. Remove it, or move it away, to merge its parts again.")
     parts = _parts(output)
-    facts = [_facts(part) for part in parts]
+    facts = [_facts(part, output) for part in parts]
     for part, one in zip(parts, facts):
         if different := difference(facts[0]["request"], one["request"]):
             raise ValueError(
@@ -55,18 +42,17 @@ def merge(output):
     with atomic_file(output) as temporary:
         MERGERS[output.suffix.lower()](parts, temporary)
     bad = [tuple(one) for facts_of_part in facts for one in facts_of_part["bad"]]
-    return Merged(sum(one["rows"] for one in facts), facts[0]["request"]["images"]["count"], bad)
+    return Written(sum(one["rows"] for one in facts), facts[0]["request"]["images"]["count"], bad)
 
 
 def _parts(output):
     """The paths of all parts, in order."""
-    found = [path for path in output.parent.glob(f"*{output.suffix}") if _numbers(path, output)]
-    if not found:
+    counts = sorted({number[1] for path in output.parent.iterdir() if (number := number_of(path, output))})
+    if not counts:
         raise FileNotFoundError(
             f"There is no part of {output}: expected {part_path(output, (1, 2)).name} and the like beside it, as "
             "--shard 1/2 writes them."
         )
-    counts = sorted({_numbers(path, output)[1] for path in found})
     if len(counts) > 1:
         raise ValueError(
             f"{output} has parts of {' and of '.join(map(str, counts))} shards. Move those of one number away."
@@ -82,13 +68,7 @@ def _parts(output):
     return expected
 
 
-def _numbers(path, output):
-    """(i, N) of a part of `output`; None for another file."""
-    match = NUMBERS.fullmatch(path.stem.removeprefix(output.stem)) if path.stem.startswith(output.stem) else None
-    return match and tuple(map(int, match.groups()))
-
-
-def _facts(part):
+def _facts(part, output):
     path = facts_path(part)
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
@@ -99,8 +79,7 @@ def _facts(part):
         raise FileNotFoundError(f"{path} is missing, which says what {part.name} is. Copy it too.") from error
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is damaged ({error}). Make the part again by --shard.") from error
-    numbers = tuple(map(int, NUMBERS.search(part.stem).groups()))
-    if shard != numbers:
+    if shard != number_of(part, output):
         raise ValueError(f"{path} is of the part {shard[0]} of {shard[1]}: the files were renamed.")
     return facts
 

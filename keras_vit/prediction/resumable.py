@@ -58,14 +58,13 @@ def journal(output, request):
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder):
         _check_request(folder, output, json.loads(json.dumps(request)))
-        found = Journal(folder / ANSWERS)
+        kept, complete = Journal(folder / ANSWERS), False
         try:
-            yield found
-        except BaseException:
-            if not found.done:
+            yield kept
+            complete = True
+        finally:
+            if complete or not kept.done:
                 shutil.rmtree(folder)
-            raise
-        shutil.rmtree(folder)
 
 
 def _check_request(folder, output, request):

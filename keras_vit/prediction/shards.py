@@ -8,10 +8,12 @@ has, and the images that could not be read. `keras_vit.prediction.merging` makes
 import dataclasses
 import hashlib
 import json
+import re
 from pathlib import Path
 
-from keras_vit.system.files import atomic_file
-from keras_vit.weights.download import sha256
+from keras_vit.system.files import atomic_file, sha256
+
+NUMBERS = re.compile(r"-(\d{5})-of-(\d{5})")
 
 
 def part_of(count, batch_size, shard):
@@ -31,6 +33,15 @@ def part_path(output, shard):
     number, shards = shard
     output = Path(output)
     return output.with_name(f"{output.stem}-{number:05d}-of-{shards:05d}{output.suffix}")
+
+
+def number_of(path, output):
+    """(i, N) of a path that is called as a part of `output`; None for another."""
+    output, name = Path(output), Path(path).name
+    if not (name.startswith(output.stem) and name.endswith(output.suffix)):
+        return None
+    match = NUMBERS.fullmatch(name.removeprefix(output.stem).removesuffix(output.suffix))
+    return match and (int(match[1]), int(match[2]))
 
 
 def facts_path(part):

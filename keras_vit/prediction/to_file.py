@@ -1,6 +1,7 @@
 """Many images to one file of answers, or to a part of it: resumable, and the same bytes however it was done."""
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ class Work:
         shard: (i, N) for the i-th of N parts, whose file is `part_path(output, shard)`; None for all.
     """
 
-    images: object
+    images: Sequence
     output: str
     batch_size: int = 32
     shard: tuple[int, int] | None = None

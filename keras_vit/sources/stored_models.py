@@ -10,7 +10,7 @@ import json
 from keras_vit.sources.answers import ANSWERS
 from keras_vit.sources.run_folder import LABELS, RESULTS, RUN, SPEC
 from keras_vit.system import places, remote, uploads
-from keras_vit.system.files import atomic_folder
+from keras_vit.system.files import atomic_folder, cache_home
 
 BESIDE = (SPEC, LABELS, ANSWERS, RUN, RESULTS)  # what may say of a file how it is used
 NOT_NEEDED = ("checkpoints/",)  # of a run, by which only training goes on
@@ -28,7 +28,7 @@ def local_copy(url):
     remote.forget(url)
     folder, files, facts = _file(url) if remote.facts(url) else _folder(url)
     digest = hashlib.sha256(json.dumps([url, facts]).encode()).hexdigest()[:16]
-    kept = uploads.cache_home() / "stores" / digest
+    kept = cache_home() / "stores" / digest
     if not kept.exists():
         with atomic_folder(kept) as temporary:
             uploads.downloaded(folder, temporary / folder.partition("://")[2], files)

@@ -8,6 +8,7 @@ else, lies in a scratch folder, which is recognised and cleared in the same way.
 
 import contextlib
 import errno
+import hashlib
 import os
 import platform
 import shutil
@@ -232,6 +233,17 @@ def _sync(path):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sha256(path):
+    """The sha256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_home():
+    """The folder of what is kept between commands: KERAS_VIT_HOME, else ~/.cache/keras_vit."""
+    return Path(os.environ.get("KERAS_VIT_HOME") or "~/.cache/keras_vit").expanduser()
 
 
 def refuse_pattern(path):

@@ -12,21 +12,11 @@ import os
 from pathlib import Path
 
 from keras_vit.system import places, remote
-from keras_vit.system.files import held, scratch_folder
+from keras_vit.system.files import cache_home, held, scratch_folder, sha256
 
 MARKER = ".complete.json"
-LAST = (
-    "saved_model.pb",
-    "models.config",
-    "report.json",
-    "run.json",
-    "index.json",
-)  # that a folder counts by, for other readers
-
-
-def cache_home():
-    """The folder of what is kept between commands: KERAS_VIT_HOME, else ~/.cache/keras_vit."""
-    return Path(os.environ.get("KERAS_VIT_HOME") or "~/.cache/keras_vit").expanduser()
+# Files that a folder counts by, for other readers; uploaded after the rest of it.
+LAST = "saved_model.pb", "models.config", "report.json", "run.json", "index.json"
 
 
 def working_folder(url):
@@ -169,5 +159,4 @@ def _hidden(name):
 
 
 def _described(path):
-    with open(path, "rb") as file:
-        return os.path.getsize(path), hashlib.file_digest(file, "sha256").hexdigest()
+    return os.path.getsize(path), sha256(path)

@@ -14,7 +14,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from keras_vit.system.files import atomic_file
+from keras_vit.system.files import atomic_file, cache_home, sha256
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _TIMEOUT = 30  # seconds without a response
@@ -189,8 +189,7 @@ def fetch_url(url, *, cache_dir=None):
 
 def _place(parts, cache_dir):
     """The path of a URL's file in the cache: host and path are folders, since file names repeat."""
-    home = os.environ.get("KERAS_VIT_HOME") or pathlib.Path.home() / ".cache" / "keras_vit"
-    folder = pathlib.Path(cache_dir or pathlib.Path(home).expanduser() / "weights")
+    folder = pathlib.Path(cache_dir or cache_home() / "weights")
     steps = [step for step in urllib.parse.unquote(parts.path).split("/") if step not in ("", ".", "..")]
     if not steps:
         raise ValueError(f"Expected the URL of a file. Received: {urllib.parse.urlunsplit(parts)}.")
@@ -250,12 +249,6 @@ def _check_again(path):
 
 
 # ------------------------------------------------------------------------------------------- common
-
-
-def sha256(path):
-    """The sha256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _wrong(path, expected, found):

@@ -16,7 +16,7 @@ from keras_vit.prediction.embeddings_file import load_embeddings
 from keras_vit.system import remote
 from keras_vit.training.datasets import folders, shards
 from tests import toy_artifacts as toy
-from tests.stores import breaking, empty_store, put
+from tests.stores import breaking, put, store_in_memory
 
 
 def parse(*given):
@@ -152,10 +152,8 @@ def test_an_interrupted_command_goes_on(album, run, tmp_path, monkeypatch, capsy
 @pytest.fixture
 def stored(album, monkeypatch):
     """The URL of the album's copy in a store."""
-    monkeypatch.setattr(remote, "PAUSE", 0)
-    empty_store()
-    yield put(album, "memory://bucket/album")
-    empty_store()
+    with store_in_memory(monkeypatch):
+        yield put(album, "memory://bucket/album")
 
 
 @pytest.mark.parametrize(

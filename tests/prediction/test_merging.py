@@ -6,20 +6,7 @@ import pytest
 
 from keras_vit.prediction.merging import merge
 from keras_vit.prediction.shards import facts_path, part_path
-from tests.prediction.of_numbers import IMAGES, WAYS, numbers, predictions
-
-
-@pytest.fixture
-def predictor(tmp_path):
-    (tmp_path / "weights").write_bytes(b"weights")
-    return numbers(tmp_path / "weights")
-
-
-@pytest.fixture(params=WAYS, ids=lambda way: f"{way[0].__name__}{way[1]}")
-def way(request, monkeypatch):
-    for module in ("table", "embeddings_file", "output_file"):  # rows that a .parquet holds together
-        monkeypatch.setattr(f"keras_vit.prediction.{module}.ROW_GROUP", 5)
-    return request.param
+from tests.prediction.of_numbers import IMAGES, predictions
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 8, 11])

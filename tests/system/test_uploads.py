@@ -6,17 +6,15 @@ from pathlib import Path
 import pytest
 
 from keras_vit.system import remote, uploads
-from tests.stores import breaking, empty_store
+from tests.stores import breaking, store_in_memory
 
 URL = "memory://bucket/serving"
 
 
 @pytest.fixture(autouse=True)
 def store(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_VIT_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(remote, "PAUSE", 0)
-    yield empty_store()
-    empty_store()
+    with store_in_memory(monkeypatch, tmp_path / "home") as files:
+        yield files
 
 
 def add(files, new=False):

@@ -6,11 +6,9 @@ and a .json (bytes, sha256, pictures), which is written last; and part.json, whi
 are there are not written again: a part that was interrupted goes on.
 """
 
-import glob
 import hashlib
 import json
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_vit.prediction.resumable import difference
-from keras_vit.prediction.shards import part_path
+from keras_vit.prediction.shards import number_of, part_path
 from keras_vit.system import bounded_json
 from keras_vit.system.files import atomic_file, atomic_folder, held
 from keras_vit.system.limits import MAX_HEADER
@@ -27,7 +25,6 @@ from keras_vit.training.datasets.splits import Split
 from keras_vit.weights import readers
 
 PART = "part.json"
-NUMBERS = re.compile(r"-(\d{5})-of-(\d{5})")
 SHOWN = 5  # missing parts or files that an error names
 
 
@@ -124,10 +121,9 @@ def merge(folder):
 def part_folders(folder):
     """{N: the folders beside `folder` that are called as one of its N parts}."""
     folder, found = Path(folder), {}
-    for path in folder.parent.glob(f"{glob.escape(folder.stem)}-*"):
-        match = NUMBERS.fullmatch(path.name.removeprefix(folder.stem).removesuffix(folder.suffix))
-        if match and path.is_dir():
-            found.setdefault(int(match[2]), []).append(path)
+    for path in folder.parent.iterdir() if folder.parent.is_dir() else ():
+        if (number := number_of(path, folder)) and path.is_dir():
+            found.setdefault(number[1], []).append(path)
     return found
 
 

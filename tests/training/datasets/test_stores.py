@@ -13,7 +13,7 @@ from keras_vit.training.datasets import folders, manifest, records, shards
 from keras_vit.training.datasets.check import check
 from keras_vit.training.datasets.splits import fingerprint
 from keras_vit.training.pipeline.batches import evaluation_batches, prepare, training_batches
-from tests.stores import breaking, empty_store, put
+from tests.stores import breaking, put, store_in_memory
 from tests.training.toy import recipe, write_folder
 
 SPEC = Spec((8, 8), (0.5,) * 3, (0.5,) * 3)
@@ -38,10 +38,8 @@ def tree(tmp_path_factory):
 @pytest.fixture
 def copy(tree, monkeypatch):
     """The URL of its copy in a store."""
-    monkeypatch.setattr(remote, "PAUSE", 0)
-    empty_store()
-    yield put(tree, "memory://bucket/tree")
-    empty_store()
+    with store_in_memory(monkeypatch):
+        yield put(tree, "memory://bucket/tree")
 
 
 def batches(split, **changes):

@@ -5,17 +5,15 @@ import pytest
 from keras_vit.system import remote, uploads
 from keras_vit.system.remote import UnreachableError
 from keras_vit.training.run.mirror import Mirror, mirrored
-from tests.stores import breaking, empty_store
+from tests.stores import breaking, store_in_memory
 
 URL = "memory://bucket/runs/photos"
 
 
 @pytest.fixture(autouse=True)
 def store(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_VIT_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(remote, "PAUSE", 0)
-    yield empty_store()
-    empty_store()
+    with store_in_memory(monkeypatch, tmp_path / "home") as files:
+        yield files
 
 
 def write(folder, files):
