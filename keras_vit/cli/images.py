@@ -44,12 +44,7 @@ def add_images(parser):
 
 def add_shard(parser, help="do the I-th of N parts, 1 <= I <= N, on this machine; `keras-vit merge` joins them"):
     """Add the option of the verbs that do a part of their work; it becomes (i, N), or None."""
-    parser.add_argument(
-        "--shard",
-        type=_shard,
-        metavar="I/N",
-        help=help,
-    )
+    parser.add_argument("--shard", type=_shard, metavar="I/N", help=help)
 
 
 def _shard(text):

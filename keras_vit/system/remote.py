@@ -24,6 +24,9 @@ OPTIONS = {  # beside those that fsspec takes from its configuration, FSSPEC_S3_
     # A request has an end: botocore waits for a minute each, and tries five times itself.
     "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}}},
 }
+# What file systems call that which changes when an object does, the surest first.
+VERSIONS = ("ETag", "etag", "md5Hash", "content_settings", "blob_id")
+VERSIONS += ("LastModified", "last_modified", "mtime", "created")
 NO_BUCKET = re.compile("bucket does not exist|NoSuchBucket|no such bucket", re.IGNORECASE)
 TRIES = 5
 PAUSE = 0.5  # seconds before the second try; doubled before each further one
@@ -240,18 +243,7 @@ def _info(url):
 
 
 def _facts(info):
-    keys = (
-        "ETag",
-        "etag",
-        "md5Hash",
-        "content_settings",
-        "blob_id",
-        "LastModified",
-        "last_modified",
-        "mtime",
-        "created",
-    )
-    version = next((info[key] for key in keys if info.get(key)), "")
+    version = next((info[key] for key in VERSIONS if info.get(key)), "")
     return Facts(int(info.get("size") or 0), str(version).strip('"'))
 
 

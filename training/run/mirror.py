@@ -93,9 +93,8 @@ class Mirror:
             if self.uploaded.get(name) != files[name]:
                 remote.upload(self.folder / name, f"{self.url}/{name}")
                 self.uploaded[name] = files[name]
-        for name in sorted(
-            self.uploaded.keys() - files.keys(), key=_order, reverse=True
-        ):  # what names before the named
+        gone = self.uploaded.keys() - files.keys()
+        for name in sorted(gone, key=_order, reverse=True):  # what names before the named
             remote.remove(f"{self.url}/{name}")
             del self.uploaded[name]
 

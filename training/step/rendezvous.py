@@ -40,9 +40,7 @@ def meet(cluster, timeout, log):
         while missing := meeting.missing():
             now = time.monotonic()
             if now - begun >= timeout:
-                raise ConnectionError(
-                    " ".join([_given_up(cluster, missing, timeout), *filter(None, [meeting.stranger])])
-                )
+                raise ConnectionError(f"{_given_up(cluster, missing, timeout)} {meeting.stranger or ''}".rstrip())
             if meeting.stranger != told:
                 log(told := meeting.stranger)
             if now - said >= (FIRST if said == begun else AGAIN):
